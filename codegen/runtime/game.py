@@ -1,0 +1,321 @@
+import torch
+from torch import nn
+
+
+class Evaluation:
+    """What a phase, or a group of phases, computed: objectives by phase, losses by name, conditions, new states."""
+
+    def __init__(self, objectives, losses, when=None, state=None):
+        self.objectives, self.losses, self.when, self.state = objectives, losses, when or {}, state or {}
+
+
+class Game:
+    """Players that step their own networks, phase by phase. What a system is made of comes from the subclass.
+
+    A phase evaluates its objective at the weights as they stand, takes the gradient with respect to its own networks,
+    and steps its player's optimizer. No other parameter and no other `.grad` changes.
+    """
+
+    batch_size = 16
+    stages = [None]  # (name, iterations, images, players whose optimizers are reset)
+    clock_names = ("step", "epoch", "epoch_step", "epoch_steps", "images", "stage", "stage_step", "stage_images")
+
+    def setup(self):
+        """After the subclass has made its networks: averages, optimizers, clocks."""
+        self.clocks = dict.fromkeys(self.clock_names, 0) | {"epoch_steps": 1}
+        self.N = self.batch_size
+        self.batch, self.coming, self.held, self.latest, self.counts = None, [], {}, {}, {}
+        self.state, self.pools, self.averages, self.players = {}, {}, nn.ModuleDict(), {}
+        self.seed, self.given = None, None
+        self.sync = None  # with many processes: what gives the mean of a tensor over them
+        self.enter()
+
+    def enter(self):
+        """The present stage begins: what it is the first to have is made; what exists goes on."""
+        for name, value in self.starts().items():
+            self.state.setdefault(name, value)
+        for name, (size, swap) in self.pooled().items():
+            self.pools.setdefault(name, Pool(size, swap))
+        for name, (source, zeros) in self.averaged().items():
+            if name not in self.averages:
+                self.averages[name] = self.copy(source, zeros)
+        for name, groups in self.optimizers().items():
+            if name not in self.players:
+                self.players[name] = [self.optimizer(*group) for group in groups]
+
+    def copy(self, source, zeros):
+        """A second network like `source`, in evaluation mode, that nobody trains."""
+        made = self.build()[source].to(self.like.device, self.like.dtype).eval().requires_grad_(False)
+        made.load_state_dict(self.networks[source].state_dict())
+        if zeros:
+            for p in made.parameters():
+                p.zero_()
+        return made
+
+    def optimizer(self, kind, networks, arguments):
+        """One optimizer over the parameters of some networks, each once."""
+        return kind(parameters_of(self.networks[name] for name in networks), **arguments)
+
+    # What a subclass says
+
+    def starts(self):
+        return {}
+
+    def pooled(self):
+        return {}
+
+    def averaged(self):
+        return {}
+
+    def rules(self):
+        return {}
+
+    def constants(self):
+        """Constants that follow the clocks."""
+
+    def finish(self):
+        """State and averages at the end of an iteration."""
+
+    # Values
+
+    @property
+    def like(self):
+        """A tensor whose device and dtype are those of the program."""
+        return next(self.networks.parameters(), torch.zeros(()))
+
+    def full(self, value, *shape):
+        return torch.full(shape, value, device=self.like.device, dtype=self.like.dtype)
+
+    def number(self, function, value):
+        return function(torch.tensor(float(value), dtype=torch.float64)).item()
+
+    def fetch(self):
+        """The next batch becomes the present one."""
+        if not self.coming:
+            raise IndexError(f"this iteration takes {self.fetches()} batches")
+        self.batch = self.coming.pop(0) if len(self.coming) > 1 or self.several else self.coming[0]
+
+    def input(self, name):
+        if self.batch is None:
+            self.fetch()
+        self.reading = True
+        value = self.batch[name].to(self.like.device)
+        return value.to(self.like.dtype) if value.is_floating_point() else value
+
+    def once(self, name, make):
+        """A value that is made one time an iteration, by the first phase that needs it."""
+        if name not in self.held:
+            self.held[name] = make()
+        return self.held[name]
+
+    def draws(self, evaluation=""):
+        return Draws(self.like, self.seed, self.given, evaluation)
+
+    # An iteration
+
+    def step(self, batch=None, draws=None, seed=None):
+        """One iteration. `batch` is a dict of tensors by input, or a list of dicts for the fetches in turn.
+
+        Random numbers come from `draws`, a dict by name, or from streams that `seed` begins. Returns the losses
+        (`PHASE/LOSS`, then `PHASE.2/LOSS`) and objectives (`PHASE`) as each evaluation saw them.
+        """
+        self.begin(batch, draws, seed)
+        self.log = {}
+        self.iteration()
+        self.finish()
+        self.advance()
+        return self.log
+
+    def begin(self, batch, draws, seed):
+        self.several = isinstance(batch, list | tuple)
+        self.coming = list(batch) if self.several else [batch] if batch is not None else []
+        self.batch, self.held, self.latest, self.counts = None, {}, {}, {}
+        self.given = draws
+        self.seed = seed if seed is not None or draws is not None else torch.initial_seed() + self.clocks["step"]
+        self.N = self.batch_of(self.coming[0]) if self.coming else self.batch_size
+        self.constants()
+
+    def batch_of(self, batch):
+        """The batch size N of a batch: the length of an input that has one sample for each."""
+        return next((len(batch[name]) for name in self.plain_inputs if name in batch), self.batch_size)
+
+    def play(self, name, evaluate, fresh=False, accumulate=1, retain=False):
+        """One evaluation (or several, accumulated) of a phase or group, then the steps of its members in order."""
+        sums = {}
+        for turn in range(accumulate):
+            if fresh and turn == 0 or turn and self.reading:
+                self.fetch()
+            self.reading = False
+            self.counts[name] = self.counts.get(name, 0) + 1
+            result = evaluate(self.draws(self.label(name)))
+            phases = list(result.objectives)
+            for i, phase in enumerate(phases):
+                gradients = self.gradient(phase, result.objectives[phase], retain or i + 1 < len(phases))
+                sums[phase] = (
+                    [add(a, b) for a, b in zip(sums.get(phase, gradients), gradients, strict=True)]
+                    if turn
+                    else gradients
+                )
+            self.note(name, result)
+        for phase, gradients in sums.items():
+            if bool(result.when.get(phase, True)):
+                self.move(phase, [g if g is None or accumulate == 1 else g / accumulate for g in gradients])
+        self.state.update({k: v.detach() if torch.is_tensor(v) else v for k, v in result.state.items()})
+
+    def label(self, name):
+        return name if self.counts[name] == 1 else f"{name}.{self.counts[name]}"
+
+    def note(self, name, result):
+        """Keeps what an evaluation saw, for the log and for conditions of later phases."""
+        label = self.label(name)
+        for loss, value in result.losses.items():
+            self.latest[loss] = self.log[f"{label}/{loss}"] = value.detach()
+        for phase, value in result.objectives.items():
+            self.log[phase if label == name else f"{phase}{label[len(name) :]}"] = value.detach()
+
+    def trained(self, phase):
+        """The parameters that a phase may step, each once."""
+        return parameters_of(self.networks[name] for name in self.phases[phase][1])
+
+    def gradient(self, phase, objective, retain):
+        """The gradient of an objective with respect to the phase's own parameters; None where no path reaches one."""
+        found = list(torch.autograd.grad(objective, self.trained(phase), retain_graph=retain, allow_unused=True))
+        for dtype in {g.dtype for g in found if g is not None} if self.sync else ():
+            some = [i for i, g in enumerate(found) if g is not None and g.dtype == dtype]
+            bucket = self.sync(torch.cat([found[i].flatten() for i in some]))
+            for i, part in zip(some, bucket.split([found[i].numel() for i in some]), strict=True):
+                found[i] = part.view_as(found[i])
+        return self.ruled(phase, found)
+
+    def ruled(self, phase, gradients):
+        """The player's rule for gradients: `clip_norm`, over all gradients of the phase or those of one network."""
+        rules = self.rules().get(self.phases[phase][0], {}).get("gradient", [])
+        for kind, networks, bound in rules:
+            chosen = {id(p) for p in parameters_of(self.networks[n] for n in networks)}
+            some = [i for i, p in enumerate(self.trained(phase)) if id(p) in chosen and gradients[i] is not None]
+            if kind == "clip_norm" and some:
+                norm = torch.stack([gradients[i].norm() for i in some]).norm()
+                factor = (bound / (norm + 1e-6)).clamp(max=1.0)
+                for i in some:
+                    gradients[i] = gradients[i] * factor
+            for i in some if kind == "clip_value" else []:
+                gradients[i] = gradients[i].clamp(-bound, bound)
+        return gradients
+
+    def move(self, phase, gradients):
+        """One step of the phase's player, from these gradients, with its rules before and after."""
+        player, parameters = self.phases[phase][0], self.trained(phase)
+        rules = self.rules().get(player, {})
+        self.change(rules.get("before", []), parameters)
+        for p, g in zip(parameters, gradients, strict=True):
+            p.grad = g
+        for optimizer, (_, _, arguments) in zip(self.players[player], self.optimizers()[player], strict=True):
+            optimizer.param_groups[0].update(arguments)
+            optimizer.step()
+        for p in parameters:
+            p.grad = None
+        self.change(rules.get("after", []), parameters)
+
+    @torch.no_grad()
+    def change(self, rules, parameters):
+        for networks, rule in rules:
+            chosen = {id(p) for p in parameters_of(self.networks[n] for n in networks)}
+            for p in parameters:
+                if id(p) in chosen:
+                    p.copy_(rule(p))
+
+    @torch.no_grad()
+    def follow(self, name, decay):
+        """An average moves towards its network; buffers are copied."""
+        average, source = self.averages[name], self.networks[self.averaged()[name][0]]
+        for a, p in zip(average.parameters(), source.parameters(), strict=True):
+            a.lerp_(p, 1 - decay)
+        for a, b in zip(average.buffers(), source.buffers(), strict=True):
+            a.copy_(b)
+
+    def reset(self, *players):
+        """Forgets what the optimizers of these players have gathered."""
+        for name in players:
+            for optimizer in self.players[name]:
+                optimizer.state.clear()
+
+    def advance(self):
+        """The clocks; and the next stage, when this one has had its iterations or images."""
+        self.clocks["step"] += 1
+        self.clocks["stage_step"] += 1
+        self.clocks["images"] += self.N
+        self.clocks["stage_images"] += self.N
+        self.held, self.batch = {}, None
+        stage = self.stages[self.clocks["stage"]]
+        if stage and self.clocks["stage"] + 1 < len(self.stages):
+            _, iterations, images, _ = stage
+            done = iterations is not None and self.clocks["stage_step"] >= iterations
+            if done or images is not None and self.clocks["stage_images"] >= images:
+                self.turn(self.clocks["stage"] + 1)
+
+    def turn(self, stage):
+        """Enters a stage by its number."""
+        self.clocks.update(stage=stage, stage_step=0, stage_images=0)
+        self.enter()
+        self.reset(*(self.stages[stage][3] if self.stages[stage] else ()))
+
+    # Keeping
+
+    def state_dict(self):
+        """All that the next iteration depends on."""
+        return {
+            "networks": self.networks.state_dict(),
+            "averages": self.averages.state_dict(),
+            "optimizers": {name: [o.state_dict() for o in player] for name, player in self.players.items()},
+            "pools": {name: list(pool.samples) for name, pool in self.pools.items()},
+            "state": dict(self.state),
+            "clocks": dict(self.clocks),
+        }
+
+    def load_state_dict(self, saved):
+        self.clocks.update(saved["clocks"])
+        self.enter()
+        self.networks.load_state_dict(saved["networks"])
+        self.averages.load_state_dict(saved["averages"])
+        for name, player in self.players.items():
+            for optimizer, kept in zip(player, saved["optimizers"][name], strict=True):
+                optimizer.load_state_dict(kept)
+        for name, pool in self.pools.items():
+            pool.samples = list(saved["pools"][name])
+        self.state.update(saved["state"])
+
+    def to(self, *args, **kwargs):
+        """Networks, averages, state and pools on another device or in another dtype."""
+        self.networks.to(*args, **kwargs)
+        self.averages.to(*args, **kwargs)
+        self.state = {k: v.to(*args, **kwargs) if torch.is_tensor(v) else v for k, v in self.state.items()}
+        for pool in self.pools.values():
+            pool.samples = [s.to(*args, **kwargs) for s in pool.samples]
+        for player in self.players.values():
+            for optimizer in player:
+                optimizer.load_state_dict(optimizer.state_dict())
+        return self
+
+    @torch.no_grad()
+    def sample(self, view, n, batch=None, seed=0):
+        """`n` samples of a view, in evaluation mode and from the averages: [n, ...]."""
+        modes = {module: module.training for module in self.networks.modules()}
+        self.begin(batch, None, seed)
+        self.N = n
+        self.networks.eval()
+        try:
+            return self.views[view](self, self.draws())
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+            self.held, self.batch = {}, None
+
+
+def parameters_of(networks):
+    """The parameters of some networks in order, each once."""
+    return list(dict.fromkeys(p for network in networks for p in network.parameters()))
+
+
+def add(a, b):
+    """The sum of two gradients, either of which may be absent."""
+    return b if a is None else a if b is None else a + b

@@ -1,0 +1,63 @@
+import torch
+from torch import nn
+
+
+class View:
+    """A network called in another way: as a constant, in another mode, with other running statistics, untouched.
+
+    `entry` names the method that is called instead of `forward`: the network up to a label.
+    """
+
+    def __init__(self, network, frozen=False, training=None, statistics=None, still=False, entry="forward"):
+        self.network, self.frozen, self.training, self.still = network, frozen, training, still
+        self.statistics, self.entry = statistics, entry
+
+    def __call__(self, *inputs):
+        modes = {module: module.training for module in self.network.modules()}
+        if self.training is not None:
+            self.network.train(self.training)
+        if self.statistics:
+            self.exchange()
+        before = {name: b.clone() for name, b in self.network.named_buffers()} if self.still else {}
+        try:
+            if self.frozen:
+                constants = {name: p.detach() for name, p in self.network.named_parameters()}
+                return torch.func.functional_call(
+                    Entry(self.network, self.entry), {f"network.{k}": v for k, v in constants.items()}, inputs
+                )
+            return getattr(self.network, self.entry)(*inputs)
+        finally:
+            for name, buffer in self.network.named_buffers():
+                if name in before:
+                    buffer.data = before[name]
+            if self.statistics:
+                self.exchange()
+            for module, mode in modes.items():
+                module.training = mode
+
+    def exchange(self):
+        """Running statistics change places with those kept under the name of this view."""
+        for module in self.network.modules():
+            for name in ("running_mean", "running_var", "num_batches_tracked"):
+                other = f"{name}_{self.statistics}"
+                if other in module._buffers:
+                    module._buffers[name], module._buffers[other] = module._buffers[other], module._buffers[name]
+
+
+class Entry(nn.Module):
+    """A network entered by one of its methods."""
+
+    def __init__(self, network, method):
+        super().__init__()
+        self.network, self.method = network, method
+
+    def forward(self, *inputs):
+        return getattr(self.network, self.method)(*inputs)
+
+
+def keep_statistics(network, name):
+    """Running statistics of their own for the calls of a view; they begin as the network's."""
+    for module in network.modules():
+        for buffer in ("running_mean", "running_var", "num_batches_tracked"):
+            if module._buffers.get(buffer) is not None:
+                module.register_buffer(f"{buffer}_{name}", module._buffers[buffer].clone())

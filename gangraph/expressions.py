@@ -1,0 +1,377 @@
+"""Text -> Expr: the one expression language, as a tree of our own with a place on every node.
+
+Python's parser reads the syntax, and only that: what comes out are the frozen nodes below, which nothing evaluates
+but gangraph's own stages.
+
+>>> print(parse("cycle * expect(l1(rec, x[0:N // 2])) if on else 0"))
+cycle * expect(l1(rec, x[0:N // 2])) if on else 0
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from keyword import iskeyword
+
+from gangraph.errors import Fact, Place
+
+LONGEST = 20_000
+
+BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**"}
+COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
+STRENGTH = {"if": 0, "or": 1, "and": 2, "not": 3, "compare": 4, "+": 5, "-": 5, "*": 6, "/": 6, "//": 6, "%": 6}
+STRENGTH |= {"unary": 7, "**": 8, "atom": 9}
+
+
+@dataclass(frozen=True)
+class Expr:
+    at: Place = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return show(self)
+
+
+@dataclass(frozen=True)
+class Number(Expr):
+    value: int | float
+
+
+@dataclass(frozen=True)
+class String(Expr):
+    value: str
+
+
+@dataclass(frozen=True)
+class Truth(Expr):
+    """`True`, `False` or `None`."""
+
+    value: bool | None
+
+
+@dataclass(frozen=True)
+class Name(Expr):
+    id: str
+
+
+@dataclass(frozen=True)
+class Call(Expr):
+    function: Expr
+    arguments: tuple[Expr, ...]
+    keywords: tuple[tuple[str, Expr], ...] = ()
+
+
+@dataclass(frozen=True)
+class Binary(Expr):
+    operator: str
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True)
+class Negative(Expr):
+    operand: Expr
+
+
+@dataclass(frozen=True)
+class Not(Expr):
+    operand: Expr
+
+
+@dataclass(frozen=True)
+class Logic(Expr):
+    operator: str  # "and" or "or"
+    operands: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Compare(Expr):
+    operators: tuple[str, ...]
+    operands: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class IfElse(Expr):
+    test: Expr
+    then: Expr
+    otherwise: Expr
+
+
+@dataclass(frozen=True)
+class Attribute(Expr):
+    value: Expr
+    name: str
+
+
+@dataclass(frozen=True)
+class Slice(Expr):
+    low: Expr | None
+    high: Expr | None
+
+
+@dataclass(frozen=True)
+class Index(Expr):
+    """`a[i]`, `a[0:N // 2]`, `a[:, 0:5]`, `D[d, n]`."""
+
+    value: Expr
+    items: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class List(Expr):
+    items: tuple[Expr, ...]
+
+
+def parse(text: str, at: Place | None = None) -> Expr:
+    """One expression. Raises `Fact` (with its place as `fact.place`) where the text is none."""
+    items = parse_line(text, at)
+    if len(items) != 1:
+        raise _misplaced(Fact(f"{text.strip()} is {len(items)} expressions, one was expected"), at or Place())
+    return items[0]
+
+
+def parse_line(text: str, at: Place | None = None) -> tuple[Expr, ...]:
+    """The items of a chain's line: expressions between commas."""
+    return _parse_cached(text, at or Place())
+
+
+@functools.lru_cache(maxsize=50_000)
+def _parse_cached(text: str, at: Place) -> tuple[Expr, ...]:
+    if not text.strip():
+        raise _misplaced(Fact("an expression was expected, and nothing stands here"), at)
+    if len(text) > LONGEST:
+        raise _misplaced(Fact(f"an expression of {len(text)} characters is too long"), at)
+    lead = len(text) - len(text.lstrip())
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+        reader = _Converter(text.strip(), at.right(lead))
+        body = tree.body
+        bare = isinstance(body, ast.Tuple) and not text.strip().startswith("(")
+        return tuple(map(reader.convert, body.elts)) if bare and isinstance(body, ast.Tuple) else (reader.convert(body),)
+    except SyntaxError as error:
+        place = at.right(lead + (error.offset or 1) - 1) if (error.lineno or 1) == 1 else at
+        raise _misplaced(_syntax_fact(text.strip(), error), place) from None
+    except (ValueError, RecursionError, MemoryError):
+        raise _misplaced(Fact(f"{text.strip()[:40]} ... cannot be read as an expression"), at) from None
+
+
+def _misplaced(fact: Fact, place: Place) -> Fact:
+    fact.place = place  # type: ignore[attr-defined]
+    return fact
+
+
+def _syntax_fact(text: str, error: SyntaxError) -> Fact:
+    for word in _words(text):
+        if iskeyword(word) and word not in ("if", "else", "and", "or", "not", "in", "for", "True", "False", "None", "is"):
+            return Fact(f"{word} is a Python keyword and cannot be a name", f"call it {word}_ or another word")
+    if text.count("(") > text.count(")") or text.count("[") > text.count("]"):
+        return Fact(f"{text} does not parse: a bracket is not closed")
+    if text.count("(") < text.count(")") or text.count("[") < text.count("]"):
+        return Fact(f"{text} does not parse: a bracket closes that was never opened")
+    reason = (error.msg or "invalid syntax").split("(")[0].strip().lower()
+    if "perhaps you forgot a comma" in reason:
+        reason = "two things stand side by side; a comma or an operator is missing"
+    if "=" in text and ("maybe you meant '=='" in reason or "cannot assign" in reason):
+        reason = "`=` gives an argument inside a call; a comparison is `==`"
+    return Fact(f"{text} does not parse: {reason}")
+
+
+def _words(text: str) -> Iterator[str]:
+    word = ""
+    for char in text + " ":
+        if char.isalnum() or char == "_":
+            word += char
+        else:
+            if word:
+                yield word
+            word = ""
+
+
+class _Converter:
+    """Python's tree into ours; what the language does not have is a `Fact` with its place."""
+
+    def __init__(self, text: str, at: Place):
+        self.text, self.start = text, at
+        self.ascii = text.isascii()
+
+    def at(self, node: ast.expr) -> Place:
+        if node.lineno != 1:
+            return self.start
+        column = node.col_offset
+        if not self.ascii:
+            column = len(self.text.encode()[:column].decode(errors="ignore"))
+        return self.start.right(column)
+
+    def convert(self, node: ast.expr) -> Expr:
+        method = getattr(self, f"_{type(node).__name__}", None)
+        if method is None:
+            what = type(node).__name__
+            words = {"Lambda": "a lambda", "ListComp": "a comprehension", "Dict": "a dict", "Tuple": "a tuple"}
+            fact = Fact(f"{ast.unparse(node)} is {words.get(what, what)}, which the language does not have")
+            raise _misplaced(fact, self.at(node))
+        result: Expr = method(node)
+        return result
+
+    def _Constant(self, node: ast.Constant) -> Expr:
+        value = node.value
+        if value is None or isinstance(value, bool):
+            return Truth(self.at(node), value)
+        if isinstance(value, int | float):
+            return Number(self.at(node), value)
+        if isinstance(value, str):
+            return String(self.at(node), value)
+        raise _misplaced(Fact(f"{ast.unparse(node)} is not a number, string or truth value"), self.at(node))
+
+    def _Name(self, node: ast.Name) -> Expr:
+        return Name(self.at(node), node.id)
+
+    def _Call(self, node: ast.Call) -> Expr:
+        keywords: list[tuple[str, Expr]] = []
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                raise _misplaced(Fact("`**` in a call is not in the language"), self.at(keyword.value))
+            if any(keyword.arg == name for name, _ in keywords):
+                raise _misplaced(Fact(f"the argument {keyword.arg} is given twice"), self.at(keyword.value))
+            keywords.append((keyword.arg, self.convert(keyword.value)))
+        arguments = tuple(self.convert(argument) for argument in node.args)
+        return Call(self.at(node), self.convert(node.func), arguments, tuple(keywords))
+
+    def _BinOp(self, node: ast.BinOp) -> Expr:
+        operator = BINARY.get(type(node.op))
+        if operator is None:
+            raise _misplaced(Fact(f"{ast.unparse(node)} uses an operator that the language does not have"), self.at(node))
+        return Binary(self.at(node), operator, self.convert(node.left), self.convert(node.right))
+
+    def _UnaryOp(self, node: ast.UnaryOp) -> Expr:
+        operand = self.convert(node.operand)
+        if isinstance(node.op, ast.Not):
+            return Not(self.at(node), operand)
+        if isinstance(node.op, ast.USub):
+            return Number(self.at(node), -operand.value) if isinstance(operand, Number) else Negative(self.at(node), operand)
+        if isinstance(node.op, ast.UAdd):
+            return operand
+        raise _misplaced(Fact("`~` is not in the language"), self.at(node))
+
+    def _BoolOp(self, node: ast.BoolOp) -> Expr:
+        operator = "and" if isinstance(node.op, ast.And) else "or"
+        return Logic(self.at(node), operator, tuple(map(self.convert, node.values)))
+
+    def _Compare(self, node: ast.Compare) -> Expr:
+        operators = []
+        for operator in node.ops:
+            if type(operator) not in COMPARE:
+                raise _misplaced(Fact(f"{ast.unparse(node)}: comparisons are < <= > >= == !="), self.at(node))
+            operators.append(COMPARE[type(operator)])
+        return Compare(self.at(node), tuple(operators), tuple(map(self.convert, [node.left, *node.comparators])))
+
+    def _IfExp(self, node: ast.IfExp) -> Expr:
+        return IfElse(self.at(node), self.convert(node.test), self.convert(node.body), self.convert(node.orelse))
+
+    def _Attribute(self, node: ast.Attribute) -> Expr:
+        return Attribute(self.at(node), self.convert(node.value), node.attr)
+
+    def _Subscript(self, node: ast.Subscript) -> Expr:
+        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        return Index(self.at(node), self.convert(node.value), tuple(map(self.convert, inner)))
+
+    def _Slice(self, node: ast.Slice) -> Expr:
+        if node.step is not None:
+            raise _misplaced(Fact("slices have no step"), self.start)
+        low = self.convert(node.lower) if node.lower else None
+        high = self.convert(node.upper) if node.upper else None
+        return Slice(self.start, low, high)
+
+    def _List(self, node: ast.List) -> Expr:
+        return List(self.at(node), tuple(map(self.convert, node.elts)))
+
+
+def show(expr: Expr, strength: int = 0) -> str:
+    """An expression as text, with no more brackets than it needs."""
+    text, own = _show(expr)
+    return f"({text})" if own < strength else text
+
+
+def _show(expr: Expr) -> tuple[str, int]:
+    atom = STRENGTH["atom"]
+    match expr:
+        case Number(value=value):
+            text = repr(value) if not (isinstance(value, float) and value.is_integer() and abs(value) < 1e15) else f"{value:g}"
+            return text, STRENGTH["unary"] if value < 0 else atom
+        case String(value=value):
+            return f'"{value}"', atom
+        case Truth(value=value):
+            return str(value), atom
+        case Name(id=name):
+            return name, atom
+        case Call():
+            parts = [show(a) for a in expr.arguments] + [f"{k}={show(v)}" for k, v in expr.keywords]
+            return f"{show(expr.function, atom)}({', '.join(parts)})", atom
+        case Binary(operator="**"):
+            power = STRENGTH["**"]
+            return f"{show(expr.left, power + 1)}**{show(expr.right, STRENGTH['unary'])}", power
+        case Binary():
+            own = STRENGTH[expr.operator]
+            return f"{show(expr.left, own)} {expr.operator} {show(expr.right, own + 1)}", own
+        case Negative(operand=operand):
+            return f"-{show(operand, STRENGTH['unary'])}", STRENGTH["unary"]
+        case Not(operand=operand):
+            return f"not {show(operand, STRENGTH['not'])}", STRENGTH["not"]
+        case Logic():
+            own = STRENGTH[expr.operator]
+            return f" {expr.operator} ".join(show(o, own + 1) for o in expr.operands), own
+        case Compare():
+            own = STRENGTH["compare"]
+            text = show(expr.operands[0], own + 1)
+            for operator, operand in zip(expr.operators, expr.operands[1:], strict=True):
+                text += f" {operator} {show(operand, own + 1)}"
+            return text, own
+        case IfElse():
+            return f"{show(expr.then, 1)} if {show(expr.test, 1)} else {show(expr.otherwise)}", 0
+        case Attribute():
+            return f"{show(expr.value, atom)}.{expr.name}", atom
+        case Index():
+            return f"{show(expr.value, atom)}[{', '.join(map(show, expr.items))}]", atom
+        case Slice():
+            return f"{show(expr.low) if expr.low else ''}:{show(expr.high) if expr.high else ''}", atom
+        case List():
+            return f"[{', '.join(map(show, expr.items))}]", atom
+    raise AssertionError(expr)
+
+
+def names(expr: Expr) -> Iterator[Name]:
+    """Every name that an expression reads, in the order of the text."""
+    match expr:
+        case Name():
+            yield expr
+        case Call():
+            yield from names(expr.function)
+            for argument in expr.arguments:
+                yield from names(argument)
+            for _, argument in expr.keywords:
+                yield from names(argument)
+        case Binary():
+            yield from names(expr.left)
+            yield from names(expr.right)
+        case Negative() | Not():
+            yield from names(expr.operand)
+        case Logic() | Compare():
+            for operand in expr.operands:
+                yield from names(operand)
+        case IfElse():
+            yield from names(expr.test)
+            yield from names(expr.then)
+            yield from names(expr.otherwise)
+        case Attribute():
+            yield from names(expr.value)
+        case Index():
+            yield from names(expr.value)
+            for item in expr.items:
+                yield from names(item)
+        case Slice():
+            for side in (expr.low, expr.high):
+                if side is not None:
+                    yield from names(side)
+        case List():
+            for item in expr.items:
+                yield from names(item)

@@ -1,0 +1,137 @@
+"""Keys with indices -> members: `h[k]: block[k](h[k - 1])` declares one value for each k.
+
+A member that is written out wins over a rule, and of two rules the one with fewer free indices; equal is an error.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from keyword import iskeyword
+from typing import Any
+
+from gangraph.errors import Fact, Place
+from gangraph.evaluate import placed
+from gangraph.expressions import Expr, Index, Name, names, parse_line
+
+MOST = 100_000
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """One name of a key: `fake`, or a family with the expressions of its indices."""
+
+    family: str
+    items: tuple[Expr, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A key, read: its names and what stands behind it."""
+
+    patterns: tuple[Pattern, ...]
+    body: Any
+    place: Place
+    key: str
+
+    @staticmethod
+    def of(key: str, body: Any, place: Place | None = None) -> Rule:
+        place = place or getattr(key, "place", Place())
+        try:
+            found = tuple(_pattern(item) for item in parse_line(str(key), place))
+        except Fact as fact:
+            raise placed(fact, place) from None
+        return Rule(found, body, place, str(key))
+
+
+def _pattern(expr: Expr) -> Pattern:
+    if isinstance(expr, Name):
+        return Pattern(_name(expr))
+    if isinstance(expr, Index) and isinstance(expr.value, Name):
+        return Pattern(_name(expr.value), expr.items)
+    raise placed(Fact(f"{expr} is not a name", "a key is NAME, NAME[index] or several of these, with commas"), expr.at)
+
+
+def _name(expr: Name) -> str:
+    if iskeyword(expr.id):
+        raise placed(Fact(f"{expr.id} is a Python keyword and cannot be a name", f"call it {expr.id}_"), expr.at)
+    return expr.id
+
+
+@dataclass(frozen=True)
+class Member:
+    """A declared thing with its indices bound: `names` has the text of each, like `mu[0]`."""
+
+    names: tuple[str, ...]
+    body: Any
+    bound: dict[str, Any] = field(default_factory=dict)
+    place: Place = Place()
+    patterns: tuple[Pattern, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
+
+
+Families = dict[str, dict[tuple[Any, ...], str]]
+
+
+def expand_keys(
+    rules: Iterable[Rule], index: dict[str, tuple[Any, ...]], evaluate: Callable[[Expr, dict[str, Any]], Any]
+) -> tuple[list[Member], Families]:
+    """Every member in the order of the keys, then of the indices; and the families by name."""
+    taken: dict[str, tuple[int, int, Place]] = {}
+    made: list[tuple[int, Member]] = []
+    families: Families = {}
+    for rule in rules:
+        free = free_indices(rule, index)
+        count = 1
+        for name in free:
+            count *= len(index[name])
+        if count + len(made) > MOST:
+            raise placed(Fact(f"{rule.key} makes {count} members, and {MOST} are the most"), rule.place)
+        for values in itertools.product(*(index[name] for name in free)):
+            bound = dict(zip(free, values, strict=True))
+            keys = [(p.family, tuple(evaluate(i, bound) for i in p.items)) for p in rule.patterns]
+            texts = tuple(member_name(family, indices) for family, indices in keys)
+            if len(set(texts)) != len(texts):
+                raise placed(Fact(f"{rule.key} declares {texts[0]} twice"), rule.place)
+            kept = _contest(texts, len(free), taken, rule, made)
+            if kept:
+                for family, indices in keys:
+                    if indices:
+                        families.setdefault(family, {})[indices] = member_name(family, indices)
+                made.append((len(free), Member(texts, rule.body, bound, rule.place, rule.patterns)))
+                for text in texts:
+                    taken[text] = (len(free), len(made) - 1, rule.place)
+    members = [m for i, (_, m) in enumerate(made) if any(taken[text][1] == i for text in m.names)]
+    plain = {m.name for m in members if not m.patterns or not m.patterns[0].items}
+    for family in families:
+        if family in plain:
+            place = next(m.place for m in members if m.name == family)
+            raise placed(Fact(f"{family} is declared with indices and without"), place)
+    return members, families
+
+
+def _contest(texts: tuple[str, ...], free: int, taken: dict[str, tuple[int, int, Place]], rule: Rule, made: list[Any]) -> bool:
+    """Whether a new member stands: it wins over a rule with more free indices and yields to one with fewer."""
+    rivals = {taken[text][:2] for text in texts if text in taken}
+    if not rivals:
+        return True
+    (strength, number), *others = rivals
+    if others or strength == free:
+        earlier = next(taken[text][2] for text in texts if text in taken)
+        text = next(text for text in texts if text in taken)
+        raise placed(Fact(f"{text} is declared twice", f"the first is in line {earlier.line}"), rule.place)
+    return strength > free
+
+
+def free_indices(rule: Rule, index: dict[str, tuple[Any, ...]]) -> list[str]:
+    """The index variables that a key reads, in the order in which they stand."""
+    found = [n.id for p in rule.patterns for item in p.items for n in names(item) if n.id in index]
+    return list(dict.fromkeys(found))
+
+
+def member_name(family: str, indices: tuple[Any, ...]) -> str:
+    return f"{family}[{', '.join(map(str, indices))}]" if indices else family

@@ -1,0 +1,217 @@
+"""What inference hands on: one stage's dataflow, losses, players and schedule, typed and expanded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gangraph.errors import Place
+from gangraph.ir import Network, Node, Shape, all_calls
+from gangraph.resolve import Resolved
+
+if TYPE_CHECKING:
+    import networkx
+
+
+@dataclass(frozen=True)
+class Player:
+    """Who owns what: `networks` by name, and how their parameters are stepped."""
+
+    name: str
+    networks: tuple[str, ...]
+    optimizers: dict[str, Optimizer]  # "" for all, or by network
+    gradient: dict[str, tuple[str, Node]]  # clip_norm or clip_value, with its bound
+    before: dict[str, Node]  # expressions of `p`
+    after: dict[str, Node]
+    place: Place
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    name: str
+    arguments: dict[str, Any]  # numbers, host nodes, tuples of these
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}={_said(v)}' for k, v in self.arguments.items())})"
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_said, value)) + "]"
+    return str(value.value if isinstance(value, Node) and value.value is not None else value.name if isinstance(value, Node) and value.name else "..." if isinstance(value, Node) else value)
+
+
+@dataclass(frozen=True, eq=False)
+class Phase:
+    """One evaluation and one step; a member of a group is evaluated in its group's evaluation."""
+
+    name: str
+    player: str
+    networks: tuple[str, ...]  # that this phase trains
+    objective: Node
+    terms: tuple[Term, ...]
+    text: str
+    when: Node | bool | None
+    place: Place
+    repeat: Node | int | None = None
+    fresh: bool = False
+    accumulate: Node | int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One summand of an objective: a loss and its weight."""
+
+    loss: str
+    weight: str
+    value: float | None  # the weight where it is known
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """An entry of the schedule. `kind`: phase, group, sequence, update or reset."""
+
+    kind: str
+    name: str
+    place: Place
+    phases: tuple[Phase, ...] = ()  # of a phase, one; of a group, its members
+    steps: tuple[Step, ...] = ()  # of a sequence
+    when: Node | bool | None = None
+    repeat: Node | int | None = None
+    fresh: bool = False
+    names: tuple[str, ...] = ()  # of an update or reset
+
+
+@dataclass(frozen=True)
+class State:
+    """A number or tensor that is kept: its start, and what it becomes (after which phases, or at the end)."""
+
+    name: str
+    node: Node
+    start: Any
+    becomes: Node | None
+    within: dict[str, Node]  # phase -> what it becomes after that phase
+
+
+@dataclass(frozen=True)
+class Average:
+    name: str
+    source: str
+    decay: Node
+    zeros: bool = False
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One stage, inferred. `losses` has every loss and every side by name (`adv.generator`)."""
+
+    resolved: Resolved
+    inputs: dict[str, Node]
+    draws: dict[str, Node]
+    networks: dict[str, Network]
+    values: dict[str, Any]  # nodes, or lists of nodes where a value is a list
+    losses: dict[str, Node]
+    sided: dict[str, Any]  # two-sided losses: their arguments and family
+    constants: dict[str, Node]
+    state: dict[str, State]
+    averages: dict[str, Average]
+    players: dict[str, Player]
+    schedule: tuple[Step, ...]
+    views: dict[str, Node]  # what `sample` draws
+    once: tuple[str, ...]  # as written, members expanded
+    order: dict[int, int] = field(default_factory=dict)  # id of a named node -> its place among the declarations
+
+    @property
+    def name(self) -> str:
+        return self.resolved.spec.name
+
+    def phases(self) -> list[Phase]:
+        return [phase for step in self.steps() for phase in step.phases]
+
+    def steps(self) -> Iterator[Step]:
+        stack = list(self.schedule)
+        while stack:
+            step = stack.pop(0)
+            yield step
+            stack = [*step.steps, *stack]
+
+    def contained(self, name: str) -> list[str]:
+        """A network and every network that it calls, each once."""
+        found: list[str] = []
+        stack = [name]
+        while stack:
+            top = stack.pop(0)
+            if top in found or top not in self.networks:
+                continue
+            found.append(top)
+            for module in self.networks[top].variants.values():
+                stack += [c for c in all_calls(module) if c not in found]
+        return found
+
+    def parameters(self, networks: tuple[str, ...] | list[str]) -> dict[str, Shape]:
+        """Every parameter of networks and of what they contain, by name, each once."""
+        found: dict[str, Shape] = {}
+        for name in networks:
+            for inner in self.contained(name):
+                found.update(self.networks[inner].parameters())
+        return found
+
+    def named(self) -> dict[str, Node]:
+        """Every named node: inputs, draws, values and losses."""
+        found = dict(self.inputs) | dict(self.draws)
+        for name, value in self.values.items():
+            for i, node in enumerate(value) if isinstance(value, tuple) else [(None, value)]:
+                found[name if i is None else f"{name}[{i}]"] = node
+        return found | self.losses
+
+    def nx(self) -> networkx.DiGraph:
+        """The dataflow as a directed graph of names; edges run from what is read to what reads it."""
+        import networkx
+
+        graph = networkx.DiGraph(name=self.name)
+        named = self.named()
+        by_id = {id(node): name for name, node in named.items()}
+        for name, node in named.items():
+            graph.add_node(name, kind=node.op, type=str(node.type), network=node.fields.get("network"))
+            for source in _sources(node, by_id):
+                graph.add_edge(source, name)
+        return graph
+
+    def __str__(self) -> str:
+        lines = [self.name + (f", stage {self.resolved.stage}" if self.resolved.stage else "")]
+        for title, nodes in (("inputs", self.inputs), ("draws", self.draws)):
+            lines += [f"{title}:", *(f"  {name}: {node.type}" for name, node in nodes.items())]
+        lines.append("networks:")
+        for name, network in self.networks.items():
+            count = sum(_size(shape) for shape in self.parameters([name]).values())
+            lines.append(f"  {name}: {count:,} parameters")
+        lines.append("values:")
+        for name, value in self.values.items():
+            lines.append(f"  {name}: {', '.join(str(v.type) for v in value) if isinstance(value, tuple) else value.type}")
+        lines += ["losses:", *(f"  {name}: {node.type}" for name, node in self.losses.items())]
+        return "\n".join(lines)
+
+
+def _size(shape: Shape) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size
+
+
+def _sources(node: Node, by_id: dict[int, str]) -> list[str]:
+    """The nearest named nodes that a node reads."""
+    found: list[str] = []
+    stack = list(node.args)
+    seen = set()
+    while stack:
+        top = stack.pop(0)
+        if id(top) in seen:
+            continue
+        seen.add(id(top))
+        if id(top) in by_id:
+            found.append(by_id[id(top)])
+        else:
+            stack = [*top.args, *stack]
+    return list(dict.fromkeys(found))

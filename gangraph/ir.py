@@ -1,0 +1,269 @@
+"""The values that the stages hand on: types, nodes, modules.
+
+A `Node` is one value of the dataflow: an operator, its arguments, its type. Networks are `Module` trees: a layer, or
+a block with a body of nodes of its own. A node is itself (compared by identity): two calls that read alike are two
+calls. Nothing here knows torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from gangraph.errors import Fact, Place
+
+if TYPE_CHECKING:
+    from gangraph.layers import Layer
+
+Shape = tuple[int, ...]
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Length:
+    """An integer made from the batch size N: its text, and its values for a few N.
+
+    Two lengths are equal when they agree for all of these batch sizes; the first is the batch of `train`.
+    """
+
+    text: str = field(compare=False)
+    values: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def now(self) -> int:
+        return self.values[0]
+
+    def combine(self, operator: str, other: Length | int, swapped: bool = False) -> Length:
+        values = other.values if isinstance(other, Length) else (other,) * len(self.values)
+        pairs = zip(values, self.values, strict=True) if swapped else zip(self.values, values, strict=True)
+        functions = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__, "//": int.__floordiv__, "%": int.__mod__}
+        if operator not in functions:
+            raise Fact(f"{self.text} {operator} {other}: a number of samples takes + - * // and %")
+        left, right = (_wrap(str(other)), _wrap(self.text)) if swapped else (_wrap(self.text), _wrap(str(other)))
+        try:
+            return Length(f"{left} {operator} {right}", tuple(functions[operator](a, b) for a, b in pairs))
+        except ZeroDivisionError:
+            raise Fact(f"{left} {operator} {right} divides by zero") from None
+
+
+def _wrap(text: str) -> str:
+    return text if text.replace("_", "").isalnum() else f"({text})"
+
+
+def batch(size: int) -> Length:
+    """N, with the batch sizes on which lengths are compared: the given one and multiples of it."""
+    return Length("N", (size, 2 * size, 3 * size))
+
+
+@dataclass(frozen=True)
+class Type:
+    """What is known of a value before it exists.
+
+    `shape` are the own axes; `samples` is the length of the sample axis in front of them, None for a shared value.
+    `host` marks a number that the program holds as a Python float: a constant, a clock, a size.
+    """
+
+    shape: Shape = ()
+    samples: Length | None = None
+    dtype: str = "float"  # "float", "int" or "bool"
+    classes: int | None = None  # of a label
+    range: Range | None = None  # None: unknown or unbounded
+    domain: str | None = None  # the stream a value belongs to
+    kind: str | None = None  # "probability" once through a sigmoid
+    host: bool = False
+
+    def __str__(self) -> str:
+        axes = ([self.samples.text] if self.samples else []) + [str(n) for n in self.shape]
+        text = f"[{', '.join(axes)}]" if axes else ("number" if self.host else "scalar")
+        if self.range:
+            text += f" in [{self.range[0]:g}, {self.range[1]:g}]"
+        return text
+
+    def but(self, **changes: Any) -> Type:
+        return replace(self, **changes)
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        size = 1
+        for n in self.shape:
+            size *= n
+        return size
+
+
+HOST = Type(host=True)
+
+
+@dataclass(eq=False)
+class Node:
+    """One value: `op` applied to `args`.
+
+    Operators of the language are named in `ops.OPERATORS`; the others are
+    "input" "draw" "constant" "clock" "state" "parameter" "zeros" (leaves), "call" (a named network; `fields` holds
+    `network` and `view`), "apply" (a child module of the body that the node stands in), "output" (one of several
+    outputs), "alias", "grad", "replay", "loss" (a loss or a side by name), "dropped" (a term with factor 0).
+    """
+
+    op: str
+    args: tuple[Node, ...]
+    type: Type
+    at: Place
+    fields: dict[str, Any] = field(default_factory=dict)
+    name: str | None = None  # the name by which a spec or block knows it
+    value: Any = None  # of a host number that is known before anything runs
+
+    def __str__(self) -> str:
+        label = self.name or ""
+        inside = ", ".join(a.name or a.op for a in self.args)
+        what = self.fields.get("network") or self.fields.get("path") or self.op
+        return f"{label + ': ' if label else ''}{what}({inside}) -> {self.type}"
+
+    __repr__ = __str__
+
+
+@dataclass(eq=False)
+class Module:
+    """A network's structure for inputs of certain shapes: a layer, or a block with a body.
+
+    `path` is its name in its parent (`down[3].1`). `parts` are its children and the named networks that it calls, in
+    the order of expansion, which is the order of parameters. `values` are its named nodes, also those that no output
+    reads.
+    """
+
+    path: str
+    title: str  # the block's or the layer's name
+    at: Place
+    layer: Layer | None = None
+    wrappers: tuple[Any, ...] = ()
+    shape: Shape = ()  # own axes of the input of a layer
+    parts: list[Module | str] = field(default_factory=list)
+    inputs: list[Node] = field(default_factory=list)
+    outputs: list[Node] = field(default_factory=list)
+    several: bool = False  # whether the outputs are several (names) or a list
+    output_names: tuple[str, ...] = ()
+    labels: dict[str, Node] = field(default_factory=dict)
+    values: list[Node] = field(default_factory=list)
+
+    @property
+    def children(self) -> list[Module]:
+        return [part for part in self.parts if not isinstance(part, str)]
+
+    @property
+    def calls(self) -> list[str]:
+        return [part for part in self.parts if isinstance(part, str)]
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines(0))
+
+    def _lines(self, depth: int) -> Iterator[str]:
+        pad = "  " * depth
+        if self.layer is not None:
+            yield f"{pad}{self.path}: {self.layer} {list(self.shape)}"
+            return
+        yield f"{pad}{self.path}: {self.title}"
+        for child in self.children:
+            yield from child._lines(depth + 1)
+
+    def layers(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """Every layer below, with its whole path, in the order of expansion."""
+        for child in self.children:
+            path = f"{prefix}.{child.path}" if prefix and child.path else prefix or child.path
+            if child.layer is not None:
+                yield path, child
+            else:
+                yield from child.layers(path)
+
+    def own_parameters(self, name: str) -> Iterator[tuple[str, Shape]]:
+        """`NETWORK.LAYER.weight` and shape of every parameter that belongs to this module, in order."""
+        top = [("", self)] if self.layer is not None else list(self.layers())
+        for path, module in top:
+            for parameter, shape in module.parameters().items():
+                yield ".".join(filter(None, (name, path, parameter))), shape
+
+    def parameters(self) -> dict[str, Shape]:
+        assert self.layer is not None
+        found = self.layer.parameters(self.shape)
+        for wrapper in self.wrappers:
+            found |= wrapper.parameters(self.layer, self.shape)
+        return found
+
+    @property
+    def random(self) -> bool:
+        """Whether a draw is made somewhere inside (in the module's own layers)."""
+        if self.layer is not None:
+            return bool(self.layer.random)
+        return any(child.random for child in self.children)
+
+    @property
+    def stateful(self) -> bool:
+        if self.layer is not None:
+            return bool(self.layer.stateful) or any(getattr(w, "stateful", False) for w in self.wrappers)
+        return any(child.stateful for child in self.children)
+
+    @property
+    def batch_coupled(self) -> bool:
+        if self.layer is not None:
+            return bool(self.layer.batch_coupled)
+        return any(child.batch_coupled for child in self.children)
+
+
+@dataclass
+class Network:
+    """A network by name: identity, parameters, and one `Module` for every kind of call.
+
+    `variants` are keyed by the shapes of the inputs (and, where the structure depends on it, the stage); all of them
+    have the same parameters.
+    """
+
+    name: str
+    at: Place
+    frozen: bool = False
+    mode: str | None = None  # "train" where a frozen part is called in training mode
+    external: bool = False
+    variants: dict[Any, Module] = field(default_factory=dict)
+
+    @property
+    def module(self) -> Module:
+        return next(iter(self.variants.values()))
+
+    @property
+    def called(self) -> list[str]:
+        """Named networks that some variant calls, in order."""
+        return list(dict.fromkeys(name for module in self.variants.values() for name in all_calls(module)))
+
+    def parameters(self) -> list[tuple[str, Shape]]:
+        found: dict[str, Shape] = {}
+        for module in self.variants.values():
+            found.update(module.own_parameters(self.name))
+        return list(found.items())
+
+
+def all_calls(module: Module) -> Iterator[str]:
+    yield from module.calls
+    for child in module.children:
+        yield from all_calls(child)
+
+
+def walk(roots: list[Node] | tuple[Node, ...]) -> list[Node]:
+    """Every node that the roots are made of, arguments before the node, left to right, each once."""
+    seen: set[int] = set()
+    order: list[Node] = []
+    stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(roots)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order.append(node)
+            continue
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        stack.append((node, True))
+        stack.extend((argument, False) for argument in reversed(node.args) if id(argument) not in seen)
+    return order

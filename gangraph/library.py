@@ -1,0 +1,108 @@
+"""The standard library and a spec's own additions, by name: functions, families and blocks with their signatures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gangraph import _paths, ops
+from gangraph.errors import Fact, Place, nearest
+from gangraph.expressions import Call, Expr, Name, parse
+from gangraph.spec import Key, Lazy, LibrarySpec, Sources, read_library
+
+REQUIRED = object()
+
+
+@dataclass(eq=False)
+class Definition:
+    """A function, family or block: parameters with their defaults (expressions), and the body."""
+
+    kind: str  # "functions", "families" or "blocks"
+    name: str
+    parameters: tuple[tuple[str, Expr | None], ...]
+    body: Any  # Expr, TwoSides, Chain or GraphNetwork; or Lazy until its first use
+    at: Place
+    standard: bool = True
+
+    @property
+    def signature(self) -> str:
+        return f"{self.name}({', '.join(n if d is None else f'{n}={d}' for n, d in self.parameters)})"
+
+    def read(self) -> Any:
+        if isinstance(self.body, Lazy):
+            self.body = self.body.get()
+        return self.body
+
+    def bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
+        """Given arguments by name; those that the caller leaves out are missing here."""
+        names = [name for name, _ in self.parameters]
+        if len(arguments) > len(names):
+            raise Fact(f"{self.name} takes {len(names)} arguments, not {len(arguments)}", self.signature)
+        bound = dict(zip(names, arguments, strict=False))
+        for name, value in keywords.items():
+            if name not in names:
+                raise Fact(f"{self.name} has no argument '{name}'", nearest(name, names) or self.signature)
+            if name in bound:
+                raise Fact(f"{self.name} gets '{name}' twice")
+            bound[name] = value
+        missing = [name for name, default in self.parameters if default is None and name not in bound]
+        if missing:
+            raise Fact(f"{self.name} misses its argument '{missing[0]}'", self.signature)
+        return bound
+
+
+def signature(key: str, place: Place) -> tuple[str, tuple[tuple[str, Expr | None], ...]]:
+    """`unet(levels, out=3)` -> its name and parameters."""
+    try:
+        expr = parse(key, place)
+    except Fact:
+        expr = Name(place, "")
+    good = isinstance(expr, Call) and isinstance(expr.function, Name) and all(isinstance(a, Name) for a in expr.arguments)
+    if not good:
+        raise Fact(f"{key} is not a signature", "it looks like NAME(a, b=0)")
+    assert isinstance(expr, Call) and isinstance(expr.function, Name)
+    parameters: list[tuple[str, Expr | None]] = [(a.id, None) for a in expr.arguments if isinstance(a, Name)]
+    parameters += list(expr.keywords)
+    names = [name for name, _ in parameters]
+    if len(set(names)) != len(names):
+        raise Fact(f"{key} names a parameter twice")
+    return expr.function.id, tuple(parameters)
+
+
+class Library:
+    """Names -> definitions; a spec's own hide those of the standard library, which never sees them."""
+
+    def __init__(self, sources: Sources, extra: Path | None = None):
+        self.standard: dict[str, Definition] = {}
+        self.own: dict[str, Definition] = {}
+        self.sources = sources
+        for folder in filter(None, (_paths.specs() / "library", extra)):
+            for part in read_library(folder, sources):
+                self._add(part, self.standard, standard=True)
+
+    def add(self, part: LibrarySpec) -> None:
+        """A spec's own functions, families and blocks. Raises `Fact` with its place."""
+        self._add(part, self.own, standard=False)
+
+    def _add(self, part: LibrarySpec, into: dict[str, Definition], standard: bool) -> None:
+        for kind in ("functions", "families", "blocks"):
+            for key, body in getattr(part, kind, {}).items():
+                place = key.place if isinstance(key, Key) else Place()
+                try:
+                    name, parameters = signature(key, place)
+                    if name in ops.OPERATORS or name in ops.SPECIAL:
+                        raise Fact(f"{name} is a word of the core and cannot be defined anew")
+                    if name in into:
+                        raise Fact(f"{name} is defined twice")
+                except Fact as fact:
+                    fact.place = place  # type: ignore[attr-defined]
+                    raise
+                into[name] = Definition(kind, name, parameters, body, place, standard)
+
+    def find(self, name: str, standard_only: bool) -> Definition | None:
+        found = None if standard_only else self.own.get(name)
+        return found or self.standard.get(name)
+
+    def names(self) -> list[str]:
+        return [*self.own, *self.standard]

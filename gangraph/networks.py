@@ -1,0 +1,721 @@
+"""Modules -> classes: one class a network or block, uses of one block that differ in numbers share a class.
+
+Every module with a body becomes a draft: the lines of its constructor and of its forward, with each literal a slot.
+Drafts of equal lines are one class; the slots whose values differ become its parameters. A body that is one value
+after another becomes an `nn.Sequential`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gangraph.code import ATOM, Code, Part, Slot, Use, call, class_name, fit, identifier, literal, text
+from gangraph.graph import Graph
+from gangraph.ir import Module, Network, Node, walk
+from gangraph.layers import Construct, wrap
+from gangraph.templates import Init
+from gangraph.writer import Writer, shape_comment
+
+CHANNELS = {"in_channels", "out_channels", "num_features", "num_channels", "in_features", "out_features", "num_groups"}
+TAKEN = frozenset(
+    "add_module apply bfloat16 buffers call_super_init children compile cpu cuda double eval extra_repr float forward "
+    "half modules named_buffers named_children parameters requires_grad_ state_dict to train training type zero_grad "
+    "register_buffer share_memory get_parameter load_state_dict xpu ipu mtia dump_patches".split()
+)
+
+
+@dataclass(frozen=True)
+class NetworkName:
+    """A named network, as the argument of a constructor."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return identifier(self.name)
+
+
+@dataclass
+class Draft:
+    """A class before its parameters are known. `setup` and the methods are lines of parts."""
+
+    title: str
+    setup: list[tuple[Part, ...]] = field(default_factory=list)
+    methods: dict[str, tuple[str, list[tuple[Part, ...]]]] = field(default_factory=dict)
+    sequential: bool = False
+    doc: str = ""
+
+    def slots(self) -> list[Slot]:
+        found: list[Slot] = []
+        for line in self.lines():
+            for part in line:
+                if isinstance(part, Slot):
+                    found.append(part)
+                elif isinstance(part, Use):
+                    found += part.slots
+        return found
+
+    def lines(self) -> Iterable[tuple[Part, ...]]:
+        yield from self.setup
+        for _, body in self.methods.values():
+            yield from body
+
+    def key(self) -> Any:
+        def skeleton(line: tuple[Part, ...]) -> tuple[Any, ...]:
+            return tuple(("slot", p.hint, isinstance(p.value, NetworkName)) if isinstance(p, Slot) else ("use", p.group, len(p.slots)) if isinstance(p, Use) else p for p in line)
+
+        methods = tuple((name, signature, tuple(map(skeleton, body))) for name, (signature, body) in self.methods.items())
+        return self.title, self.sequential, tuple(map(skeleton, self.setup)), methods
+
+
+class Classes:
+    """Every class of a program, in the order in which they are first needed."""
+
+    def __init__(self, graphs: tuple[Graph, ...]):
+        self.graphs = graphs
+        self.groups: dict[Any, int] = {}
+        self.drafts: list[list[Draft]] = []
+        self.blocks: dict[str, None] = {}
+        self.entries = _entries(graphs)
+        self.names: list[str] = []
+        self._taken: set[str] = set()
+        self.variants: dict[int, str] = {}  # id of a module with a forward of its own -> its method
+
+    # --- collecting
+
+    def network(self, network: Network) -> Code:
+        """The construction of a named network: a class's, or of a single layer."""
+        modules = list(dict.fromkeys(network.variants.values()))
+        first = modules[0]
+        if len(first.children) == 1 and first.children[0].path == "" and first.children[0].layer is not None:
+            return self.layer(first.children[0])
+        drafts = [self.draft(m, network.name) for m in modules]
+        main = drafts[0]
+        entry_names = self.entries.get(network.name, ())
+        texts = {str(main.methods["forward"]): "forward"} if "forward" in main.methods else {}
+        for module, draft in zip(modules[1:], drafts[1:], strict=True):
+            if draft.key() == main.key() or draft.sequential:
+                self.variants[id(module)] = "forward"
+                continue
+            shown = str(draft.methods["forward"])
+            if shown not in texts:
+                texts[shown] = f"forward_{len(texts) + 1}"
+                main.methods[texts[shown]] = draft.methods["forward"]
+                known = {str(line) for line in main.setup}
+                main.setup += [line for line in draft.setup if str(line) not in known]
+            self.variants[id(module)] = texts[shown]
+        del entry_names
+        return Code((self.use(main),))
+
+    def method(self, module: Module) -> str:
+        return self.variants.get(id(module), "forward")
+
+    def use(self, draft: Draft) -> Use:
+        key = draft.key()
+        if key not in self.groups:
+            self.groups[key] = len(self.drafts)
+            self.drafts.append([])
+            self.names.append(self._name(draft.title))
+        group = self.groups[key]
+        self.drafts[group].append(draft)
+        return Use(group, tuple(draft.slots()))
+
+    def _name(self, title: str) -> str:
+        name = wanted = class_name(title)
+        for number in itertools.count(2):
+            if name not in self._taken:
+                break
+            name = f"{wanted}{number}"
+        self._taken.add(name)
+        return name
+
+    def layer(self, module: Module) -> Code:
+        assert module.layer is not None
+        made = construct_code(wrap(module.layer, module.wrappers, module.shape) if module.wrappers else module.layer.construct(module.shape))
+        for block in (wrap(module.layer, module.wrappers, module.shape) if module.wrappers else module.layer.construct(module.shape)).blocks():
+            self.blocks[block] = None
+        begins = {}
+        for name in ("weight", "bias", "init"):
+            init = getattr(module.layer, name, None)
+            if isinstance(init, Init):
+                begins["weight" if name == "init" else name] = init
+        if begins:
+            rules = [f"{name}=lambda p: {init_text(init, 'p')}" for name, init in begins.items()]
+            return Code(("begin(", *made.parts, ", ", ", ".join(rules), ")"))
+        return made
+
+    def draft(self, module: Module, network: str) -> Draft:
+        return _Drafter(self, module, network).draft()
+
+    # --- writing
+
+    def render(self) -> list[str]:
+        """The text of every class."""
+        self.parameters = [self._parameters(group) for group in self.drafts]
+        return [self._class(i) for i in range(len(self.drafts))]
+
+    def _parameters(self, drafts: list[Draft]) -> list[tuple[str, list[int]]]:
+        """Parameters of a class: a name, and the slots that it fills; slots that always agree are one parameter."""
+        columns = list(zip(*(tuple(_key(s.value) for s in d.slots()) for d in drafts), strict=True))
+        hints = [s.hint for s in drafts[0].slots()]
+        networks = [isinstance(s.value, NetworkName) for s in drafts[0].slots()]
+        merged: dict[Any, list[int]] = {}
+        for i, column in enumerate(columns):
+            if networks[i] or len(set(column)) > 1:
+                merged.setdefault(column, []).append(i)
+        found: list[tuple[str, list[int]]] = []
+        taken: set[str] = set()
+        for slots in merged.values():
+            wanted = [hints[i] for i in slots]
+            name = wanted[0] if len(set(wanted)) == 1 or not set(wanted) <= CHANNELS else "channels"
+            name = identifier(name, taken | {"self"})
+            if name.rstrip("_") != name and name.rstrip("_") in taken:
+                name = next(f"{name.rstrip('_')}_{k}" for k in itertools.count(2) if f"{name.rstrip('_')}_{k}" not in taken)
+            taken.add(name)
+            found.append((name, slots))
+        return found
+
+    def _class(self, group: int) -> str:
+        draft = self.drafts[group][0]
+        parameters = self.parameters[group]
+        names = {i: name for name, slots in parameters for i in slots}
+        counter = itertools.count()
+
+        def line(parts: tuple[Part, ...]) -> str:
+            return "".join(self._part(p, counter, names) for p in parts)
+
+        base = "nn.Sequential" if draft.sequential else "nn.Module"
+        lines = [f"class {self.names[group]}({base}):"]
+        lines += [f'    """{draft.doc}"""', ""] if draft.doc else []
+        lines.append(f"    def __init__({', '.join(['self', *(name for name, _ in parameters)])}):")
+        setup = [line(parts) for parts in draft.setup]
+        if draft.sequential:
+            lines += ["        super().__init__(", *(f"            {item}" for item in setup), "        )"]
+        else:
+            lines.append("        super().__init__()")
+            for item in setup:
+                lines += [f"        {part}" for part in item.split("\n")] if "\n" in item else fit(item, 8)
+        used: set[str] = set()
+        for name, (signature, body) in draft.methods.items():
+            lines += ["", f"    def {name}({signature}):"]
+            for parts in body:
+                shown = line(parts)
+                lines += fit(shown, 8)
+                used |= {n for n in names.values() if f"self.{n}_size" in shown}
+        return "\n".join(lines)
+
+    def _part(self, part: Part, counter: Any, names: dict[int, str]) -> str:
+        if isinstance(part, str):
+            return part
+        if isinstance(part, Slot):
+            i = next(counter)
+            return names.get(i) or _shown(part.value)
+        start = [next(counter) for _ in part.slots]
+        return f"{self.names[part.group]}({', '.join(self._given(part, start, names))})"
+
+    def _given(self, use: Use, numbers: list[int], names: dict[int, str]) -> list[str]:
+        return [names.get(numbers[slots[0]]) or _shown(use.slots[slots[0]].value) for _, slots in self.parameters[use.group]]
+
+    def constructed(self, code: Code) -> str:
+        """The construction of a network, in the program."""
+        counter = itertools.count()
+        return "".join(self._part(p, counter, {}) for p in code.parts)
+
+
+def _key(value: Any) -> Any:
+    return (type(value).__name__, str(value))
+
+
+def _shown(value: Any) -> str:
+    return str(value) if isinstance(value, NetworkName) else literal(value)
+
+
+def construct_code(construct: Construct) -> Code:
+    """A layer's constructor; each argument's value is a slot."""
+    parts: list[Part] = [f"{construct.function}("]
+    for i, (name, value, positional) in enumerate(construct.arguments):
+        parts.append(", " if i else "")
+        parts.append("" if positional else f"{name}=")
+        parts += construct_code(value).parts if isinstance(value, Construct) else (Slot(name, value),)
+    return Code((*(p for p in parts if p != ""), ")"))
+
+
+def init_text(init: Init, target: str) -> str:
+    """An initializer as a call of torch.nn.init."""
+    arguments = dict(init.arguments)
+    names = {"kaiming_normal": "a", "kaiming_uniform": "a"}
+    if init.name == "constant":
+        made = f"nn.init.constant_({target}, {literal(arguments['value'])})"
+    elif init.name == "fan_uniform":
+        made = f"nn.init.kaiming_uniform_({target}, nonlinearity=\"linear\")" if arguments["gain"] == 1 else f"nn.init.kaiming_uniform_({target}, nonlinearity=\"linear\").mul_({literal(arguments['gain'])})"
+    elif init.name in names:
+        slope = arguments["slope"]
+        made = f"nn.init.{init.name}_({target})" if slope == 0 else f"nn.init.{init.name}_({target}, a={literal(slope)})"
+    else:
+        shown = ", ".join([target, *(f"{_word(init.name, k)}={literal(v)}" for k, v in arguments.items() if init.name not in ("zeros", "ones"))])
+        made = f"nn.init.{init.name}_({shown})"
+    return made if init.scale == 1 else f"{made}.mul_({literal(init.scale)})"
+
+
+def _word(name: str, key: str) -> str:
+    return {("uniform", "low"): "a", ("uniform", "high"): "b"}.get((name, key), key)
+
+
+def _entries(graphs: tuple[Graph, ...]) -> dict[str, tuple[str, ...]]:
+    """Labels at which some call enters a network (`upto`)."""
+    found: dict[str, dict[str, None]] = {}
+    for graph in graphs:
+        roots = [n for n in graph.named().values()] + [p.objective for p in graph.phases()] + list(graph.views.values())
+        for node in walk(roots):
+            if node.op == "call" and node.fields["view"].get("entry"):
+                found.setdefault(node.fields["source"], {})[node.fields["view"]["entry"]] = None
+    return {name: tuple(labels) for name, labels in found.items()}
+
+
+class _Drafter(Writer):
+    """Drafts the class of one module with a body."""
+
+    def __init__(self, classes: Classes, module: Module, network: str, prefix: str = ""):
+        super().__init__()
+        self.classes, self.module, self.network, self.prefix = classes, module, network, prefix
+        self.attributes: set[str] = set()
+        self.setup: list[tuple[int, tuple[Part, ...]]] = []  # with the place among the parts of the module
+        self.made: dict[int, str] = {}  # id of an apply node (or of a run's last) -> attribute
+        self.free: dict[str, Node] = {}
+        self.done: list[Module] = []
+
+    def draft(self) -> Draft:
+        module = self.module
+        entries = [e for e in self._entries() if e in module.labels or any(e.startswith(f"{c.path}.") for c in module.children)]
+        items = None if entries else self.sequence(module)
+        if items is not None:
+            return Draft(module.title, [(*code.parts, ",") + ((f"  # {shape}",) if shape else ()) for code, shape in _folded(items)], sequential=True)
+        inputs = self._inputs()
+        body = self._forward(walk(list(module.outputs)), module.outputs)
+        self._unread(walk([*module.outputs, *module.values]))
+        random = module.random
+        signature = ", ".join(["self", *inputs, *self.free, *(["draws"] if random else [])])
+        self.setup.sort(key=lambda item: item[0])
+        draft = Draft(module.title, [line for _, line in self.setup], {"forward": (signature, body)})
+        for entry in entries:
+            self._reset()
+            label = module.labels.get(entry)
+            if label is None:
+                continue
+            lines = self._forward(walk([label]), [label])
+            draft.methods[entry_method(entry)] = (signature, lines)
+        return draft
+
+    def _entries(self) -> list[str]:
+        mine = self.classes.entries.get(self.network, ())
+        if not self.prefix:
+            return list(mine)
+        return [e[len(self.prefix) + 1 :] for e in mine if e.startswith(f"{self.prefix}.")]
+
+    def _reset(self) -> None:
+        """Ready to write another method over the same attributes."""
+        self.names = {}
+        self._inputs()
+
+    def _inputs(self) -> list[str]:
+        """Variables for the inputs; a list of inputs is one variable."""
+        names: list[str] = []
+        for entry in self.module.inputs:
+            base, bracket, rest = (entry.name or "x").partition("[")
+            variable = identifier(base)
+            self.names[id(entry)] = variable + bracket + rest
+            if variable not in names:
+                names.append(variable)
+        return names
+
+    # --- sequences
+
+    def sequence(self, module: Module) -> list[tuple[Code, str]] | None:
+        """The items of a module that is one value after another, else None."""
+        if module.several or len(module.inputs) != 1 or len(module.outputs) != 1 or module.random:
+            return None
+        found: list[tuple[Code, str]] = []
+        node = module.outputs[0]
+        entry = module.inputs[0]
+        while node is not entry:
+            items = self._item(node)
+            if items is None or len(node.args) != 1 or node.args[0].type.host:
+                return None
+            found = items + found
+            node = node.args[0]
+        uses = _uses(module)
+        inner = module.outputs[0].args[0] if module.outputs[0] is not entry else entry
+        while inner is not entry and inner.args:
+            if uses.get(id(inner), 0) > 1:
+                return None
+            inner = inner.args[0]
+        return found if found and uses.get(id(entry), 0) == 1 else None
+
+    def _item(self, node: Node) -> list[tuple[Code, str]] | None:
+        """One element of a sequence (or several, of a block that is one), with the shape that comes out."""
+        shape = shape_comment(node.type.shape, None)
+        if node.op == "apply" and not node.fields.get("several"):
+            module: Module = node.fields["module"]
+            if module.random:
+                return None
+            if module.layer is not None:
+                changes = node.type.shape != (node.args[0].type.shape if node.args else ())
+                return [(self.classes.layer(module), shape if changes else "")]
+            if len(module.inputs) != 1 or module.several:
+                return None
+            if module.labels and self.classes.entries.get(self.network):
+                return None
+            inner = _Drafter(self.classes, module, self.network, _joined(self.prefix, module.path))
+            items = inner.sequence(module)
+            if items is not None:
+                return items
+            draft = self.classes.draft(module, self.network) if not self._entries() else inner.draft()
+            if inner.free or _free(module):
+                return None
+            return [(Code((self.classes.use(draft),)), shape if node.type.shape != node.args[0].type.shape else "")]
+        if node.op == "call" and not node.fields["view"] and not node.fields.get("several") and not _any_random(self.classes, node):
+            return [(Code((Slot(identifier(node.fields["network"]), NetworkName(node.fields["network"])),)), "")]
+        if node.op == "reshape" and node.args[0].type.rank == 1 and node.type.samples is not None:
+            sizes = [Slot("size", n) for n in node.fields["shape"]]
+            parts: list[Part] = ["nn.Unflatten(1, ("]
+            for i, slot in enumerate(sizes):
+                parts += [", "] * bool(i) + [slot]
+            parts.append(",))" if len(sizes) == 1 else "))")
+            return [(Code(tuple(parts)), shape)]
+        return None
+
+    # --- graphs
+
+    def _forward(self, nodes: list[Node], outputs: list[Node]) -> list[tuple[Part, ...]]:
+        """Statements of a forward; runs of single values become attributes that hold a sequence."""
+        uses: dict[int, int] = {}
+        for node in nodes:
+            for argument in node.args:
+                uses[id(argument)] = uses.get(id(argument), 0) + 1
+        for output in outputs:
+            uses[id(output)] = uses.get(id(output), 0) + 1
+        inside: set[int] = set()
+        runs: dict[int, list[Node]] = {}
+        for node in reversed(nodes):
+            if id(node) in inside or not self._runs(node):
+                continue
+            run = [node]
+            while True:
+                before = run[0].args[0] if len(run[0].args) == 1 else None
+                if before is None or not self._runs(before) or uses[id(before)] > 1 or self._labelled(before):
+                    break
+                if not self._adjacent(before, run[0]):
+                    break
+                run.insert(0, before)
+            if len(run) == 1 and run[0].op != "apply":
+                continue
+            runs[id(node)] = run
+            inside |= {id(n) for n in run[:-1]}
+        lines: list[tuple[Part, ...]] = []
+        taken = set(self.names.values()) | {n.split("[")[0] for n in self.names.values()}
+        for node in nodes:
+            if id(node) in inside or id(node) in self.names:
+                continue
+            if id(node) in runs:
+                self._attribute(node, runs[id(node)])
+            elif node.op == "apply":
+                self._attribute(node, [node])
+            elif node.op == "call":
+                self._network_attribute(node)
+            keep = uses[id(node)] > 1 or (node.name is not None and node.op != "output" and _worth(node))
+            if node.op == "output":
+                keep = False
+                self._outputs(node, nodes, lines, taken)
+                continue
+            if node.type.host or node.op in ("parameter",):
+                continue
+            several = node.fields.get("several") or node.op == "chunk"
+            if several or (keep and node not in outputs) or (node in outputs and uses[id(node)] > 1):
+                self._assign(node, nodes, lines, taken)
+        if len(outputs) == 1 and not self.module.several:
+            lines.append(("return ", *self.code(outputs[0]).parts))
+        else:
+            parts: list[Part] = ["return "]
+            for i, output in enumerate(outputs):
+                parts += [", "] * bool(i) + list(self.code(output).parts)
+            lines.append(tuple([*parts, ","]) if len(outputs) == 1 else tuple(parts))
+        return lines
+
+    def _assign(self, node: Node, nodes: list[Node], lines: list[tuple[Part, ...]], taken: set[str]) -> None:
+        code = self.write(node)
+        if node.fields.get("several") or node.op == "chunk":
+            parts = {n.fields["index"]: n for n in nodes if n.op == "output" and n.args[0] is node}
+            count = node.fields["n"] if node.op == "chunk" else len(node.fields["module"].outputs)
+            named = all(parts.get(i) is not None and parts[i].name for i in range(count)) and count <= 4
+            if named:
+                variables = [self._variable(parts[i].name or "", taken) for i in range(count)]
+                for i, variable in enumerate(variables):
+                    self.names[id(parts[i])] = variable
+                lines.append((", ".join(variables), " = ", *code.parts))
+                return
+            if len(parts) == 1:
+                return
+            variable = self._variable(node.name or (next(iter(parts.values())).name or "parts").split("[")[0], taken)
+        else:
+            variable = self._variable(node.name or "h", taken)
+        self.names[id(node)] = variable
+        lines.append((f"{variable} = ", *code.parts))
+
+    def _variable(self, name: str, taken: set[str]) -> str:
+        wanted = made = identifier(name)
+        for number in itertools.count(2):
+            if made not in taken:
+                break
+            made = f"{wanted}_{number}" if wanted[-1].isdigit() else f"{wanted}{number}"
+        taken.add(made)
+        return made
+
+    def _outputs(self, node: Node, nodes: list[Node], lines: list[tuple[Part, ...]], taken: set[str]) -> None:
+        if id(node) not in self.names and id(node.args[0]) in self.names and node.name is None:
+            self.names[id(node)] = f"{self.names[id(node.args[0])]}[{node.fields['index']}]"
+
+    def _runs(self, node: Node) -> bool:
+        """Whether a node can be an element of a sequence."""
+        if node.op == "apply":
+            module: Module = node.fields["module"]
+            one = len(node.args) == 1 and not node.fields.get("several") and not module.random
+            return one and not _free(module) and (module.layer is not None or len(module.inputs) == 1)
+        if node.op == "reshape":
+            return node.args[0].type.rank == 1 and node.type.samples is not None
+        return False
+
+    def _adjacent(self, first: Node, second: Node) -> bool:
+        """Whether nothing was expanded between two modules, so that one sequence keeps the order of parameters."""
+        places = [self._place(n) for n in (first, second)]
+        return -1 in places or places[1] == places[0] + 1
+
+    def _labelled(self, node: Node) -> bool:
+        entries = self._entries()
+        return any(self.module.labels.get(e) is node for e in entries)
+
+    def _attribute(self, node: Node, run: list[Node]) -> None:
+        """The module that a run of nodes becomes, under a name of its own."""
+        if id(node) in self.made:
+            return
+        name = self._attribute_name(run)
+        self.made[id(node)] = name
+        self.done += [n.fields["module"] for n in run if n.op == "apply"]
+        if len(run) == 1:
+            module: Module = node.fields["module"]
+            if module.layer is not None:
+                code = self.classes.layer(module)
+            else:
+                inner = _Drafter(self.classes, module, self.network, _joined(self.prefix, module.path))
+                draft = inner.draft()
+                if draft.sequential and len(draft.setup) <= 4 and not any(isinstance(p, Use) for line in draft.setup for p in line):
+                    code = _sequential([(Code(tuple(p for p in line if not (isinstance(p, str) and (p == "," or p.startswith("  # "))))), "") for line in draft.setup])
+                else:
+                    code = Code((self.classes.use(draft),))
+        else:
+            items = [item for n in run for item in self._item(n) or []]
+            code = _sequential(items)
+        self.setup.append((self._place(run[0]), (f"self.{name} = ", *code.parts)))
+
+    def _place(self, node: Node) -> int:
+        """Where a node's module stands among the parts of this one."""
+        if node.op == "call":
+            return int(node.fields["position"])
+        module = node.fields.get("module")
+        return next((i for i, part in enumerate(self.module.parts) if part is module), -1)
+
+    def _unread(self, nodes: list[Node]) -> None:
+        """Modules of values that no output reads hold parameters all the same."""
+        for node in nodes:
+            if node.op == "apply" and not any(part is node.fields["module"] for part in self.done):
+                self._attribute(node, [node])
+
+    def _attribute_name(self, run: list[Node]) -> str:
+        last = run[-1]
+        module = last.fields.get("module")
+        label = next((lab for lab, n in self.module.labels.items() if n is last), None)
+        value = last.name or (label or "").split(".")[-1]
+        if not value:
+            path = run[0].fields.get("path", "").split(".")
+            head = path[0] if path and not path[0].isdigit() else ""
+            if head:
+                value = head
+            elif len(run) > 1:
+                value = "layers"
+            else:
+                title = module.title if module is not None else "layer"
+                value = {"Linear": "linear", "Parameter": "parameter"}.get(title, _snake(title))
+        made = wanted = identifier(value, TAKEN)
+        for number in itertools.count(2):
+            if made not in self.attributes:
+                break
+            made = f"{wanted}_{number}"
+        self.attributes.add(made)
+        return made
+
+    def _network_attribute(self, node: Node) -> None:
+        name = identifier(node.fields["network"], TAKEN)
+        if name not in self.attributes:
+            self.attributes.add(name)
+            line = (f"self.{name} = ", Slot(identifier(node.fields["network"]), NetworkName(node.fields["network"])))
+            self.setup.append((self._place(node), line))
+
+    # --- the writer's hooks
+
+    def applied(self, node: Node) -> Code:
+        first = node
+        module: Module = node.fields["module"]
+        if node.op == "call":
+            attribute = identifier(node.fields["network"], TAKEN)
+            arguments = call_arguments(self, node)
+            if _any_random(self.classes, node):
+                arguments.append(text(f'draws.at("{node.fields["network"]}")'))
+            target = f"self.{attribute}"
+            if node.fields["view"]:
+                target = view_text(target, node.fields["view"])
+            return call(target, *arguments)
+        attribute = self.made[id(node)]
+        run = self._run_of(node)
+        first = run[0] if run else node
+        arguments = call_arguments(self, first)
+        if module.random:
+            arguments.append(text(f'draws.at("{node.fields["path"]}")') if node.fields["path"] else text("draws"))
+        return call(f"self.{attribute}", *arguments)
+
+    def _run_of(self, node: Node) -> list[Node]:
+        """The run that ends at a node: back to the first that has no attribute of its own."""
+        run = [node]
+        while len(run[0].args) == 1 and self._runs(run[0]):
+            before = run[0].args[0]
+            if id(before) in self.made or id(before) in self.names or not self._runs(before):
+                break
+            run.insert(0, before)
+        return run
+
+    def _reshape(self, node: Node) -> Code:
+        if id(node) in self.made:
+            run = self._run_of(node)
+            return call(f"self.{self.made[id(node)]}", *call_arguments(self, run[0]))
+        return super()._reshape(node)
+
+    def leaf(self, node: Node) -> Code:
+        if node.op == "constant" and node.value is not None:
+            return Code((literal(node.value),), ATOM if node.value >= 0 else ATOM - 2)
+        if node.type.host and node.name:
+            variable = identifier(node.name)
+            self.free.setdefault(variable, node)
+            return text(variable)
+        raise AssertionError(f"{node} in the body of {self.module.title}")
+
+    def whole(self, value: float | int, hint: str) -> Code:
+        return Code((Slot(hint, value),))
+
+    def zeros(self, node: Node) -> Code:
+        like = next(iter(self.names.values()))
+        fill = "zeros" if node.op == "zeros" else "ones"
+        return text(f"{like}.new_{fill}({', '.join(map(str, node.type.shape))})")
+
+    def samples(self, length: str) -> Code:
+        first = next(iter(self.names.values()))
+        return text(length.replace("N", f"len({first})"), ATOM if length.isalnum() else 5)
+
+
+def call_arguments(writer: Writer, node: Node) -> list[Code]:
+    """The arguments of a call; inputs that are lists come as lists, free numbers by name."""
+    module: Module = node.fields["module"]
+    found: list[Code] = []
+    lists: dict[str, list[Code]] = {}
+    if module.layer is not None:
+        return [writer.code(a) for a in node.args]
+    for entry, argument in zip(module.inputs, node.args, strict=True):
+        base, bracket, _ = (entry.name or "").partition("[")
+        if not bracket:
+            found.append(writer.code(argument))
+            continue
+        if base not in lists:
+            lists[base] = []
+            found.append(Code((), ATOM))
+            found[-1] = _Pending(base)  # type: ignore[assignment]
+        lists[base].append(writer.code(argument))
+    made = [_listed(lists[c.base]) if isinstance(c, _Pending) else c for c in found]
+    for name, free in _free(module).items():
+        made.append(text(f"{name}=") + writer.code(free))
+    return made
+
+
+class _Pending:
+    def __init__(self, base: str):
+        self.base = base
+
+
+def _listed(codes: list[Code]) -> Code:
+    parts: list[Part] = ["["]
+    for i, code in enumerate(codes):
+        parts += [", "] * bool(i) + list(code.parts)
+    return Code((*parts, "]"))
+
+
+def view_text(target: str, view: dict[str, Any]) -> str:
+    options = {k: (entry_method(v) if k == "entry" else v) for k, v in view.items()}
+    return f"View({target}, {', '.join(f'{k}={literal(v)}' for k, v in options.items())})"
+
+
+def entry_method(label: str) -> str:
+    return f"upto_{identifier(label)}"
+
+
+def _free(module: Module) -> dict[str, Node]:
+    """Numbers of the program that a body reads: clocks, and constants that follow them."""
+    found: dict[str, Node] = {}
+    for node in walk(list(module.outputs)):
+        if node.type.host and node.op in ("constant", "clock", "state") and node.value is None and node.name:
+            found[identifier(node.name)] = node
+        if node.op == "apply" and node.fields["module"].layer is None:
+            found |= _free(node.fields["module"])
+    return found
+
+
+def _any_random(classes: Classes, node: Node) -> bool:
+    graph = classes.graphs[0]
+    return any(m.random for inner in graph.contained(node.fields["source"]) for m in graph.networks[inner].variants.values())
+
+
+def _uses(module: Module) -> dict[int, int]:
+    uses: dict[int, int] = {}
+    for node in walk(list(module.outputs)):
+        for argument in node.args:
+            uses[id(argument)] = uses.get(id(argument), 0) + 1
+    return uses
+
+
+def _worth(node: Node) -> bool:
+    return node.op not in ("alias", "input")
+
+
+def _folded(items: list[tuple[Code, str]]) -> list[tuple[Code, str]]:
+    """Equal items in a row are written once."""
+    found: list[tuple[Code, str]] = []
+    for parts, group in itertools.groupby(items, key=lambda item: item[0].parts):
+        same = list(group)
+        if len(same) > 1 and any(isinstance(p, Use) for p in parts):
+            found.append((Code(("*(", *parts, f" for _ in range({len(same)}))")), same[-1][1]))
+        else:
+            found += same
+    return found
+
+
+def _sequential(items: list[tuple[Code, str]]) -> Code:
+    parts: list[Part] = ["nn.Sequential(\n"]
+    for code, shape in _folded(items):
+        parts += ["    ", *code.parts, ","] + ([f"  # {shape}"] if shape else []) + ["\n"]
+    return Code((*parts, ")"))
+
+
+def _snake(title: str) -> str:
+    made = "".join("_" + c.lower() if c.isupper() and i and not title[i - 1].isupper() else c.lower() for i, c in enumerate(title))
+    return made
+
+
+def _joined(*parts: str) -> str:
+    return ".".join(filter(None, parts))

@@ -1,0 +1,266 @@
+"""Graph -> Routing: for every phase, which parameters its gradient reaches, and which values must carry one.
+
+Ownership is all there is: a phase differentiates its objective by its own networks' parameters. This walk says in
+advance what `torch.autograd.grad(..., allow_unused=True)` will give a tensor for: a gradient passes an operator to
+its arguments unless a `stop` (or an integer, or a comparison) cuts it; the derivative of a layer does not read its
+bias, that of an activation reads its input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gangraph import ops
+from gangraph.graph import Graph, Phase
+from gangraph.ir import Module, Node
+from gangraph.templates import join
+
+Found = tuple[frozenset[str], frozenset[int]]  # parameters by name, and ids of the leaves that are reached
+
+
+@dataclass(frozen=True)
+class Route:
+    """One phase: the parameters that it may train, those that its objective reaches, and the values with a gradient."""
+
+    phase: str
+    owned: tuple[str, ...]
+    reached: tuple[str, ...]
+    live: frozenset[int]  # ids of nodes that an owned parameter feeds
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        return tuple(p for p in self.owned if p not in set(self.reached))
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Where every gradient goes, phase by phase."""
+
+    graph: Graph
+    routes: dict[str, Route]
+
+    def __str__(self) -> str:
+        lines = []
+        for name, route in self.routes.items():
+            phase = next(p for p in self.graph.phases() if p.name == name)
+            lines.append(f"{name}: {phase.player} minimizes {phase.text}")
+            for network in phase.networks:
+                inside = [p for p in route.owned if p.startswith(f"{network}.")]
+                hit = [p for p in route.reached if p.startswith(f"{network}.")]
+                lines.append(f"  {network}: reaches {len(hit)} of {len(inside)} parameters")
+        return "\n".join(lines)
+
+
+def route_gradients(graph: Graph) -> Routing:
+    """The route of every phase of a stage."""
+    reach = Reach(graph)
+    return Routing(graph, {phase.name: _route(reach, phase) for phase in graph.phases()})
+
+
+def _route(reach: Reach, phase: Phase) -> Route:
+    owned = tuple(reach.graph.parameters(phase.networks))
+    reached = reach.parameters([phase.objective])
+    return Route(phase.name, owned, tuple(p for p in owned if p in reached), reach.live([phase.objective], set(owned)))
+
+
+class Reach:
+    """Walks gradients backward through a graph and the bodies of its networks; each body once for each use."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self._bodies: dict[tuple[int, tuple[int, ...], str], Found] = {}
+        self._seconds: dict[tuple[int, tuple[int, ...], frozenset[int], str], Found] = {}
+        self._owners: dict[tuple[int, str], frozenset[str]] = {}
+
+    def parameters(self, roots: list[Node]) -> frozenset[str]:
+        return self.walk(roots, "")[0]
+
+    # --- first derivatives
+
+    def walk(self, roots: Iterable[Node], prefix: str) -> Found:
+        """Parameters and leaves that a gradient from the roots reaches, in one body (or at the level of the spec)."""
+        parameters: set[str] = set()
+        leaves: set[int] = set()
+        seen: set[int] = set()
+        wanted: dict[int, set[int]] = {}  # calls with several outputs: those that are read
+        stack = list(roots)
+        while stack:
+            node = stack.pop()
+            if node.op == "output":
+                whole, index = node.args[0], node.fields["index"]
+                got = wanted.setdefault(id(whole), set())
+                if index not in got:
+                    got.add(index)
+                    if whole.op == "chunk":
+                        stack.extend(whole.args)
+                    else:
+                        self._through(whole, (index,), prefix, parameters, stack)
+                continue
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if node.op in ("input", "draw", "state", "p"):
+                leaves.add(id(node))
+            elif node.op == "parameter":
+                parameters.add(node.name or "")
+            elif node.op in ("call", "apply"):
+                self._through(node, (0,), prefix, parameters, stack)
+            elif node.op == "grad":
+                more, read = self._grad(node, prefix)
+                parameters |= more
+                stack += read
+            else:
+                stack += passing(node)
+            if node.name is not None and node.op != "parameter":
+                leaves.add(id(node))
+        return frozenset(parameters), frozenset(leaves)
+
+    def _through(self, node: Node, outputs: tuple[int, ...], prefix: str, parameters: set[str], stack: list[Node]) -> None:
+        found, read = self.body(node, outputs, prefix)
+        if not (node.op == "call" and node.fields["view"].get("frozen")):
+            parameters |= found
+        stack += [a for i, a in enumerate(node.args) if i in read and differentiable(a)]
+
+    def body(self, node: Node, outputs: tuple[int, ...], prefix: str) -> tuple[frozenset[str], set[int]]:
+        """What a gradient at some outputs of a call reaches: parameters, and inputs by position."""
+        module: Module = node.fields["module"]
+        inner = node.fields["source"] if node.op == "call" else join(prefix, module.path)
+        if module.layer is not None:
+            names = frozenset(join(inner, p) for p in module.parameters())
+            return names, set() if module.layer.integers else set(range(len(node.args)))
+        entry = node.fields["view"].get("entry") if node.op == "call" else None
+        roots = [_label(module, entry)] if entry else [module.outputs[i] for i in outputs]
+        key = (id(module), (-1,) if entry else outputs, inner + (entry or ""))
+        if key not in self._bodies:
+            self._bodies[key] = self.walk(roots, inner)
+        found, leaves = self._bodies[key]
+        return found, {i for i, e in enumerate(module.inputs) if id(e) in leaves}
+
+    # --- derivatives of derivatives
+
+    def _grad(self, node: Node, prefix: str) -> tuple[frozenset[str], list[Node]]:
+        y, x = node.args
+        return self.second([y], frozenset({id(x)}), prefix)
+
+    def second(self, roots: list[Node], xs: frozenset[int], prefix: str) -> tuple[frozenset[str], list[Node]]:
+        """What the derivative of the roots by the xs reads: parameters, and nodes of the same body."""
+        path = self.depending(roots, xs)
+        parameters: set[str] = set()
+        read: list[Node] = []
+        for node in path.values():
+            if id(node) in xs:
+                continue
+            if node.op in ("call", "apply"):
+                found, inputs = self._second_body(node, path, xs, prefix)
+                if not (node.op == "call" and node.fields["view"].get("frozen")):
+                    parameters |= found
+                read += [node.args[i] for i in inputs]
+            elif node.op == "grad":
+                read += list(node.args)
+            elif node.op in ("mul", "matmul", "convolve"):
+                for i, argument in enumerate(node.args):
+                    if id(argument) in path:
+                        read += [a for j, a in enumerate(node.args) if j != i]
+            elif node.op == "div":
+                read += [node.args[1]] + ([node.args[0]] if id(node.args[1]) in path else [])
+            elif node.op == "lerp":
+                read += [node.args[2]] + (list(node.args[:2]) if id(node.args[2]) in path else [])
+            elif not _affine(node):
+                read += list(node.args)
+        return frozenset(parameters), [n for n in read if differentiable(n)]
+
+    def _second_body(self, node: Node, path: dict[int, Node], xs: frozenset[int], prefix: str) -> tuple[frozenset[str], set[int]]:
+        module: Module = node.fields["module"]
+        inner = node.fields["source"] if node.op == "call" else join(prefix, module.path)
+        if module.layer is not None:
+            layer = module.layer
+            names = module.parameters()
+            read = [n for n in names if n != "bias"] if layer.weighted or not layer.linear else []
+            return frozenset(join(inner, n) for n in read), set() if layer.linear else set(range(len(node.args)))
+        inputs = frozenset(id(module.inputs[i]) for i, a in enumerate(node.args) if id(a) in path or id(a) in xs)
+        entry = node.fields["view"].get("entry") if node.op == "call" else None
+        roots = [_label(module, entry)] if entry else module.outputs
+        key = (id(module), (-1,) if entry else (), inputs, inner)
+        if key not in self._seconds:
+            parameters, nodes = self.second(roots, inputs, inner)
+            more, leaves = self.walk(nodes, inner)
+            self._seconds[key] = (parameters | more, leaves)
+        found, leaves = self._seconds[key]
+        return found, {i for i, e in enumerate(module.inputs) if id(e) in leaves}
+
+    def depending(self, roots: list[Node], xs: frozenset[int]) -> dict[int, Node]:
+        """The nodes between the xs and the roots: those that the xs feed with a gradient."""
+        return {key: node for key, (node, hit) in self._colour(roots, lambda n: id(n) in xs).items() if hit}
+
+    def live(self, roots: list[Node], owned: set[str]) -> frozenset[int]:
+        """Nodes that an owned parameter feeds."""
+        return frozenset(key for key, (_, hit) in self._colour(roots, lambda n: self._owns(n, owned)).items() if hit)
+
+    def _owns(self, node: Node, owned: set[str]) -> bool:
+        if node.op == "parameter":
+            return node.name in owned
+        if node.op != "call" or node.fields["view"].get("frozen") or node.fields["source"] != node.fields["network"]:
+            return False
+        key = (id(node.fields["module"]), node.fields["source"])
+        if key not in self._owners:
+            self._owners[key] = frozenset(self.graph.parameters([node.fields["source"]]))
+        return not owned.isdisjoint(self._owners[key])
+
+    def _colour(self, roots: list[Node], seed: object) -> dict[int, tuple[Node, bool]]:
+        """Every node below the roots, with whether the seed feeds it through arguments that pass a gradient."""
+        marks: dict[int, tuple[Node, bool]] = {}
+        stack: list[tuple[Node, bool]] = [(r, False) for r in roots]
+        while stack:
+            node, done = stack.pop()
+            if id(node) in marks:
+                continue
+            if not done:
+                stack.append((node, True))
+                stack.extend((a, False) for a in node.args if id(a) not in marks)
+                continue
+            hit = seed(node) or any(marks[id(a)][1] for a in self._fed(node) if id(a) in marks)  # type: ignore[operator]
+            marks[id(node)] = (node, hit)
+        return marks
+
+    def _fed(self, node: Node) -> list[Node]:
+        """The arguments from which a gradient at this node comes."""
+        if node.op == "output" and node.args[0].op != "chunk":
+            return list(node.args)
+        if node.op in ("call", "apply"):
+            return [a for a in node.args if differentiable(a)]
+        if node.op == "grad":
+            return list(node.args)
+        return passing(node)
+
+
+def passing(node: Node) -> list[Node]:
+    """Arguments of an operator to which a gradient passes."""
+    if node.op in ("replay", "dropped") or node.op in ops.COMPARISONS:
+        return []
+    operator = ops.OPERATORS.get(node.op)
+    blocked = operator.blocked if operator else ()
+    if node.op == "select":
+        blocked = (len(node.args) - 1,)
+    return [a for i, a in enumerate(node.args) if i not in blocked and differentiable(a)]
+
+
+def differentiable(node: Node) -> bool:
+    return node.type.dtype == "float" and not node.type.host
+
+
+def _affine(node: Node) -> bool:
+    operator = ops.OPERATORS.get(node.op)
+    if operator is None:
+        return node.op in ("slice", "chunk", "output", "alias", "loss")
+    return operator.affine
+
+
+def _label(module: Module, path: str) -> Node:
+    """The node behind a label; labels inside inner blocks are paths."""
+    if path in module.labels:
+        return module.labels[path]
+    for child in module.children:
+        if child.layer is None and path.startswith(f"{child.path}."):
+            return _label(child, path[len(child.path) + 1 :])
+    raise AssertionError(f"{module.title} has no label {path}")

@@ -1,0 +1,185 @@
+"""Routing -> Schedule: what each evaluation computes, in which order, and what it keeps.
+
+An evaluation is a run of a phase, or of a group. Its values come in the order of their declaration, then its losses
+in the order in which the objective names them. What no owned parameter feeds is computed without a gradient; what is
+made once is held; the `x` of a `grad(y, x)` that nothing owned feeds becomes a leaf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from gangraph.graph import Graph, Phase, Step
+from gangraph.ir import Node
+from gangraph.routing import Reach, Route, Routing
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One run of a phase or group: its nodes in order, and what is known of each."""
+
+    name: str
+    phases: tuple[Phase, ...]
+    nodes: tuple[Node, ...]  # in the order of evaluation; held values stand for all that they are made of
+    held: frozenset[int]  # ids of nodes that are made once an iteration
+    tracked: frozenset[int]  # ids of nodes that carry a gradient, or lie on the way of an inner derivative
+    leaves: frozenset[int]  # ids of the x of inner derivatives that nothing owned feeds
+    retain: bool  # whether a later phase differentiates through the same held graph
+    losses: tuple[Node, ...]
+    states: tuple[tuple[str, Node], ...] = ()  # states that become something after this evaluation
+
+    @property
+    def inputs(self) -> list[Node]:
+        return [n for n in self.nodes if n.op == "input" and n.name]
+
+    @property
+    def draws(self) -> list[Node]:
+        return [n for n in self.nodes if n.op == "draw"]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A draw or value that is made one time an iteration."""
+
+    node: Node
+    nodes: tuple[Node, ...]
+    tracked: frozenset[int]
+
+    @property
+    def graded(self) -> bool:
+        return id(self.node) in self.tracked
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A stage's plan: evaluations by name, what is held, and the steps in order."""
+
+    graph: Graph
+    routing: Routing
+    evaluations: dict[str, Evaluation]
+    held: dict[str, Held]
+    steps: tuple[Step, ...] = field(default=())
+
+    def __str__(self) -> str:
+        lines = []
+        for name, evaluation in self.evaluations.items():
+            phases = ", ".join(f"{p.name} steps {', '.join(p.networks)}" for p in evaluation.phases)
+            lines.append(f"{name}: {phases}")
+            for node in evaluation.nodes:
+                if node.name is None or node.op in ("input", "draw", "constant", "clock"):
+                    continue
+                how = "held" if id(node) in evaluation.held else "gradient" if id(node) in evaluation.tracked else "no gradient"
+                lines.append(f"  {node.name}: {how}")
+        return "\n".join(lines)
+
+
+def plan_schedule(routing: Routing) -> Schedule:
+    """The plan of one stage."""
+    planner = _Planner(routing)
+    return Schedule(routing.graph, routing, planner.evaluations(), planner.held(), routing.graph.schedule)
+
+
+class _Planner:
+    def __init__(self, routing: Routing):
+        self.routing, self.graph = routing, routing.graph
+        self.reach = Reach(self.graph)
+        self.once = once_nodes(self.graph)
+        self.groups = [(step.name, step.phases) for step in self.graph.steps() if step.kind in ("phase", "group")]
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        return {name: self._evaluation(name, phases) for name, phases in self.groups}
+
+    def roots(self, name: str, phases: tuple[Phase, ...]) -> tuple[list[Node], tuple[tuple[str, Node], ...]]:
+        """Objectives of the members, then their conditions, then what states read."""
+        names = {name, *(p.name for p in phases)}
+        states = tuple((s.name, node) for s in self.graph.state.values() for phase, node in s.within.items() if phase in names)
+        conditions = [p.when for p in phases if isinstance(p.when, Node)]
+        return [*(p.objective for p in phases), *conditions, *(node for _, node in states)], states
+
+    def _evaluation(self, name: str, phases: tuple[Phase, ...]) -> Evaluation:
+        roots, states = self.roots(name, phases)
+        nodes = ordered(roots, self.graph.order, self.once)
+        tracked = self._tracked(nodes, [self.routing.routes[p.name] for p in phases])
+        leaves = {id(n.args[1]) for n in nodes if n.op == "grad" and not self._fed(n.args[1], phases)}
+        held = frozenset(id(n) for n in nodes if id(n) in self.once)
+        losses = tuple(n for n in nodes if n.op == "loss")
+        return Evaluation(name, phases, tuple(nodes), held, tracked, frozenset(leaves), self._retain(name, phases), losses, states)
+
+    def _fed(self, node: Node, phases: tuple[Phase, ...]) -> bool:
+        return any(id(node) in self.routing.routes[p.name].live for p in phases)
+
+    def _tracked(self, nodes: list[Node], routes: Iterable[Route]) -> frozenset[int]:
+        found = {key for route in routes for key in route.live}
+        for node in nodes:
+            if node.op == "grad":
+                found |= set(self.reach.depending([node.args[0]], frozenset({id(node.args[1])})))
+        return frozenset(found)
+
+    def _through(self, phases: tuple[Phase, ...]) -> set[int]:
+        """Held values that some member trains through."""
+        live = {key for p in phases for key in self.routing.routes[p.name].live}
+        return live & set(self.once)
+
+    def _retain(self, name: str, phases: tuple[Phase, ...]) -> bool:
+        mine = self._through(phases)
+        return any(mine & self._through(others) for other, others in self.groups if other != name)
+
+    def held(self) -> dict[str, Held]:
+        """Every value that is made once, with what it is made of; it carries a gradient if some phase needs it."""
+        live = {key for _, phases in self.groups for p in phases for key in self.routing.routes[p.name].live}
+        made = {}
+        for node in self.once.values():
+            others = {key: n for key, n in self.once.items() if n is not node}
+            nodes = ordered([node], self.graph.order, others)
+            made[node.name or ""] = Held(node, tuple(nodes), frozenset(live))
+        return made
+
+
+def once_nodes(graph: Graph) -> dict[int, Node]:
+    """What `once` names and what that is made of: named draws and values, by id."""
+    found: dict[int, Node] = {}
+    for name in graph.once:
+        value = graph.draws.get(name) or graph.values.get(name)
+        for root in value if isinstance(value, tuple) else [value]:
+            if root is None:
+                continue
+            for node in ordered([root], graph.order, {}):
+                if node.name is not None and id(node) in graph.order and node.op != "input":
+                    found[id(node)] = node
+    return found
+
+
+def ordered(roots: list[Node], order: dict[int, int], stop: dict[int, Node]) -> list[Node]:
+    """Nodes in the order of evaluation: named values as declared, depth first, then the roots left to right."""
+    below = _below(roots, stop)
+    named = sorted((n for n in below if id(n) in order and n.op not in ("input", "draw")), key=lambda n: order[id(n)])
+    seen: set[int] = set()
+    made: list[Node] = []
+    for root in [*named, *roots]:
+        stack = [(root, False)]
+        while stack:
+            node, done = stack.pop()
+            if done:
+                made.append(node)
+                continue
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            stack.append((node, True))
+            if id(node) not in stop:
+                stack.extend((a, False) for a in reversed(node.args) if id(a) not in seen)
+    return made
+
+
+def _below(roots: list[Node], stop: dict[int, Node]) -> list[Node]:
+    seen: dict[int, Node] = {}
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen[id(node)] = node
+        if id(node) not in stop:
+            stack.extend(node.args)
+    return list(seen.values())

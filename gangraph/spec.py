@@ -1,0 +1,656 @@
+"""Document -> GraphSpec: the file, merged with its parents and read into typed models.
+
+Every scalar becomes an expression with its place; an unknown key, a wrong kind of entry or an expression that does
+not parse is a problem, and all of a file's problems are raised together. The models are also the source of the JSON
+Schema that editors read (`gangraph schema`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from keyword import iskeyword
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PlainValidator, Tag, ValidationError
+from pydantic.json_schema import WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from gangraph import _paths
+from gangraph.document import Document, Mapping, Scalar, Sequence, Tree, dump, read
+from gangraph.errors import Fact, Place, Problem, SpecError, nearest
+from gangraph.expressions import Expr, List, parse, parse_line
+
+PARENTS = 8  # how deep `extends` may go
+
+
+class Key(str):
+    """A key of the file, with its place."""
+
+    place: Place
+
+    def __new__(cls, text: str, place: Place) -> Key:
+        key = super().__new__(cls, text)
+        key.place = place
+        return key
+
+
+# --- leaves -------------------------------------------------------------------------------------------------------
+
+
+def _misread(fact: Fact, place: Place) -> PydanticCustomError:
+    place = getattr(fact, "place", place)
+    return PydanticCustomError("fact", "{fact}", {"fact": fact.message, "help": fact.help, "place": place})
+
+
+def _expression(value: Any) -> Expr:
+    """A scalar as an expression; a YAML list of scalars is a list."""
+    if isinstance(value, Scalar):
+        try:
+            return parse("None" if value.null else value.text, value.place)
+        except Fact as fact:
+            raise _misread(fact, value.place) from None
+    if isinstance(value, list):
+        items = tuple(map(_expression, value))
+        return List(getattr(items[0], "at", Place()) if items else Place(), items)
+    raise PydanticCustomError("kind", "an expression was expected, not a mapping")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Scalar):
+        return "" if value.null else value.text
+    raise PydanticCustomError("kind", "a text was expected")
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, Scalar) and value.text.lstrip("-").isdigit():
+        return int(value.text)
+    raise PydanticCustomError("kind", "an integer was expected")
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, Scalar) and value.text in ("true", "false", "True", "False"):
+        return value.text.lower() == "true"
+    raise PydanticCustomError("kind", "`true` or `false` was expected")
+
+
+def _one_of(*words: str) -> Any:
+    """One of a few words."""
+
+    def check(value: Any) -> str:
+        if isinstance(value, Scalar) and value.text in words:
+            return value.text
+        raise PydanticCustomError("kind", "{words} was expected", {"words": " or ".join(f"`{w}`" for w in words)})
+
+    return Annotated[Any, PlainValidator(check), WithJsonSchema({"enum": list(words)})]
+
+
+def _texts(value: Any) -> list[str]:
+    return [_text(item) for item in value] if isinstance(value, list) else [_text(value)]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a chain: `items`, side by side; or a loop; or a label over what is inside."""
+
+    items: tuple[Expr, ...] = ()
+    body: tuple[Line, ...] = ()
+    loop: str | None = None  # the loop's name
+    over: Expr | None = None
+    label: str | None = None
+    at: Place = Place()
+
+
+def _line(value: Any) -> Line:
+    if isinstance(value, Scalar):
+        try:
+            return Line(parse_line(value.text, value.place), at=value.place)
+        except Fact as fact:
+            raise _misread(fact, value.place) from None
+    if not isinstance(value, dict) or len(value) != 1:
+        raise PydanticCustomError("kind", "a line of a chain is an expression, `for NAME in LIST: [...]` or `LABEL: ...`")
+    ((key, inner),) = value.items()
+    place = getattr(key, "place", Place())
+    body = tuple(map(_line, inner)) if isinstance(inner, list) else (_line(inner),)
+    words = key.split(None, 3)
+    if words and words[0] == "for":
+        if len(words) < 4 or words[2] != "in" or not words[1].isidentifier():
+            raise _misread(Fact(f"{key}: a loop is written `for NAME in LIST`"), place)
+        try:
+            return Line(body=body, loop=words[1], over=parse(key.split(" in ", 1)[1], place), at=place)
+        except Fact as fact:
+            raise _misread(fact, place) from None
+    if not key.isidentifier():
+        raise _misread(Fact(f"{key} is not a label", "a label is a name; an expression with a colon stands in quotes"), place)
+    return Line(body=body, label=str(key), at=place)
+
+
+@dataclass(frozen=True)
+class Chain:
+    lines: tuple[Line, ...]
+    at: Place
+
+
+def _value(value: Any) -> Expr | Chain:
+    """A value: an expression, or a chain that begins with one."""
+    if isinstance(value, list):
+        if not value:
+            raise PydanticCustomError("kind", "an empty list: a chain has at least one line")
+        lines = tuple(map(_line, value))
+        return Chain(lines, lines[0].at)
+    return _expression(value)
+
+
+@dataclass(frozen=True)
+class InputName:
+    """An input of a network: `x`, or `z=None`, which a call may leave out."""
+
+    name: str
+    optional: bool
+    at: Place
+
+
+def _input_name(value: Any) -> InputName:
+    if not isinstance(value, Scalar):
+        raise PydanticCustomError("kind", "the name of an input was expected")
+    name, _, default = (part.strip() for part in value.text.partition("="))
+    if not name.isidentifier() or iskeyword(name) or default not in ("", "None"):
+        raise _misread(Fact(f"{value.text} is not the name of an input", "NAME, or NAME=None"), value.place)
+    return InputName(name, bool(default), value.place)
+
+
+LEAF = {"type": ["string", "number", "boolean", "null", "array"], "description": "an expression"}
+Expression = Annotated[Any, PlainValidator(_expression), WithJsonSchema(LEAF)]
+Text = Annotated[Any, PlainValidator(_text), WithJsonSchema({"type": ["string", "number"]})]
+Texts = Annotated[Any, PlainValidator(_texts), WithJsonSchema({"type": ["string", "array"]})]
+Integer = Annotated[Any, PlainValidator(_integer), WithJsonSchema({"type": "integer"})]
+Flag = Annotated[Any, PlainValidator(_truth), WithJsonSchema({"type": "boolean"})]
+Mode, External, Fresh = _one_of("train", "eval"), _one_of("external"), _one_of("fresh")
+Value = Annotated[Any, PlainValidator(_value), WithJsonSchema(LEAF | {"description": "an expression or a chain"})]
+Word = Annotated[Any, PlainValidator(lambda key: key), WithJsonSchema({"type": "string"})]  # a key keeps its place
+Inputs = list[Annotated[Any, PlainValidator(_input_name), WithJsonSchema({"type": "string"})]]
+Named = dict[Word, Expression]
+
+
+def _shape_of(value: Any) -> str:
+    if isinstance(value, dict):
+        return "mapping"
+    return "list" if isinstance(value, list) else "scalar"
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+# --- the file -----------------------------------------------------------------------------------------------------
+
+
+class Paper(Model):
+    title: Text = ""
+    authors: Texts = []
+    venue: Text = ""
+    arxiv: Text = ""
+    doi: Text = ""
+    url: Text = ""
+    year: Text = ""
+
+
+class GraphNetwork(Model):
+    """A network written as a graph: named inputs, named values, one or several outputs."""
+
+    inputs: Inputs | None = None
+    index: Named = {}
+    graph: dict[Word, Value] = {}
+    output: Value | None = None
+    outputs: list[Expression] | None = None
+
+
+class GivenNetwork(Model):
+    """`{is: NETWORK, frozen, mode, weights}`: a part that nobody trains."""
+
+    definition: Annotated[Any, Field(alias="is")]
+    frozen: Flag = False
+    mode: Mode = None
+    weights: External = None
+
+
+def _network_kind(value: Any) -> str:
+    kind = _shape_of(value)
+    return ("given" if "is" in value else "graph") if kind == "mapping" else "chain"
+
+
+NetworkSpec = Annotated[
+    Annotated[GraphNetwork, Tag("graph")] | Annotated[GivenNetwork, Tag("given")] | Annotated[Value, Tag("chain")],
+    Discriminator(_network_kind),
+]
+
+
+class TwoSides(Model):
+    discriminator: Expression
+    generator: Expression
+
+
+LossSpec = Annotated[
+    Annotated[TwoSides, Tag("mapping")] | Annotated[Expression, Tag("scalar")] | Annotated[Expression, Tag("list")],
+    Discriminator(_shape_of),
+]
+InputSpec = Annotated[
+    Annotated[Named, Tag("mapping")] | Annotated[Expression, Tag("scalar")] | Annotated[Expression, Tag("list")],
+    Discriminator(_shape_of),
+]
+
+
+class StateSpec(Model):
+    start: Expression
+    becomes: Expression | None = None
+    within: Annotated[dict[Word, Expression] | list[Expression] | None, Field(alias="in")] = None
+
+
+class PlayerSpec(Model):
+    """`optimizer.NET`, `gradient.NET`, `before.NET`, `after.NET` are collected in `parts`."""
+
+    networks: list[Expression]
+    optimizer: Expression
+    gradient: Expression | None = None
+    before: Expression | None = None
+    after: Expression | None = None
+    parts: dict[Word, Expression] = {}
+
+
+class MoveSpec(Model):
+    """A phase, a group, a sequence, an update or a reset."""
+
+    player: Expression | None = None
+    minimize: Expression | None = None
+    networks: list[Expression] | None = None
+    when: Expression | None = None
+    repeat: Expression | None = None
+    batch: Fresh = None
+    accumulate: Expression | None = None
+    moves: dict[Word, ScheduleSpec] | None = None
+    together: dict[Word, ScheduleSpec] | None = None
+    update: list[Expression] | None = None
+    reset: list[Expression] | None = None
+
+
+ScheduleSpec = Annotated[
+    Annotated[MoveSpec, Tag("mapping")] | Annotated[Expression, Tag("scalar")] | Annotated[Expression, Tag("list")],
+    Discriminator(_shape_of),
+]
+
+
+class TrainSpec(Model):
+    batch: Expression | None = None
+    iterations: Expression | None = None
+    epochs: Expression | None = None
+    images: Expression | None = None
+    data: Text | None = None
+
+
+class TinySpec(Model):
+    sizes: Named = {}
+    constants: Named = {}
+    train: TrainSpec = TrainSpec()
+
+
+class LayerSpec(Model):
+    torch: Text
+    shape: Expression
+    parameters: Expression | None = None
+
+
+class LibrarySpec(Model):
+    """A file of the library: what a spec may define too."""
+
+    functions: dict[Word, Expression] = {}
+    families: dict[Word, TwoSides] = {}
+    blocks: dict[Word, NetworkSpec] = {}
+
+
+class FileSpec(LibrarySpec):
+    """A whole spec file. `stages` are kept as trees: each is merged over the rest."""
+
+    gangraph: Integer
+    name: Text
+    paper: Paper = Paper()
+    notes: Texts = []
+    extends: Text | None = None
+    sizes: Named = {}
+    constants: Named = {}
+    index: Named = {}
+    inputs: dict[Word, InputSpec] = {}
+    prepare: dict[Word, list[Expression]] = {}
+    draws: Named = {}
+    once: list[Expression] = []
+    networks: dict[Word, NetworkSpec] = {}
+    layers: dict[Word, LayerSpec] = {}
+    init: Named = {}
+    graph: dict[Word, Value] = {}
+    losses: dict[Word, LossSpec] = {}
+    state: dict[Word, StateSpec] = {}
+    averages: Named = {}
+    players: dict[Word, PlayerSpec] = {}
+    schedule: dict[Word, ScheduleSpec] = {}
+    sample: Named = {}
+    metrics: dict[Word, Value] = {}
+    train: TrainSpec = TrainSpec()
+    tiny: TinySpec = TinySpec()
+    meant: list[Expression] = []
+
+
+class StageKeys(Model):
+    """What a stage has besides the keys that it merges over the spec."""
+
+    iterations: Expression | None = None
+    images: Expression | None = None
+    reset: list[Expression] = []
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the file format."""
+    made = FileSpec.model_json_schema(by_alias=True)
+    made["properties"]["stages"] = {"type": "object", "description": "keys merged over the spec, stage by stage"}
+    made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    made["title"] = "gangraph spec"
+    return made
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """The whole spec of one stage: `file` has its keys merged in; `indices` are bound by a key like `size[s]`."""
+
+    name: str
+    keys: StageKeys
+    tree: Mapping
+    indices: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """A spec, merged with its parents and read. `tree` is the merged file; `sources` has the lines of every file."""
+
+    file: FileSpec
+    tree: Mapping
+    place: Place
+    sources: Sources
+    stage_trees: tuple[tuple[Key, Mapping], ...] = ()
+
+    def __str__(self) -> str:
+        return dump(self.tree)
+
+    @property
+    def name(self) -> str:
+        return str(self.file.name)
+
+
+class Sources:
+    """The lines of every file that was read, for the carets of messages."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[str, ...]] = {}
+
+    def add(self, document: Document) -> None:
+        self.files[document.file] = document.lines
+
+    def line(self, place: Place) -> str | None:
+        lines = self.files.get(place.file, ())
+        return lines[place.line - 1] if place.line <= len(lines) else None
+
+    def problem(self, place: Place, path: str, fact: Fact | str, trail: tuple[str, ...] = ()) -> Problem:
+        message, help = (fact.message, fact.help) if isinstance(fact, Fact) else (fact, None)
+        return Problem(place, path, message, help, source=self.line(place), trail=trail)
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+def read_spec(source: str | Path) -> GraphSpec:
+    """A gallery name or a path -> GraphSpec. Raises `SpecError` with everything that is wrong with the files."""
+    path = find(source)
+    sources = Sources()
+    tree = _merged(path, sources, path.parent, ())
+    return parse_spec(tree, sources)
+
+
+def find(source: str | Path) -> Path:
+    """The file of a spec: a path that exists, or the name of a system of the gallery."""
+    path = Path(source)
+    text = str(source)
+    if path.suffix in (".yaml", ".yml") or "/" in text or path.exists() and path.is_file():
+        return path
+    gallery = _paths.specs() / f"{text}.yaml"
+    if gallery.is_file():
+        return gallery
+    hint = nearest(text, [p.stem for p in _paths.specs().glob("*.yaml")])
+    problem = Problem(Place(text), "", f"no system of the gallery is called '{text}', and no file", hint or "see `gangraph list`")
+    raise SpecError([problem])
+
+
+def _merged(path: Path, sources: Sources, folder: Path, seen: tuple[Path, ...]) -> Mapping:
+    """The tree of a file with its parents' below it."""
+    document = read(path)
+    sources.add(document)
+    root = document.root
+    parent = root.get("extends")
+    if parent is None:
+        return root
+
+    def refuse(fact: str, help: str | None = None) -> SpecError:
+        place = parent.place if parent else root.place
+        return SpecError([Problem(place, "extends", fact, help, source=sources.line(place))])
+
+    if not isinstance(parent, Scalar) or not parent.text:
+        raise refuse("the name of a gallery system or a file was expected")
+    if len(seen) >= PARENTS:
+        raise refuse(f"more than {PARENTS} specs deep")
+    if path.resolve() in seen:
+        raise refuse("a spec cannot extend itself")
+    target = Path(parent.text)
+    if target.suffix in (".yaml", ".yml"):
+        found = path.parent / target
+        inside = found.resolve().is_relative_to(folder.resolve()) and not target.is_absolute()
+        if not inside or any(p.is_symlink() for p in [found, *found.parents] if p.is_relative_to(folder) and p != folder):
+            raise refuse(f"{parent.text} is not in the spec's own folder or below it", "a parent may not be elsewhere, nor behind a link")
+        if not found.is_file():
+            raise refuse(f"no file {parent.text} beside this one")
+    else:
+        found = _paths.specs() / f"{parent.text}.yaml"
+        if not parent.text.replace("-", "").replace("_", "").isalnum() or not found.is_file():
+            hint = nearest(parent.text, [p.stem for p in _paths.specs().glob("*.yaml")])
+            raise refuse(f"no system of the gallery is called '{parent.text}'", hint)
+        folder = found.parent
+    below = _merged(found, sources, folder, (*seen, path.resolve()))
+    return merge(below, root, drop=("extends",))
+
+
+def merge(below: Mapping, above: Mapping, drop: tuple[str, ...] = (), ordered: bool = False) -> Mapping:
+    """`above` over `below`: mappings key by key in the order of `below`, `~` removes, all else replaces."""
+    entries = {key: value for key, value in below.entries.items() if key not in drop}
+    keys = dict(below.keys)
+    order: list[str] | None = None
+    for key, value in above.entries.items():
+        if key in drop:
+            continue
+        if ordered and key == "order" and isinstance(value, Sequence):
+            order = [item.text for item in value.items if isinstance(item, Scalar)]
+            continue
+        old = entries.get(key)
+        if isinstance(value, Scalar) and value.null and key in entries:
+            del entries[key]
+            continue
+        entries[key] = merge(old, value, ordered=key == "schedule") if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        keys[key] = above.keys[key]
+    if order is not None:
+        missing = [key for key in order if key not in entries]
+        if missing:
+            place = above.key_place("order")
+            raise SpecError([Problem(place, "schedule.order", f"no phase is called {missing[0]}", nearest(missing[0], entries))])
+        entries = {key: entries[key] for key in [*order, *(k for k in entries if k not in order)]}
+    return Mapping(entries, above.place, keys)
+
+
+def parse_spec(tree: Mapping, sources: Sources) -> GraphSpec:
+    """The merged tree -> GraphSpec."""
+    stages = tree.get("stages")
+    rest = Mapping({k: v for k, v in tree.entries.items() if k != "stages"}, tree.place, tree.keys)
+    file = _validated(FileSpec, rest, sources)
+    problems = []
+    if file.gangraph != 1:
+        problems.append(sources.problem(_place(rest, "gangraph"), "gangraph", "this is gangraph 1, which reads `gangraph: 1`"))
+    if not str(file.name).replace("-", "").replace("_", "").replace(".", "").isalnum():
+        help = Fact(f"'{file.name}' is no name for a system", "letters, digits, - and _")
+        problems.append(sources.problem(_place(rest, "name"), "name", help))
+    found: list[tuple[Key, Mapping]] = []
+    if isinstance(stages, Mapping):
+        for key, value in stages.entries.items():
+            if isinstance(value, Mapping):
+                found.append((Key(key, stages.key_place(key)), value))
+            else:
+                problems.append(sources.problem(value.place, f"stages.{key}", "a mapping of keys was expected"))
+    elif stages is not None:
+        problems.append(sources.problem(stages.place, "stages", "a mapping of stages was expected"))
+    if problems:
+        raise SpecError(problems)
+    return GraphSpec(file, rest, tree.place, sources, tuple(found))
+
+
+def stage_spec(spec: GraphSpec, key: Key, over: Mapping) -> tuple[StageKeys, GraphSpec]:
+    """One stage: the spec with the stage's keys merged over it."""
+    own = {k: v for k, v in over.entries.items() if k in ("iterations", "images", "reset")}
+    rest = {k: v for k, v in over.entries.items() if k not in own}
+    keys = _validated(StageKeys, Mapping(own, over.place, over.keys), spec.sources, f"stages.{key}")
+    tree = merge(spec.tree, Mapping(rest, over.place, over.keys))
+    return keys, GraphSpec(_validated(FileSpec, tree, spec.sources), tree, over.place, spec.sources)
+
+
+def read_library(folder: Path, sources: Sources) -> list[LibrarySpec]:
+    """Every file of a library folder, read. Files are read once a process."""
+    found = []
+    for path in sorted(folder.glob("*.yaml")):
+        if path not in _LIBRARY:
+            document = read(path)
+            _LIBRARY[path] = (document, _lazy_library(document))
+        document, library = _LIBRARY[path]
+        sources.add(document)
+        found.append(library)
+    return found
+
+
+_LIBRARY: dict[Path, tuple[Document, LibrarySpec]] = {}
+
+
+def _lazy_library(document: Document) -> LibrarySpec:
+    """A library file whose entries are read only when one of them is used (see `Lazy`)."""
+    sources = Sources()
+    sources.add(document)
+    sections: dict[str, Any] = {}
+    for section, tree in document.root.entries.items():
+        if section not in LibrarySpec.model_fields or not isinstance(tree, Mapping):
+            place = document.root.key_place(section)
+            raise SpecError([sources.problem(place, section, "a library has the mappings functions, families and blocks")])
+        sections[section] = {
+            Key(key, tree.key_place(key)): Lazy(section, Key(key, tree.key_place(key)), value, sources)
+            for key, value in tree.entries.items()
+        }
+    return LibrarySpec.model_construct(**sections)
+
+
+class Lazy:
+    """An entry of a library file, validated at its first use."""
+
+    def __init__(self, section: str, key: Key, tree: Tree, sources: Sources):
+        self.section, self.key, self.tree, self.sources = section, key, tree, sources
+        self._made: Any = None
+
+    def get(self) -> Any:
+        if self._made is None:
+            wrapped = Mapping({self.section: Mapping({self.key: self.tree}, self.key.place, {self.key: Scalar(self.key, self.key.place)})}, self.key.place)
+            library = _validated(LibrarySpec, wrapped, self.sources)
+            self._made = getattr(library, self.section)[self.key]
+        return self._made
+
+
+def _validated(model: type[Any], tree: Mapping, sources: Sources, prefix: str = "") -> Any:
+    try:
+        return model.model_validate(_plain(tree))
+    except ValidationError as error:
+        raise SpecError(_problems(error, tree, sources, model, prefix)) from None
+
+
+def _plain(tree: Tree, path: tuple[str, ...] = ()) -> Any:
+    """Dicts and lists with scalars as leaves, which is what the models read."""
+    if isinstance(tree, Mapping):
+        made = {Key(k, tree.key_place(k)): _plain(v, (*path, k)) for k, v in tree.entries.items()}
+        return _player_parts(made) if len(path) == 2 and path[0] == "players" else made
+    if isinstance(tree, Sequence):
+        return [_plain(item, (*path, "")) for item in tree.items]
+    return tree
+
+
+def _player_parts(made: dict[Key, Any]) -> dict[Key, Any]:
+    """`optimizer.F: ...` of a player goes to `parts`."""
+    parts = {k: v for k, v in made.items() if k.split(".")[0] in ("optimizer", "gradient", "before", "after") and "." in k}
+    rest = {k: v for k, v in made.items() if k not in parts}
+    return rest | {Key("parts", next(iter(parts)).place): parts} if parts else rest
+
+
+def _problems(error: ValidationError, tree: Mapping, sources: Sources, model: type[BaseModel], prefix: str) -> Iterator[Problem]:
+    for item in error.errors(include_url=False):
+        place, path, parent = _locate(tree, item["loc"])
+        name = ".".join(filter(None, (prefix, *path)))
+        context = item.get("ctx", {})
+        if item["type"] == "fact":
+            yield sources.problem(context["place"], name, Fact(context["fact"], context["help"]))
+        elif item["type"] == "extra_forbidden":
+            key = str(item["loc"][-1])
+            known = _fields(model, [str(part) for part in item["loc"][:-1]])
+            place = parent.key_place(key) if parent else place
+            hint = nearest(key, known) or f"the keys here are {', '.join(sorted(known))}"
+            yield sources.problem(place, ".".join(filter(None, (prefix, *path[:-1]))), Fact(f"unknown key '{key}'", hint))
+        elif item["type"] == "missing":
+            key = str(item["loc"][-1])
+            yield sources.problem(place, name.removesuffix(f".{key}") if "." in name else "", f"the key '{key}' is missing")
+        elif item["type"] in ("dict_type", "model_type", "model_attributes_type"):
+            yield sources.problem(place, name, "a mapping was expected")
+        elif item["type"] == "list_type":
+            yield sources.problem(place, name, "a list was expected, in square brackets")
+        else:
+            yield sources.problem(place, name, str(item["msg"]))
+
+
+def _locate(tree: Tree, loc: tuple[Any, ...]) -> tuple[Place, list[str], Mapping | None]:
+    """The place that a pydantic location means; tags of unions are no part of the file and are skipped."""
+    node, path, parent = tree, [], None
+    for part in loc:
+        if isinstance(node, Mapping) and str(part) in node.entries:
+            parent, node = node, node.entries[str(part)]
+            path.append(str(part))
+        elif isinstance(node, Mapping) and isinstance(part, str) and part == "parts":
+            continue
+        elif isinstance(node, Sequence) and isinstance(part, int) and part < len(node.items):
+            node = node.items[part]
+            path.append(str(part))
+    missing = str(loc[-1]) if loc else ""
+    if missing and (not path or path[-1] != missing) and not missing.isdigit() and isinstance(node, Mapping):
+        if missing not in ("mapping", "scalar", "list", "graph", "given", "chain"):
+            path.append(missing)
+    place = parent.key_place(path[-1]) if isinstance(node, Mapping) and parent and path and path[-1] in parent.entries else node.place
+    return place, path, parent if not isinstance(node, Mapping) else (node if node is not tree or not parent else node)
+
+
+def _fields(model: type[BaseModel], loc: list[str]) -> list[str]:
+    """The keys that a model's place knows."""
+    models: dict[str, type[BaseModel]] = {
+        "paper": Paper, "players": PlayerSpec, "schedule": MoveSpec, "state": StateSpec, "train": TrainSpec,
+        "tiny": TinySpec, "layers": LayerSpec, "losses": TwoSides, "families": TwoSides,
+    }
+    found = model
+    if loc:
+        found = models.get(loc[0], GivenNetwork if "given" in loc else GraphNetwork)
+        if loc[:2] == ["tiny", "train"]:
+            found = TrainSpec
+    keys = [field.alias or name for name, field in found.model_fields.items()]
+    return [*keys, "stages"] if found is FileSpec else keys
+
+

@@ -1,0 +1,49 @@
+"""From a compiled spec and a data set to a trained run.
+
+    sets         "digits", "photos", a folder          -> Dataset      items by number
+    prepare      pictures, the steps of `prepare`      -> pictures     of the sizes that the inputs have
+    data         Dataset, the spec's streams           -> Data         batch number i, as a dict of tensors
+    loop         the compiled spec, Data               -> Result       a trained run; `train` and `sample_run`
+    run          a folder                              -> Run          what lies where, who may write there
+    checkpoint   nested state                         <-> one file     atomic, checked, without pickle
+    pictures     samples, losses                       -> PNG          grids, points, curves
+    metrics      samples of digits                     -> Table        are they good, are all there, are they new
+    demo         `make demo`                                           trains `digits`, prints that table
+
+For the spec `digits`, batch 0 is `{"x": [N, 1, 28, 28]}`, the digits that `stream_rng(seed, "data", "order", 0)` puts
+first. `train("digits")` takes it, and the batches after it, through `gan.step`, and leaves `runs/digits/`:
+
+    spec.yaml  program.py  diagram.svg  losses.png  metrics.jsonl  samples/000500.png ...
+    checkpoints/006000.safetensors
+
+`train("digits", resume=True, iterations=10000)` goes on from there. The package may be called itself, as
+`gangraph.train(spec, ...)`, which is `gangraph.train.train`.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gangraph.train.loop import Result, sample_run, train
+
+__all__ = ["Result", "sample_run", "train"]
+
+
+class _Package(ModuleType):
+    """A package that is also the verb it is named after; torch is loaded when it is used."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.train(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in __all__:
+            from gangraph.train import loop
+
+            return getattr(loop, name)
+        raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'")
+
+
+sys.modules[__name__].__class__ = _Package

