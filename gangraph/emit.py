@@ -14,7 +14,8 @@ from typing import Any
 from gangraph import _paths
 from gangraph.code import ATOM, IF, PRODUCT, SUM, Code, call, class_name, fit, identifier, literal, text
 from gangraph.graph import Graph, Optimizer, Phase, Player, Step
-from gangraph.infer import OPTIMIZERS
+from gangraph.expressions import show
+from gangraph.infer import OPTIMIZERS, known
 from gangraph.ir import Node, walk
 from gangraph.layers import LAYERS
 from gangraph.networks import Classes, NetworkName, call_arguments, entry_method, init_text
@@ -76,15 +77,9 @@ class _Emitter:
 
     def program(self) -> Program:
         builds = self._builds()
-        methods: list[str] = []
-        tables = []
-        for schedule in self.schedules:
-            writer = _Stage(self, schedule)
-            stage_methods, table = writer.write()
-            for method in stage_methods:
-                if method not in methods:
-                    methods.append(method)
-            tables.append(table)
+        written = [_Stage(self, schedule).write() for schedule in self.schedules]
+        tables = [table for _, table in written]
+        methods = self._merged([stage_methods for stage_methods, _ in written])
         classes = self.classes.render()
         title = class_name(self.spec.name)
         while title in self.classes.names or title in ("Game", "Draws", "Pool", "View"):
@@ -126,6 +121,39 @@ class _Emitter:
             staged=self.staged,
         )
         return Program(self.spec.name, source, title, self.schedules)
+
+    def _merged(self, stages: list[list[str]]) -> list[str]:
+        """Methods of all stages: once where they are the same in each, else one for each stage and one that picks it."""
+        named = [{m.split("def ", 1)[1].split("(", 1)[0]: m for m in methods} for methods in stages]
+        names = list(dict.fromkeys(name for methods in named for name in methods))
+        shared = {n for n in names if len({methods.get(n) for methods in named}) == 1}
+        while True:  # a method that calls one of a stage is one of that stage
+            lost = {n for n in shared if any(f"{other}(" in named[0][n] or f"{other}," in named[0][n] for other in names if other not in shared)}
+            if not lost:
+                break
+            shared -= lost
+        made = []
+        suffixes = [f"_{identifier(g.resolved.stage)}" for g in self.graphs]
+        for name in names:
+            if name in shared:
+                made.append(named[0][name])
+                continue
+            made += [methods[name].replace("@", suffix) for methods, suffix in zip(named, suffixes, strict=True) if name in methods]
+            base = name.rstrip("@")
+            if not base.startswith(("evaluate_", "made_")):
+                made.append(self._picker(base, named[0].get(name) or next(m[name] for m in named if name in m)))
+        for name in names:  # what a stage calls that all stages share has no suffix
+            if name in shared:
+                made = [m.replace(name.replace("@", suffix) + "(", name.rstrip("@") + "(").replace(name.replace("@", suffix) + ",", name.rstrip("@") + ",").replace(name.replace("@", suffix) + ")", name.rstrip("@") + ")") for m in made for suffix in ["@"]]
+                for suffix in suffixes:
+                    made = [m.replace(f"{name.rstrip('@')}{suffix}", name.rstrip("@")) if f"self.{name.rstrip('@')}{suffix}" in m else m for m in made]
+        return [m.replace("@", "") for m in made]
+
+    def _picker(self, name: str, example: str) -> str:
+        """The method of the present stage."""
+        arguments = example.split("(", 1)[1].split("):", 1)[0].removeprefix("self").removeprefix(", ")
+        head = f"    def {name}(self{', ' + arguments if arguments else ''}):"
+        return f'{head}\n        return getattr(self, f"{name}_{{self.stage}}", dict)({arguments})'
 
     # --- texts
 
@@ -223,8 +251,16 @@ class _Emitter:
         if not self.staged:
             lines += self._phase_table(self.graph)
         else:
-            lines += fit("stages = [" + ", ".join(self._stage(g) for g in self.graphs) + "]", 4)
-            lines[-1 if len(lines) == 3 else 2 :] = [line.removeprefix("    ") for line in lines[2:]]
+            lines += fit("stages = [" + ", ".join(self._stage(g) for g in self.graphs) + "]", 0, 116)
+            tables = [(identifier(g.resolved.stage), self._phase_table(g)) for g in self.graphs]
+            lines.append("stage_phases = {")
+            for stage, table in tables:
+                lines += [f"    {literal(stage)}: {table[0].removeprefix('phases = ').split('  #')[0]}", *(f"    {line}" for line in table[1:])]
+                lines[-1] += ","
+            lines.append("}")
+        views = {n: f"view_{identifier(n)}" for n in self.graphs[-1].views}
+        if views:
+            lines += fit("views = {" + ", ".join(f"{literal(k)}: {literal(v)}" for k, v in views.items()) + "}", 0, 116)
         return lines
 
     def _phase_table(self, graph: Graph) -> list[str]:
@@ -235,8 +271,9 @@ class _Emitter:
 
     def _stage(self, graph: Graph) -> str:
         keys = graph.resolved.keys
-        stage = _Stage(self, next(s for s in self.schedules if s.graph is graph))
-        return f"({literal(graph.resolved.stage)}, {literal(stage.known(keys.iterations))}, {literal(stage.known(keys.images))}, {literal(stage.players(keys.reset))})"
+        iterations, images = (None if e is None else int(known(graph.resolved, e)) for e in (keys.iterations, keys.images))
+        reset = tuple(map(show, keys.reset))
+        return f"({literal(identifier(graph.resolved.stage))}, {literal(iterations)}, {literal(images)}, {literal(reset)})"
 
     def _main(self) -> list[str]:
         """What `python program.py` does: one step on random data."""
@@ -272,22 +309,7 @@ class _Stage:
 
     def __init__(self, emitter: _Emitter, schedule: Schedule):
         self.emitter, self.schedule, self.graph = emitter, schedule, schedule.graph
-        self.suffix = f"_{identifier(self.graph.resolved.stage)}" if emitter.staged else ""
-
-    def known(self, expr: Any) -> Any:
-        if expr is None:
-            return None
-        from gangraph.infer import _Inference
-
-        inference = _Inference(self.graph.resolved, self.graph.networks)
-        inference.names.update(self.graph.resolved.sizes)
-        value = inference.value(expr, inference.scope())
-        return int(value) if isinstance(value, float) else value
-
-    def players(self, exprs: Any) -> tuple[str, ...]:
-        from gangraph.expressions import show
-
-        return tuple(show(e) for e in exprs)
+        self.suffix = "@"  # stands where the stage's name will, unless the method is the same in all stages
 
     def write(self) -> tuple[list[str], dict[str, Any]]:
         methods: list[str] = []
@@ -329,15 +351,15 @@ class _Stage:
         made = []
         if self.graph.state:
             entries = [f"{literal(name)}: {self._start(state.start)}" for name, state in self.graph.state.items()]
-            made.append(self._method("starts", [], fit("return {" + ", ".join(entries) + "}", 8)))
+            made.append(self._method("starts@", [], fit("return {" + ", ".join(entries) + "}", 8)))
         pools = dict(self._tables())["pooled"]
         if pools:
             entries = [f"{literal(k)}: {literal(v)}" for k, v in pools.items()]
             doc = "Replay pools: size, and how often a stored sample is shown."
-            made.append(self._method("pooled", [], fit("return {" + ", ".join(entries) + "}", 8), doc))
+            made.append(self._method("pooled@", [], fit("return {" + ", ".join(entries) + "}", 8), doc))
         if self.graph.averages:
             entries = [f"{literal(a.name)}: ({literal(a.source)}, {literal(a.zeros)})" for a in self.graph.averages.values()]
-            made.append(self._method("averaged", [], fit("return {" + ", ".join(entries) + "}", 8), "Averages: the network that each follows, and whether it begins at zero."))
+            made.append(self._method("averaged@", [], fit("return {" + ", ".join(entries) + "}", 8), "Averages: the network that each follows, and whether it begins at zero."))
         made.append(self._optimizers())
         rules = self._rules()
         if rules:
@@ -363,7 +385,7 @@ class _Stage:
             else:
                 lines += [f"            {literal(player.name)}: [", *(line for g in groups for line in fit(f"{g},", 16)), "            ],"]
         lines.append("        }")
-        return self._method("optimizers", [], lines, "For each player: its optimizers, over which networks, with the arguments of this step.")
+        return self._method("optimizers@", [], lines, "For each player: its optimizers, over which networks, with the arguments of this step.")
 
     def _groups(self, player: Player) -> list[str]:
         special = [n for n in player.optimizers if n]
@@ -392,7 +414,7 @@ class _Stage:
                 entries.append(f"{literal(player.name)}: {{{', '.join(parts)}}}")
         if not entries:
             return None
-        return self._method("rules", [], fit("return {" + ", ".join(entries) + "}", 8), "What players do to their gradients, and to their parameters before and after a step.")
+        return self._method("rules@", [], fit("return {" + ", ".join(entries) + "}", 8), "What players do to their gradients, and to their parameters before and after a step.")
 
     def _of(self, player: Player, name: str) -> tuple[str, ...]:
         return (name,) if name else player.networks
@@ -473,9 +495,6 @@ class _Stage:
 
     def _iteration(self) -> str:
         lines: list[str] = []
-        constants = self._constants()
-        if constants and self.emitter.staged:
-            pass
         for step in self.schedule.steps:
             lines += self._step(step, 8)
         return self._method("iteration", [], lines or ["        pass"], "The moves of one iteration, in order.", suffix=True)
@@ -622,8 +641,8 @@ class _PhaseWriter(Writer):
         self.owner = self._owners() if evaluation or drawing or once else {}
         self.arguments: dict[int, str] = {}
 
-    def _owners(self) -> dict[int, tuple[str, int]]:
-        """For each call: the value (or loss, or phase) that it stands in, and the how-manieth of its network there."""
+    def _owners(self) -> dict[int, str]:
+        """For each call: the value, loss or phase that it stands in."""
         return call_places(self.stage.graph)
 
     def fresh(self, name: str) -> str:
@@ -849,10 +868,8 @@ class _PhaseWriter(Writer):
             target = f"View({target}, {', '.join(f'{k}={literal(v)}' for k, v in options.items())})"
         elif method != "forward":
             target += f".{method}"
-        if any(m.random for inner in graph.contained(source) for m in graph.networks[inner].variants.values()):
-            place, number = self.owner.get(id(node), (self.value_of, 1))
-            label = network if number == 1 else f"{network}.{number}"
-            arguments.append(text(f'draws.at("{place}/{label}")'))
+        if self.stage.emitter.classes.random(node.fields["module"]):
+            arguments.append(text(f"draws.call({literal(network)}, {literal(self.owner.get(id(node), self.value_of))})"))
         return call(target, *arguments)
 
     def _inline(self, node: Node) -> str:
@@ -867,27 +884,21 @@ class _PhaseWriter(Writer):
         return self.stage.emitter.classes.constructed(Code((use,)))
 
 
-def call_places(graph: Graph) -> dict[int, tuple[str, int]]:
-    """Where each call of a network stands: `VALUE`, and the how-manieth call of that network it is there."""
-    found: dict[int, tuple[str, int]] = {}
-    counts: dict[tuple[str, str], int] = {}
+def call_places(graph: Graph) -> dict[int, str]:
+    """Where each call of a network stands: in a named value, else in a loss, else in a phase."""
+    found: dict[int, str] = {}
 
     def visit(place: str, roots: list[Node]) -> None:
-        stack: list[tuple[Node, bool]] = [(r, False) for r in reversed(roots)]
+        stack = list(roots)
         seen: set[int] = set()
         while stack:
-            node, done = stack.pop()
-            if done:
-                if node.op == "call" and id(node) not in found:
-                    key = (place, node.fields["network"])
-                    counts[key] = counts.get(key, 0) + 1
-                    found[id(node)] = (place, counts[key])
-                continue
+            node = stack.pop()
             if id(node) in seen:
                 continue
             seen.add(id(node))
-            stack.append((node, True))
-            stack.extend((a, False) for a in reversed(node.args) if not (a.name is not None and id(a) in graph.order) and a.op != "loss")
+            if node.op == "call":
+                found.setdefault(id(node), place)
+            stack.extend(a for a in node.args if not (a.name is not None and id(a) in graph.order) and a.op != "loss")
 
     groups: dict[str, list[Node]] = {}
     for name, value in graph.values.items():

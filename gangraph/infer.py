@@ -65,6 +65,18 @@ def infer_shapes(stages: tuple[Resolved, ...]) -> tuple[Graph, ...]:
     return tuple(graphs)
 
 
+def known(resolved: Resolved, expr: Expr, arguments: bool = False) -> Any:
+    """What an expression over sizes and constants is, where no value is needed; with `arguments`, those of a call."""
+    inference = _Inference(resolved, {})
+    inference.names.update(resolved.sizes)
+    for name, constant in resolved.constants.items():
+        inference.declare(name, f"constants.{name}", constant.at, lambda n=name, e=constant: inference._constant(n, e))
+    if arguments:
+        assert isinstance(expr, Call)
+        return inference.arguments(expr, inference.scope())
+    return inference.value(expr, inference.scope())
+
+
 def _uncalled(resolved: Resolved, networks: dict[str, Network]) -> list[Problem]:
     """A network without a call has no shapes, so no parameters."""
     return [
@@ -670,7 +682,7 @@ class _Inference(Expander):
             bad = number < 0 or key in ("beta", "alpha", "rho") and number >= 1
             if bad:
                 raise placed(Fact(f"{key} = {number} is out of its range", "betas lie in [0, 1), rates are at least 0"), expr.at)
-        return number if number is not None and node.op != "constant" else node
+        return float(number) if number is not None and node.op != "constant" else node
 
     def _gradient_rule(self, expr: Expr, bound: dict[str, Any]) -> tuple[str, Node]:
         if not isinstance(expr, Call) or not isinstance(expr.function, Name) or expr.function.id not in ("clip_norm", "clip_value") or len(expr.arguments) != 1:

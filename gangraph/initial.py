@@ -7,9 +7,9 @@ from gangraph.errors import Fact, nearest
 from gangraph.evaluate import placed
 from gangraph.expressions import Expr
 from gangraph.graph import Graph
+from gangraph.infer import known
 from gangraph.layers import LAYERS
-from gangraph.resolve import _Resolver
-from gangraph.templates import Init, Scope
+from gangraph.templates import Init
 
 WEIGHTED = tuple(name for name, layer in LAYERS.items() if layer.weighted)
 
@@ -38,12 +38,7 @@ def check_init(graph: Graph) -> list[tuple[str, Fact]]:
 
 
 def evaluated(graph: Graph, expr: Expr) -> Init:
-    from gangraph.infer import _Inference
-
-    inference = _Inference(graph.resolved, graph.networks)
-    inference.names.update(graph.resolved.sizes)
-    inference.names.update(graph.constants)
-    value = inference.value(expr, Scope({}, index=dict(graph.resolved.bound)))
+    value = known(graph.resolved, expr)
     if not isinstance(value, Init):
         raise placed(Fact(f"{expr} is not an initializer", "as in normal(0, 0.02), zeros(), xavier_normal(gain=0.02)"), expr.at)
     return value
@@ -98,5 +93,3 @@ def _kinds(graph: Graph, networks: list[str]) -> set[str]:
 def _classes(names: list[str]) -> str:
     return ", ".join(f"nn.{n}" for n in names)
 
-
-_ = _Resolver

@@ -14,7 +14,7 @@ from typing import Any
 
 from gangraph.code import ATOM, Code, Part, Slot, Use, call, class_name, fit, identifier, literal, text
 from gangraph.graph import Graph
-from gangraph.ir import Module, Network, Node, walk
+from gangraph.ir import Module, Network, Node, all_calls, walk
 from gangraph.layers import Construct, wrap
 from gangraph.templates import Init
 from gangraph.writer import Writer, shape_comment
@@ -80,7 +80,8 @@ class Classes:
         self.blocks: dict[str, None] = {}
         self.entries = _entries(graphs)
         self.names: list[str] = []
-        self._taken: set[str] = set()
+        self._taken = {identifier(name) for graph in graphs for name in graph.networks}
+        self._random: dict[int, bool] = {}
         self.variants: dict[int, str] = {}  # id of a module with a forward of its own -> its method
 
     # --- collecting
@@ -92,8 +93,9 @@ class Classes:
         if len(first.children) == 1 and first.children[0].path == "" and first.children[0].layer is not None:
             return self.layer(first.children[0])
         drafts = [self.draft(m, network.name) for m in modules]
+        if any(d.key() != drafts[0].key() for d in drafts):
+            drafts = [_Drafter(self, m, network.name).draft(sequence=False) for m in modules]
         main = drafts[0]
-        entry_names = self.entries.get(network.name, ())
         texts = {str(main.methods["forward"]): "forward"} if "forward" in main.methods else {}
         for module, draft in zip(modules[1:], drafts[1:], strict=True):
             if draft.key() == main.key() or draft.sequential:
@@ -106,8 +108,15 @@ class Classes:
                 known = {str(line) for line in main.setup}
                 main.setup += [line for line in draft.setup if str(line) not in known]
             self.variants[id(module)] = texts[shown]
-        del entry_names
         return Code((self.use(main),))
+
+    def random(self, module: Module) -> bool:
+        """Whether a call of a module makes draws: in its own layers, or in those of networks that it calls."""
+        if id(module) not in self._random:
+            graph = self.graphs[0]
+            inner = {name for called in all_calls(module) for name in graph.contained(called)}
+            self._random[id(module)] = module.random or any(m.random for n in inner for m in graph.networks[n].variants.values())
+        return self._random[id(module)]
 
     def method(self, module: Module) -> str:
         return self.variants.get(id(module), "forward")
@@ -123,7 +132,7 @@ class Classes:
         return Use(group, tuple(draft.slots()))
 
     def _name(self, title: str) -> str:
-        name = wanted = class_name(title)
+        name = wanted = class_name(title) + ("Network" if class_name(title) in self._taken and len(title) < 3 else "")
         for number in itertools.count(2):
             if name not in self._taken:
                 break
@@ -189,7 +198,7 @@ class Classes:
         base = "nn.Sequential" if draft.sequential else "nn.Module"
         lines = [f"class {self.names[group]}({base}):"]
         lines += [f'    """{draft.doc}"""', ""] if draft.doc else []
-        lines.append(f"    def __init__({', '.join(['self', *(name for name, _ in parameters)])}):")
+        lines += fit(f"def __init__({', '.join(['self', *(name for name, _ in parameters)])}):", 4)
         setup = [line(parts) for parts in draft.setup]
         if draft.sequential:
             lines += ["        super().__init__(", *(f"            {item}" for item in setup), "        )"]
@@ -197,13 +206,10 @@ class Classes:
             lines.append("        super().__init__()")
             for item in setup:
                 lines += [f"        {part}" for part in item.split("\n")] if "\n" in item else fit(item, 8)
-        used: set[str] = set()
         for name, (signature, body) in draft.methods.items():
-            lines += ["", f"    def {name}({signature}):"]
+            lines += ["", *fit(f"def {name}({signature}):", 4)]
             for parts in body:
-                shown = line(parts)
-                lines += fit(shown, 8)
-                used |= {n for n in names.values() if f"self.{n}_size" in shown}
+                lines += fit(line(parts), 8)
         return "\n".join(lines)
 
     def _part(self, part: Part, counter: Any, names: dict[int, str]) -> str:
@@ -286,17 +292,16 @@ class _Drafter(Writer):
         self.free: dict[str, Node] = {}
         self.done: list[Module] = []
 
-    def draft(self) -> Draft:
+    def draft(self, sequence: bool = True) -> Draft:
         module = self.module
         entries = [e for e in self._entries() if e in module.labels or any(e.startswith(f"{c.path}.") for c in module.children)]
-        items = None if entries else self.sequence(module)
+        items = None if entries or not sequence else self.sequence(module)
         if items is not None:
             return Draft(module.title, [(*code.parts, ",") + ((f"  # {shape}",) if shape else ()) for code, shape in _folded(items)], sequential=True)
         inputs = self._inputs()
         body = self._forward(walk(list(module.outputs)), module.outputs)
         self._unread(walk([*module.outputs, *module.values]))
-        random = module.random
-        signature = ", ".join(["self", *inputs, *self.free, *(["draws"] if random else [])])
+        signature = ", ".join(["self", *inputs, *self.free, *(["draws"] if self.classes.random(module) else [])])
         self.setup.sort(key=lambda item: item[0])
         draft = Draft(module.title, [line for _, line in self.setup], {"forward": (signature, body)})
         for entry in entries:
@@ -334,7 +339,7 @@ class _Drafter(Writer):
 
     def sequence(self, module: Module) -> list[tuple[Code, str]] | None:
         """The items of a module that is one value after another, else None."""
-        if module.several or len(module.inputs) != 1 or len(module.outputs) != 1 or module.random:
+        if module.several or len(module.inputs) != 1 or len(module.outputs) != 1 or self.classes.random(module):
             return None
         found: list[tuple[Code, str]] = []
         node = module.outputs[0]
@@ -358,7 +363,7 @@ class _Drafter(Writer):
         shape = shape_comment(node.type.shape, None)
         if node.op == "apply" and not node.fields.get("several"):
             module: Module = node.fields["module"]
-            if module.random:
+            if self.classes.random(module):
                 return None
             if module.layer is not None:
                 changes = node.type.shape != (node.args[0].type.shape if node.args else ())
@@ -375,7 +380,7 @@ class _Drafter(Writer):
             if inner.free or _free(module):
                 return None
             return [(Code((self.classes.use(draft),)), shape if node.type.shape != node.args[0].type.shape else "")]
-        if node.op == "call" and not node.fields["view"] and not node.fields.get("several") and not _any_random(self.classes, node):
+        if node.op == "call" and not node.fields["view"] and not node.fields.get("several") and not self.classes.random(node.fields["module"]):
             return [(Code((Slot(identifier(node.fields["network"]), NetworkName(node.fields["network"])),)), "")]
         if node.op == "reshape" and node.args[0].type.rank == 1 and node.type.samples is not None:
             sizes = [Slot("size", n) for n in node.fields["shape"]]
@@ -480,7 +485,7 @@ class _Drafter(Writer):
         """Whether a node can be an element of a sequence."""
         if node.op == "apply":
             module: Module = node.fields["module"]
-            one = len(node.args) == 1 and not node.fields.get("several") and not module.random
+            one = len(node.args) == 1 and not node.fields.get("several") and not self.classes.random(module)
             return one and not _free(module) and (module.layer is not None or len(module.inputs) == 1)
         if node.op == "reshape":
             return node.args[0].type.rank == 1 and node.type.samples is not None
@@ -569,8 +574,8 @@ class _Drafter(Writer):
         if node.op == "call":
             attribute = identifier(node.fields["network"], TAKEN)
             arguments = call_arguments(self, node)
-            if _any_random(self.classes, node):
-                arguments.append(text(f'draws.at("{node.fields["network"]}")'))
+            if self.classes.random(module):
+                arguments.append(text(f'draws.call("{node.fields["network"]}")'))
             target = f"self.{attribute}"
             if node.fields["view"]:
                 target = view_text(target, node.fields["view"])
@@ -579,7 +584,7 @@ class _Drafter(Writer):
         run = self._run_of(node)
         first = run[0] if run else node
         arguments = call_arguments(self, first)
-        if module.random:
+        if self.classes.random(module):
             arguments.append(text(f'draws.at("{node.fields["path"]}")') if node.fields["path"] else text("draws"))
         return call(f"self.{attribute}", *arguments)
 
@@ -674,11 +679,6 @@ def _free(module: Module) -> dict[str, Node]:
         if node.op == "apply" and node.fields["module"].layer is None:
             found |= _free(node.fields["module"])
     return found
-
-
-def _any_random(classes: Classes, node: Node) -> bool:
-    graph = classes.graphs[0]
-    return any(m.random for inner in graph.contained(node.fields["source"]) for m in graph.networks[inner].variants.values())
 
 
 def _uses(module: Module) -> dict[int, int]:

@@ -77,10 +77,7 @@ def test_a_run_folder_holds_all_there_is_to_know(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 11))
     assert {"D", "G", "D/adv.discriminator", "epoch", "images"} <= set(rows[0])
-    assert [p.name for p in (out / "checkpoints").iterdir()].sort() == [
-        "000009.safetensors",
-        "000010.safetensors",
-    ].sort()
+    assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["000009.safetensors", "000010.safetensors"]
     assert not list(out.rglob("*.part"))
 
 
@@ -91,7 +88,7 @@ def test_five_and_five_equal_ten(tmp_path: Path, burst: int) -> None:
     train(StandIn(seed=99, burst=burst), tmp_path / "five", resume=True, iterations=10)
     ten, five = last(tmp_path / "ten"), last(tmp_path / "five")
     assert same(ten["gan"], five["gan"])
-    assert ten["run"]["fetched"] == five["run"]["fetched"]
+    assert ten["cursor"] == five["cursor"]
     assert (tmp_path / "ten/metrics.jsonl").read_text() == (tmp_path / "five/metrics.jsonl").read_text()
     for picture in (tmp_path / "ten/samples").iterdir():
         assert picture.read_bytes() == (tmp_path / "five/samples" / picture.name).read_bytes()
@@ -114,6 +111,17 @@ def test_clocks_count_epochs_of_the_data(tmp_path: Path) -> None:
         (1, 0),
         (2, 5),
     ]
+
+
+@pytest.mark.parametrize("pause", range(1, 6))
+def test_epochs_begin_at_the_same_step_when_a_run_resumes(tmp_path: Path, pause: int) -> None:
+    """An epoch has two batches here; a resumed run may begin with one."""
+    first, second = StandIn(burst=2), StandIn(burst=2)
+    train(first, tmp_path / "run", batch_size=800, iterations=pause)
+    train(second, tmp_path / "run", iterations=8, resume=True)
+    whole = StandIn(burst=2)
+    train(whole, tmp_path / "whole", batch_size=800, iterations=8)
+    assert first.heard + second.heard == whole.heard
 
 
 @pytest.mark.parametrize(
@@ -175,7 +183,7 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(tmp_path: Path) -> None
         time.sleep(moment)
         process.kill()
         process.communicate()
-    reached = last(out)["run"]["fetched"]
+    reached = last(out)["cursor"]["fetched"]
     train(StandIn(), out, iterations=reached + 2, resume=True)
     train(StandIn(), tmp_path / "whole", iterations=reached + 2)
     assert same(last(out)["gan"], last(tmp_path / "whole")["gan"])

@@ -8,16 +8,26 @@ class Draws:
     by a generator that only the seed and the whole key decide, so that no draw shifts another.
     """
 
-    def __init__(self, like, seed=None, given=None, evaluation="", path=""):
-        self.like, self.seed, self.given, self.evaluation, self.path = like, seed, given or {}, evaluation, path
+    def __init__(self, like, seed=None, given=None, evaluation="", place="", path="", calls=None):
+        self.like, self.seed, self.given, self.evaluation = like, seed, given or {}, evaluation
+        self.place, self.path, self.calls = place, path, {} if calls is None else calls
+
+    def part(self, place, path):
+        return Draws(self.like, self.seed, self.given, self.evaluation, place, path, self.calls)
 
     def at(self, path):
-        """The draws of a part: of a call (`fake/G`), of a layer in it (`fake/G.3`)."""
-        return Draws(self.like, self.seed, self.given, self.evaluation, f"{self.path}.{path}" if self.path else path)
+        """The draws of a layer, or of a block, of the network that is being called."""
+        return self.part(self.place, f"{self.path}.{path}")
+
+    def call(self, network, place=None):
+        """The draws of a call of a network: `fake/G`, and of its second call in that value `fake/G.2`."""
+        place = self.place if place is None else place
+        count = self.calls[place, network] = self.calls.get((place, network), 0) + 1
+        return self.part(place, f"{place}/{network}" if count == 1 else f"{place}/{network}.{count}")
 
     def once(self):
         """Draws that are made one time an iteration: they have their bare name only."""
-        return Draws(self.like, self.seed, self.given, "", self.path)
+        return Draws(self.like, self.seed, self.given)
 
     def find(self, name, make):
         phase = self.evaluation.rsplit(".", 1)[0] if self.evaluation.rpartition(".")[2].isdigit() else self.evaluation

@@ -17,6 +17,8 @@ class Game:
     """
 
     batch_size = 16
+    views = {}
+    stage_phases = {}
     stages = [None]  # (name, iterations, images, players whose optimizers are reset)
     clock_names = ("step", "epoch", "epoch_step", "epoch_steps", "images", "stage", "stage_step", "stage_images")
 
@@ -36,6 +38,7 @@ class Game:
             self.state.setdefault(name, value)
         for name, (size, swap) in self.pooled().items():
             self.pools.setdefault(name, Pool(size, swap))
+        self.constants()
         for name, (source, zeros) in self.averaged().items():
             if name not in self.averages:
                 self.averages[name] = self.copy(source, zeros)
@@ -77,6 +80,16 @@ class Game:
         """State and averages at the end of an iteration."""
 
     # Values
+
+    @property
+    def stage(self):
+        """The name of the present stage."""
+        return self.stages[self.clocks["stage"]][0]
+
+    @property
+    def phases(self):
+        """The phases of the present stage: the player of each, and the networks that it steps."""
+        return self.stage_phases[self.stage]
 
     @property
     def like(self):
@@ -304,7 +317,7 @@ class Game:
         self.N = n
         self.networks.eval()
         try:
-            return self.views[view](self, self.draws())
+            return getattr(self, self.views[view])(self.draws())
         finally:
             for module, mode in modes.items():
                 module.training = mode

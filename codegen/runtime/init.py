@@ -1,3 +1,6 @@
+import torch
+
+
 def layers_of(network, *kinds):
     """The layers of some kinds that hold a weight of their own, in order; a wrapper stands for the layer inside it."""
     for module in network.modules():
@@ -6,6 +9,7 @@ def layers_of(network, *kinds):
             yield module
 
 
+@torch.no_grad()
 def begin(module, **initializers):
     """A module whose weight or bias begins in a way of its own, which no general rule overrides."""
     for name, initialize in initializers.items():
@@ -14,6 +18,7 @@ def begin(module, **initializers):
     return module
 
 
+@torch.no_grad()
 def initialize(modules, name, rule):
     """Applies a rule of initialization to the weight or bias of some layers."""
     for module in modules:

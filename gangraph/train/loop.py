@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from gangraph.errors import RunError
 from gangraph.train import pictures
@@ -113,7 +114,10 @@ def train(
         fabric.launch()
         return _train(fabric, gan, fitted, run, state, options)
     worker = partial(_worker, folder=str(run), options=options)  # processes of their own: each compiles RUN/spec.yaml
-    result: Result = fabric.launch(worker)
+    try:
+        result: Result = fabric.launch(worker)
+    except ProcessRaisedException as error:
+        raise RunError(str(error).strip().splitlines()[-1].removeprefix("gangraph.errors.RunError: ")) from None
     return result
 
 
@@ -121,10 +125,10 @@ def compiled(spec: Any, seed: int = 0) -> Any:
     """The compiled object of a spec; one that is compiled already passes through."""
     if hasattr(spec, "step"):
         return spec
-    import gangraph
+    from gangraph.compiler import compile
 
-    torch.manual_seed(seed)
-    return gangraph.compile(spec)
+    torch.manual_seed(seed)  # initialization has a random stream of its own
+    return compile(spec)
 
 
 def _check_options(asked: Options, strategy: str | None) -> None:
@@ -228,73 +232,79 @@ def _worker(fabric: Fabric, *, folder: str, options: Options) -> Result:
 # --- the loop -----------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class Cursor:
+    """Where a run is in its data: all that a checkpoint holds besides the compiled object."""
+
+    fetched: int = 0  # batches taken so far
+    epoch: int = 0
+    epoch_began: int = 0  # at this step
+
+    def clocks(self, step: int, batches: int, count: int) -> dict[str, int]:
+        """The clocks of an iteration that takes `count` batches, where an epoch has `batches`."""
+        if self.fetched // batches != self.epoch:
+            self.epoch, self.epoch_began = self.fetched // batches, step
+        steps = max(1, batches // max(1, count))
+        return {"epoch": self.epoch, "epoch_step": step - self.epoch_began, "epoch_steps": steps}
+
+
 def _train(fabric: Fabric, gan: Any, data: Data, run: Run, state: State | None, options: Options) -> Result:
-    assert options.batch
     gan.to(fabric.device)
-    fetched = epoch_began = 0  # batches taken so far; the step at which this epoch began
+    cursor, stage = Cursor(), gan.clocks.get("stage")
     if state:
         gan.load_state_dict(state["gan"])
-        fetched, epoch_began = state["run"]["fetched"], state["run"]["epoch_began"]
-    first, chief = int(gan.clocks["step"]), fabric.global_rank == 0
-    total = _total(gan, data, options, first, fetched)
-    if first >= total:
-        say(f"{run} is at iteration {first} already, of {total}: --iterations N goes further")
-        return Result(run.folder, first)
-    desk = Desk(run, gan, options, fabric, first) if chief else None
+        cursor = Cursor(**state["cursor"])
+    step, chief = int(gan.clocks["step"]), fabric.global_rank == 0
+    total = _total(gan, data, options, step, cursor.fetched)
+    if step >= total:
+        say(f"{run} is at iteration {step} already, of {total}: --iterations N goes further")
+        return Result(run.folder, step)
+    desk = Desk(run, gan, options, fabric, step) if chief else None
 
-    def save() -> None:
-        if desk:
-            place = {"fetched": fetched, "epoch_began": epoch_began}
-            desk.save({"gan": gan.state_dict(), "run": asdict(options) | place, "spec": _spec_of(gan)})
-
-    with _interrupts() as interrupted, _progress(options, gan.spec.name, first, total) as advance:
-        step, epoch, stage = first, fetched // data.batches, gan.clocks.get("stage")
+    with _interrupts() as interrupted, _progress(options, gan.spec.name, step, total) as advance:
         try:
             if desk and state is None:
-                save()
-            while step < total and not interrupted:
-                # The clocks that the data decide.
+                desk.save(cursor)
+            while step < total and not _any(fabric, bool(interrupted)):
+                if gan.clocks.get("stage") != stage:  # inputs may have grown
+                    data.close()
+                    data, stage = _fit(gan, options, fabric.global_rank), gan.clocks.get("stage")
                 count = int(gan.fetches())
-                if fetched // data.batches != epoch:
-                    epoch, epoch_began = fetched // data.batches, step
-                steps = max(1, data.batches // max(1, count))
-                gan.clocks |= {"epoch": epoch, "epoch_step": step - epoch_began, "epoch_steps": steps}
+                for name, value in cursor.clocks(step, data.batches, count).items():
+                    gan.clocks[name] = value
                 # One iteration.
-                batches = [fabric.to_device(batch) for batch in data.take(fetched, count)]
+                batches = [fabric.to_device(batch) for batch in data.take(cursor.fetched, count)]
                 with fabric.autocast():
                     values = gan.step(batches, seed=_step_seed(options.seed, step, fabric.global_rank))
-                step, fetched = step + 1, fetched + count
+                step, cursor.fetched = step + 1, cursor.fetched + count
                 numbers = _numbers(values)
                 _check_finite(numbers, gan, step, run)
-                total = _total(gan, data, options, step, fetched)
-                # What is left for people and for the next start.
+                total = _total(gan, data, options, step, cursor.fetched)
+                # What is left for people, and for the next start.
                 advance(step, total, numbers)
                 if desk:
-                    desk.log(
-                        step,
-                        total,
-                        {"epoch": epoch, "images": int(gan.clocks.get("images", step * options.batch))},
-                        numbers,
-                    )
+                    desk.log(step, total, cursor.epoch, numbers)
                     if desk.is_mark(step, total):
                         desk.show(step, data)
                     if desk.is_mark(step, total) or desk.is_late():
-                        save()
-                if gan.clocks.get("stage") != stage:  # inputs may have grown
-                    stage = gan.clocks.get("stage")
-                    data.close()
-                    data = _fit(gan, options, fabric.global_rank)
-            if interrupted and step < total:
-                save()
+                        desk.save(cursor)
+            if desk and step < total:
+                desk.save(cursor)
         finally:
             data.close()
             if desk:
                 desk.close()
-    fabric.barrier()
     stopped = step < total
     if stopped and chief:
         say(f"stopped after iteration {step} of {total}, and saved: --resume goes on")
     return Result(run.folder, step, stopped)
+
+
+def _any(fabric: Fabric, flag: bool) -> bool:
+    """Whether one of the processes says so: they stop together."""
+    if fabric.world_size == 1:
+        return flag
+    return bool(fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op="sum"))
 
 
 def _spec_of(gan: Any) -> dict[str, Any]:
@@ -362,9 +372,9 @@ class Desk:
         self.board = _board(run.folder)
         self.saved = self.drawn = time.monotonic()
 
-    def log(self, step: int, total: int, clocks: Mapping[str, int], numbers: Mapping[str, float]) -> None:
+    def log(self, step: int, total: int, epoch: int, numbers: Mapping[str, float]) -> None:
         if step == 1 or step == total or step % max(1, total // LOGGED) == 0:
-            self.metrics.add({"step": step, **clocks, **numbers})
+            self.metrics.add({"step": step, "epoch": epoch, "images": int(self.gan.clocks["images"]), **numbers})
             if self.board:
                 self.board.log_metrics(dict(numbers), step)
 
@@ -374,8 +384,9 @@ class Desk:
     def is_late(self) -> bool:
         return time.monotonic() - self.saved > SAVE_EVERY
 
-    def save(self, state: State) -> None:
-        self.run.checkpoints.save(int(self.gan.clocks["step"]), state)
+    def save(self, cursor: Cursor) -> None:
+        state = {"gan": self.gan.state_dict(), "cursor": asdict(cursor), "run": asdict(self.options)}
+        self.run.checkpoints.save(int(self.gan.clocks["step"]), state | {"spec": _spec_of(self.gan)})
         self.saved = time.monotonic()
 
     def show(self, step: int, data: Data) -> None:

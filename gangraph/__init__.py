@@ -1,0 +1,38 @@
+"""gangraph: a GAN as one validated spec file, compiled to PyTorch that a person would sign.
+
+    read -> parse -> resolve -> infer shapes -> route gradients -> plan schedule -> emit -> load
+
+The stages stand in files of their names, and `gangraph.compiler` is the whole pipeline on one page.
+
+>>> import gangraph
+>>> spec = gangraph.load("gan", tiny=True)
+>>> print(spec.routings[0])
+D: D minimizes adv.discriminator
+  D: reaches 6 of 6 parameters
+G: G minimizes adv.generator
+  G: reaches 6 of 6 parameters
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gangraph.compiler import Spec, compile, load
+from gangraph.errors import GangraphError, Problem, RunError, SpecError
+
+__version__ = "0.1.0"
+__all__ = ["GangraphError", "Problem", "RunError", "Spec", "SpecError", "compile", "draw", "load", "train"]
+
+
+def draw(spec: Any, **options: Any) -> str:
+    """The diagram of a spec as SVG text; see `gangraph.draw.draw`."""
+    from gangraph.draw import draw as drawn
+
+    return drawn(load(spec), **options)
+
+
+def train(spec: Any, **options: Any) -> Any:
+    """Trains a spec; see `gangraph.train.train`."""
+    from gangraph.train import train as trained
+
+    return trained(spec, **options)

@@ -1,0 +1,159 @@
+"""The pipeline on one page: read, parse, resolve, infer shapes, route gradients, plan the schedule, emit, load.
+
+>>> spec = load("gan", tiny=True)
+>>> print(spec.graph.losses["adv.generator"].type)
+scalar
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gangraph.document import Mapping, Scalar, Sequence, Tree, dump
+from gangraph.emit import Program, emit
+from gangraph.errors import Problem, SpecError
+from gangraph.graph import Graph
+from gangraph.infer import infer_shapes, known
+from gangraph.resolve import Resolved, resolve
+from gangraph.routing import Routing, route_gradients
+from gangraph.schedule import Schedule, plan_schedule
+from gangraph.spec import GraphSpec, read_spec
+
+if TYPE_CHECKING:
+    from gangraph.load import Compiled
+
+STAGES = ("document", "spec", "resolved", "graph", "routing", "schedule", "program")
+
+
+class Spec:
+    """A spec that has been read and checked, with the value of every stage. Made by `gangraph.load`.
+
+    `warnings` are the problems that an honest design may have meant, and has not declared under `meant`.
+    """
+
+    def __init__(self, parsed: GraphSpec, overrides: dict[str, Any]):
+        self.parsed, self.overrides = parsed, overrides
+        self.resolved: tuple[Resolved, ...] = resolve(parsed, **overrides)
+        self.graphs: tuple[Graph, ...] = infer_shapes(self.resolved)
+        self.routings: tuple[Routing, ...] = tuple(map(route_gradients, self.graphs))
+        self.schedules: tuple[Schedule, ...] = tuple(map(plan_schedule, self.routings))
+        from gangraph.check import check
+
+        problems = check(self.schedules)
+        errors = [p for p in problems if p.warning is None]
+        if errors:
+            raise SpecError(problems)
+        self.warnings: tuple[Problem, ...] = tuple(problems)
+
+    @property
+    def name(self) -> str:
+        return self.parsed.name
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the last stage, which is the whole system."""
+        return self.graphs[-1]
+
+    @cached_property
+    def program(self) -> Program:
+        return emit(self.schedules)
+
+    @cached_property
+    def text(self) -> str:
+        """The spec as one YAML file: parents merged in, sizes and constants as they were set."""
+        return dump(self._settled())
+
+    def _settled(self) -> Mapping:
+        tree = self.parsed.tree
+        entries = dict(tree.entries)
+        if self.parsed.stage_trees:
+            stages = {str(key): value for key, value in self.parsed.stage_trees}
+            entries["stages"] = Mapping(stages, tree.place)
+        tiny = self.overrides.get("tiny")
+        for section in ("sizes", "constants"):
+            given = {k: Scalar(str(v), tree.place) for k, v in (self.overrides.get(section) or {}).items()}
+            light = {str(k): Scalar(str(e), tree.place) for k, e in getattr(self.parsed.file.tiny, section).items()} if tiny else {}
+            own = entries.get(section)
+            if (given or light) and isinstance(own, Mapping):
+                entries[section] = Mapping({**own.entries, **light, **given}, own.place, own.keys)
+        entries.pop("tiny", None)
+        batch = Scalar(str(self.resolved[0].batch.now), tree.place)
+        train = entries.get("train")
+        own_train = train.entries if isinstance(train, Mapping) else {}
+        if tiny or self.overrides.get("batch_size"):
+            entries["train"] = Mapping({**own_train, "batch": batch}, tree.place)
+        return Mapping(entries, tree.place, tree.keys)
+
+    @cached_property
+    def hash(self) -> str:
+        """A digest of what the spec says: equal for equal fields."""
+        lines = [f"{path}={value}" for path, value in sorted(self.fields().items()) if not path.startswith(("paper", "notes"))]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+    def fields(self) -> dict[str, str]:
+        """Every field of the settled spec: path -> text."""
+        return dict(_fields(self._settled(), ""))
+
+    @property
+    def train(self) -> dict[str, Any]:
+        """Defaults of training: batch, iterations | epochs | images, data."""
+        resolved = self.resolved[0]
+        given = self.parsed.file.train
+        found: dict[str, Any] = {"batch": resolved.batch.now}
+        for key in ("iterations", "epochs", "images"):
+            expr = getattr(given, key)
+            if expr is not None:
+                found[key] = int(known(resolved, expr))
+        if given.data:
+            found["data"] = str(given.data)
+        return found
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.graphs))
+
+    def _repr_svg_(self) -> str:
+        from gangraph.draw import draw
+
+        return draw(self)
+
+
+def _fields(tree: Tree, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(tree, Mapping):
+        for key, value in tree.entries.items():
+            yield from _fields(value, f"{path}.{key}" if path else key)
+    elif isinstance(tree, Sequence) and not all(isinstance(i, Scalar) for i in tree.items):
+        for i, item in enumerate(tree.items):
+            yield from _fields(item, f"{path}[{i}]")
+    else:
+        yield path, str(tree)
+
+
+def load(
+    source: str | Path | Spec,
+    sizes: dict[str, Any] | None = None,
+    constants: dict[str, Any] | None = None,
+    tiny: bool = False,
+    library: str | Path | None = None,
+    batch_size: int | None = None,
+) -> Spec:
+    """Reads and checks a spec: a path, or the name of a system of the gallery.
+
+    `sizes` and `constants` override those of the file, `tiny` takes the sizes that it declares for tests, `library`
+    is a folder of blocks beside the standard one. Raises `SpecError`, whose `problems` hold all that is wrong.
+    """
+    if isinstance(source, Spec):
+        return source
+    overrides: dict[str, Any] = {"sizes": sizes, "constants": constants, "tiny": tiny, "batch_size": batch_size}
+    overrides["library"] = Path(library) if library is not None else None
+    return Spec(read_spec(source), overrides)
+
+
+def compile(source: str | Path | Spec, **overrides: Any) -> Compiled:
+    """A spec -> the program, loaded and ready to train (see `gangraph.load` for the arguments). Imports torch."""
+    from gangraph.load import load_program
+
+    return load_program(load(source, **overrides))

@@ -1,0 +1,490 @@
+"""Program -> live modules: what trains is the emitted source itself, loaded under its own name.
+
+`Compiled` adds to the program what a person looks at: losses one by one, gradients of one phase, every draw of the
+next iteration. None of it changes the program.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gangraph.code import identifier, literal
+from gangraph.compiler import Spec
+from gangraph.emit import _PhaseWriter, _Stage, registered
+from gangraph.graph import Graph, Step
+from gangraph.ir import Length, Module, Node
+from gangraph.schedule import Evaluation, Schedule, ordered
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class InputType:
+    """What an input expects: own axes, classes of a label, range; `samples(N)` is the length of its sample axis."""
+
+    kind: str
+    shape: tuple[int, ...]
+    classes: int | None
+    range: tuple[float, float] | None
+    length: Length | None
+
+    def samples(self, n: int) -> int:
+        return evaluate_length(self.length.text, n) if self.length else 1
+
+
+def evaluate_length(text: str, n: int) -> int:
+    """A number of samples, for a batch of n: `N // 2`."""
+    return int(eval(text, {"__builtins__": {}}, {"N": n}))  # text is made by gangraph: N, integers and + - * // %
+
+
+def load_program(spec: Spec) -> Compiled:
+    """Loads the emitted source of a spec; tracebacks show its lines."""
+    source = spec.program.source
+    name = f"<gangraph {spec.name} {spec.hash}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    module = types.ModuleType(f"gangraph_program_{identifier(spec.name)}")
+    module.__file__ = name
+    sys.modules[module.__name__] = module
+    exec(compile(source, name, "exec"), module.__dict__)
+    return Compiled(spec, module)
+
+
+class Compiled:
+    """A program that is ready to train, and to be looked at."""
+
+    def __init__(self, spec: Spec, module: types.ModuleType):
+        self.spec, self.module = spec, module
+        self.game = getattr(module, spec.program.title)()
+        self._inspection = _inspection(spec, module)
+
+    # --- what it is
+
+    @property
+    def source(self) -> str:
+        """The emitted program."""
+        return self.spec.program.source
+
+    @property
+    def networks(self) -> nn.ModuleDict:
+        networks: nn.ModuleDict = self.game.networks
+        return networks
+
+    @property
+    def averages(self) -> nn.ModuleDict:
+        averages: nn.ModuleDict = self.game.averages
+        return averages
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the present stage."""
+        return self.spec.graphs[self.clocks["stage"]]
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.spec.schedules[self.clocks["stage"]]
+
+    @property
+    def phases(self) -> list[str]:
+        """Names of the phases of the present stage, in order; members of a group one by one."""
+        return [phase.name for phase in self.graph.phases()]
+
+    @property
+    def streams(self) -> dict[str, dict[str, InputType]]:
+        """Inputs by stream: what is drawn together."""
+        graph = self.graph
+        return {stream: {name: input_type(graph.inputs[name]) for name in names} for stream, names in graph.resolved.streams.items()}
+
+    @property
+    def inputs(self) -> dict[str, InputType]:
+        return {name: t for stream in self.streams.values() for name, t in stream.items()}
+
+    @property
+    def prepare(self) -> dict[str, list[tuple[str, tuple[Any, ...], dict[str, Any]]]]:
+        """Steps of preparation by stream: (name, arguments, keywords)."""
+        from gangraph.prepare import steps
+
+        return steps(self.graph)
+
+    @property
+    def views(self) -> list[str]:
+        """Names of what `sample` draws."""
+        return list(self.graph.views)
+
+    def view_inputs(self, view: str) -> list[str]:
+        """The inputs that a view reads."""
+        nodes = ordered([self.graph.views[view]], self.graph.order, {})
+        return [n.name for n in nodes if n.op == "input" and n.name in self.graph.inputs and n.name]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = self.game.state
+        return state
+
+    @property
+    def clocks(self) -> _Clocks:
+        return _Clocks(self.game)
+
+    # --- running
+
+    def fetches(self) -> int:
+        """How many batches the next iteration takes."""
+        return int(self.game.fetches())
+
+    def step(self, batch: Batch | list[Batch] | None = None, draws: Batch | None = None, seed: int | None = None) -> dict[str, Tensor]:
+        """One whole iteration: `{"PHASE/LOSS": value, "PHASE": objective}` as each evaluation saw them."""
+        self._checked(batch)
+        log: dict[str, Tensor] = self.game.step(batch, draws, seed)
+        return log
+
+    def sample(self, view: str, n: int, batch: Batch | None = None, seed: int = 0) -> Tensor:
+        """`n` samples of a view on the CPU: [n, ...]."""
+        made: Tensor = self.game.sample(view, n, batch, seed)
+        return made.cpu()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Networks, averages, pools, state, optimizers, clocks: all that the next iteration depends on."""
+        kept: dict[str, Any] = self.game.state_dict()
+        return kept
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self.game.load_state_dict(saved)
+
+    def to(self, *args: Any, **kwargs: Any) -> Compiled:
+        """Moves everything to a device or dtype."""
+        self.game.to(*args, **kwargs)
+        return self
+
+    @property
+    def sync(self) -> Any:
+        """With many processes: what gives the mean of a tensor over them."""
+        return self.game.sync
+
+    @sync.setter
+    def sync(self, function: Any) -> None:
+        self.game.sync = function
+
+    # --- looking
+
+    def draw(self, batch_size: int, generator: torch.Generator | int | None = None) -> dict[str, Tensor]:
+        """Every draw of the next iteration: by bare name, and as `PHASE/NAME`, `PHASE.3/NAME` for each evaluation."""
+        if isinstance(generator, torch.Generator):
+            seed = int(torch.randint(2**62, (), generator=generator))
+        else:
+            seed = generator if generator is not None else torch.initial_seed()
+        made: dict[str, Tensor] = {}
+        draws = self.module.Draws(self.game.like, seed)
+        wanted = dict(self._draws(batch_size))
+        for key, make in wanted.items():
+            made[key] = make(draws, key)
+            bare = key.split("/", 1)[1] if key.split("/")[0] in self._labels else key
+            if bare not in made:
+                made[bare] = make(draws, bare)
+        return made
+
+    def _draws(self, n: int) -> Iterator[tuple[str, Any]]:
+        """(key, how to make it) for every draw of an iteration."""
+        self._labels: set[str] = set()
+        schedule = self.schedule
+        for held in schedule.held.values():
+            yield from _node_draws(list(held.nodes), "", n, self.graph, held.node.name or "")
+        counts: dict[str, int] = {}
+        self.game.N = n
+        self.game.constants()
+        for step, times in _runs(schedule.steps, self.game):
+            evaluation = schedule.evaluations[step.name]
+            for _ in range(times):
+                counts[step.name] = counts.get(step.name, 0) + 1
+                label = step.name if counts[step.name] == 1 else f"{step.name}.{counts[step.name]}"
+                self._labels.add(label)
+                nodes = [node for node in evaluation.nodes if id(node) not in evaluation.held]
+                yield from _node_draws(nodes, f"{label}/", n, self.graph, step.name)
+
+    def losses(self, batch: Batch | None, draws: Batch | None = None, seed: int | None = None) -> dict[str, Tensor]:
+        """Each loss or side as if it alone were evaluated at the present weights; nothing changes."""
+        found = {}
+        with self._untouched(batch, draws, seed):
+            for name, function in self._inspection[self.clocks["stage"]].items():
+                self.game.held, self.game.counts = {}, {}
+                self.game.batch = self._present(batch)
+                found[name] = function(self.game, self.game.draws()).detach()
+                self._restore(self._kept)
+        return found
+
+    def gradients(self, phase: str, batch: Batch | None, draws: Batch | None = None, seed: int | None = None) -> dict[str, Tensor]:
+        """What this phase would hand to its optimizer if it ran now, by parameter; nothing changes.
+
+        Keys are the names NETWORK.LAYER.weight of exactly the parameters that the step would change.
+        """
+        evaluation = self._evaluation(phase)
+        with self._untouched(batch, draws, seed):
+            plain = f"evaluate_{identifier(evaluation.name)}"
+            function = getattr(self.game, plain, None) or getattr(self.game, f"{plain}_{self.game.stage}")
+            accumulate = _count(self, evaluation)
+            sums: list[Any] = []
+            for turn in range(accumulate):
+                label = evaluation.name if turn == 0 else f"{evaluation.name}.{turn + 1}"
+                result = function(self.game.draws(label))
+                found = self.game.gradient(phase, result.objectives[phase], False)
+                sums = [self.module.add(a, b) for a, b in zip(sums, found, strict=True)] if sums else found
+            names = self.parameter_names(phase)
+            return {name: g.detach() / accumulate if accumulate > 1 else g.detach() for name, g in zip(names, sums, strict=True) if g is not None}
+
+    def parameter_names(self, phase: str) -> list[str]:
+        """Names of the parameters that a phase may step, in the order of `trained`."""
+        found: dict[str, None] = {}
+        for network in next(p for p in self.graph.phases() if p.name == phase).networks:
+            found |= dict.fromkeys(registered(self.spec.graphs, network))
+        return list(found)
+
+    def named_parameters(self) -> dict[str, nn.Parameter]:
+        """Every parameter by its name in the spec: `G.down[3].1.weight`."""
+        found: dict[str, nn.Parameter] = {}
+        for name in self.graph.networks:
+            found.update(zip(registered(self.spec.graphs, name), self.networks[name].parameters(), strict=True))
+        return found
+
+    def _evaluation(self, phase: str) -> Evaluation:
+        for evaluation in self.schedule.evaluations.values():
+            if any(p.name == phase for p in evaluation.phases):
+                return evaluation
+        raise KeyError(f"no phase is called {phase}; the phases are {', '.join(self.phases)}")
+
+    def _present(self, batch: Any) -> Any:
+        return batch[0] if isinstance(batch, list | tuple) else batch
+
+    def _checked(self, batch: Any) -> None:
+        """A batch that does not fit is one clear error."""
+        for one in batch if isinstance(batch, list | tuple) else [batch] if batch is not None else []:
+            for name, type_ in self.inputs.items():
+                if name not in one:
+                    raise KeyError(f"the batch has no '{name}'; the inputs are {', '.join(self.inputs)}")
+                if tuple(one[name].shape[1:]) != type_.shape:
+                    raise ValueError(f"the input {name} is [N, {', '.join(map(str, type_.shape))}], and the batch brings {list(one[name].shape)}")
+
+    def _untouched(self, batch: Any, draws: Any, seed: int | None) -> _Untouched:
+        self._checked(batch)
+        return _Untouched(self, self._present(batch), draws, seed)
+
+    def _keep(self) -> dict[str, Any]:
+        modules = [*self.networks.modules(), *self.averages.modules()]
+        return {
+            "buffers": [(m, name, b, b.clone()) for m in modules for name, b in m._buffers.items() if b is not None],
+            "state": dict(self.game.state),
+            "pools": {name: list(pool.samples) for name, pool in self.game.pools.items()},
+        }
+
+    def _restore(self, kept: dict[str, Any]) -> None:
+        with torch.no_grad():
+            for module, name, buffer, value in kept["buffers"]:
+                module._buffers[name] = buffer
+                buffer.copy_(value)
+        self.game.state.clear()
+        self.game.state.update(kept["state"])
+        for name, samples in kept["pools"].items():
+            self.game.pools[name].samples = samples
+
+
+class _Untouched:
+    """Runs something and puts layer state, pools and state back."""
+
+    def __init__(self, compiled: Compiled, batch: Any, draws: Any, seed: int | None):
+        self.compiled, self.arguments = compiled, (batch, draws, seed)
+
+    def __enter__(self) -> None:
+        game = self.compiled.game
+        self.before = {k: getattr(game, k) for k in ("batch", "held", "latest", "counts", "given", "seed", "N", "coming")}
+        self.compiled._kept = self.kept = self.compiled._keep()  # type: ignore[attr-defined]
+        game.begin(*self.arguments)
+        game.reading = False
+        for pool in game.pools.values():
+            pool.writing = False
+
+    def __exit__(self, *error: Any) -> None:
+        game = self.compiled.game
+        self.compiled._restore(self.kept)
+        for pool in game.pools.values():
+            pool.writing = True
+        for name, value in self.before.items():
+            setattr(game, name, value)
+
+
+class _Clocks(dict[str, int]):
+    """The clocks, to read and to set; setting "stage" enters it."""
+
+    def __init__(self, game: Any):
+        super().__init__(game.clocks)
+        self.game = game
+
+    def __setitem__(self, name: str, value: int) -> None:
+        if name not in self.game.clocks:
+            raise KeyError(f"no clock is called {name}; the clocks are {', '.join(self.game.clocks)}")
+        if name == "stage":
+            self.game.turn(value)
+        else:
+            self.game.clocks[name] = value
+        super().__setitem__(name, value)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        for name, value in dict(*args, **kwargs).items():
+            self[name] = value
+
+
+def input_type(node: Node) -> InputType:
+    return InputType(node.fields["kind"], node.type.shape, node.type.classes, node.type.range, node.type.samples)
+
+
+def _count(compiled: Compiled, evaluation: Evaluation) -> int:
+    accumulate = evaluation.phases[0].accumulate
+    return accumulate if isinstance(accumulate, int) else 1
+
+
+def _inspection(spec: Spec, module: types.ModuleType) -> list[dict[str, Any]]:
+    """For each stage: functions that evaluate one loss alone, written like phases and kept out of the program."""
+    from gangraph.emit import _Emitter
+
+    emitter = _Emitter(spec.schedules)
+    emitter._builds()
+    stages = []
+    for schedule in spec.schedules:
+        stage = _Stage(emitter, schedule)
+        lines = []
+        names = {}
+        for number, (name, node) in enumerate(schedule.graph.losses.items()):
+            writer = _PhaseWriter(stage, None, frozenset())
+            writer.owner = writer._owners()
+            nodes = ordered([node], schedule.graph.order, {})
+            leaves = frozenset(id(n.args[1]) for n in nodes if n.op == "grad" and n.args[1].op in ("input", "draw"))
+            leaves |= frozenset(id(n.args[1]) for n in nodes if n.op == "grad" and n.args[1].op not in ("parameter",))
+            body = writer.statements(nodes, set(), leaves)
+            text = writer.code(node).plain()
+            lines.append("\n".join([f"    def loss_{number}(self, draws):", *body, f"        return {text} + self.full(0.0)"]))
+            names[name] = f"loss_{number}"
+        holder = "class Losses:\n" + ("\n\n".join(lines) or "    pass")
+        scope: dict[str, Any] = dict(module.__dict__)
+        exec(compile(holder, f"<gangraph losses of {spec.name}>", "exec"), scope)
+        stages.append({name: getattr(scope["Losses"], function) for name, function in names.items()})
+    return stages
+
+
+def _runs(steps: tuple[Step, ...], game: Any) -> Iterator[tuple[Step, int]]:
+    """Phases and groups in order, with how often each is evaluated; conditions are taken as met."""
+    for step in steps:
+        if step.when is False:
+            continue
+        times = _number(step.repeat, game)
+        if step.kind in ("phase", "group"):
+            accumulate = _number(step.phases[0].accumulate, game) if step.kind == "phase" else 1
+            yield step, times * accumulate
+        else:
+            for _ in range(times if step.kind == "sequence" else 0):
+                yield from _runs(step.steps, game)
+
+
+def _number(value: Any, game: Any) -> int:
+    if value is None:
+        return 1
+    if isinstance(value, int):
+        return value
+    from gangraph.emit import _Emitter
+
+    del _Emitter
+    text = game_text(value)
+    return int(eval(text, {"__builtins__": {"max": max, "min": min, "int": int}}, {"self": game}))  # text is made by gangraph
+
+
+def game_text(node: Node) -> str:
+    """A number of the program as text over `self`."""
+
+    class Host(_PhaseWriter):
+        def __init__(self) -> None:
+            self.names, self.evaluation, self.tracked = {}, None, frozenset()
+
+    return Host().code(node).plain()
+
+
+def _node_draws(nodes: list[Node], prefix: str, n: int, graph: Graph, place: str) -> Iterator[tuple[str, Any]]:
+    from gangraph.emit import call_places
+
+    places = call_places(graph)
+    calls: dict[tuple[str, str], int] = {}
+    for node in nodes:
+        if node.op == "draw":
+            yield f"{prefix}{node.name}", _maker(node, n)
+        elif node.op == "replay":
+            count = node.type.samples
+            samples = evaluate_length(count.text, n) if count else n
+            pool, size, swap = node.fields["pool"], node.fields["size"], node.fields["swap"]
+            yield f"{prefix}{pool}/swap", lambda d, k, p=swap, s=samples: d.bernoulli(k, p, s)
+            yield f"{prefix}{pool}/slot", lambda d, k, m=max(size, 1), s=samples: d.integer(k, 0, m, s)
+        elif node.op == "call":
+            samples = evaluate_length(node.type.samples.text, n) if node.type.samples else 1
+            where = places.get(id(node), place)
+            training = node.fields["view"].get("training")
+            network = graph.networks[node.fields["source"]]
+            if training is False or (training is None and network.frozen and network.mode != "train"):
+                continue
+            yield from _call_draws(node.fields["module"], node.fields["network"], where, prefix, samples, graph, calls, node)
+
+
+def _call_draws(
+    module: Module, network: str, place: str, prefix: str, samples: int, graph: Graph, calls: dict[tuple[str, str], int], node: Node
+) -> Iterator[tuple[str, Any]]:
+    """Draws of the random layers of one call, in the order of the module's own numbering."""
+    if not any(m.random for inner in graph.contained(node.fields["source"]) for m in graph.networks[inner].variants.values()):
+        return
+    calls[place, network] = calls.get((place, network), 0) + 1
+    count = calls[place, network]
+    head = f"{place}/{network}" if count == 1 else f"{place}/{network}.{count}"
+    yield from _module_draws(module, head, place, prefix, samples, graph, calls)
+
+
+def _module_draws(
+    module: Module, head: str, place: str, prefix: str, samples: int, graph: Graph, calls: dict[tuple[str, str], int]
+) -> Iterator[tuple[str, Any]]:
+    from gangraph.ir import walk
+
+    for node in walk(list(module.outputs)):
+        if node.op == "apply":
+            child: Module = node.fields["module"]
+            path = f"{head}.{child.path}" if child.path else head
+            if child.layer is not None and child.layer.random:
+                shape = (samples, *child.shape)
+                yield f"{prefix}{path}", _layer_maker(child, shape)
+            elif child.layer is None:
+                yield from _module_draws(child, path, place, prefix, samples, graph, calls)
+        elif node.op == "call":
+            yield from _call_draws(node.fields["module"], node.fields["network"], place, prefix, samples, graph, calls, node)
+
+
+def _layer_maker(child: Module, shape: tuple[int, ...]) -> Any:
+    if type(child.layer).__name__ == "Noise":
+        return lambda d, k: d.normal(k, *shape)
+    keep = 1 - child.layer.p  # type: ignore[union-attr]
+    return lambda d, k: d.bernoulli(k, keep, *shape)
+
+
+def _maker(node: Node, n: int) -> Any:
+    f = node.fields
+    sizes = [evaluate_length(node.type.samples.text, n)] if node.type.samples else []
+    shape = (*sizes, *node.type.shape)
+    kind = f["kind"]
+    if kind == "normal":
+        return lambda d, k: d.normal(k, *shape, mean=f["mean"], std=f["std"])
+    if kind == "uniform":
+        return lambda d, k: d.uniform(k, *shape, low=f["low"], high=f["high"])
+    if kind == "bernoulli":
+        return lambda d, k: d.bernoulli(k, f["p"], *shape)
+    if kind == "integer":
+        return lambda d, k: d.integer(k, f["low"], f["high"], *shape)
+    return lambda d, k: d.permutation(k, f.get("n") or shape[0])
+
+
+_ = literal
