@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gangraph.check import check
 from gangraph.document import Mapping, Scalar, Sequence, Tree, dump
-from gangraph.emit import Program, emit
 from gangraph.errors import Problem, SpecError
 from gangraph.graph import Graph
 from gangraph.infer import infer_shapes, known
@@ -24,6 +24,7 @@ from gangraph.schedule import Schedule, plan_schedule
 from gangraph.spec import GraphSpec, read_spec
 
 if TYPE_CHECKING:
+    from gangraph.emit import Program
     from gangraph.load import Compiled
 
 STAGES = ("document", "spec", "resolved", "graph", "routing", "schedule", "program")
@@ -41,8 +42,6 @@ class Spec:
         self.graphs: tuple[Graph, ...] = infer_shapes(self.resolved)
         self.routings: tuple[Routing, ...] = tuple(map(route_gradients, self.graphs))
         self.schedules: tuple[Schedule, ...] = tuple(map(plan_schedule, self.routings))
-        from gangraph.check import check
-
         problems = check(self.schedules)
         errors = [p for p in problems if p.warning is None]
         if errors:
@@ -60,6 +59,8 @@ class Spec:
 
     @cached_property
     def program(self) -> Program:
+        from gangraph.emit import emit
+
         return emit(self.schedules)
 
     @cached_property

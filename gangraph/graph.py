@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gangraph.errors import Place
 from gangraph.ir import Network, Node, Shape, all_calls
 from gangraph.resolve import Resolved
+from gangraph.writer import host_text
 
 if TYPE_CHECKING:
     import networkx
@@ -33,13 +34,7 @@ class Optimizer:
     arguments: dict[str, Any]  # numbers, host nodes, tuples of these
 
     def __str__(self) -> str:
-        return f"{self.name}({', '.join(f'{k}={_said(v)}' for k, v in self.arguments.items())})"
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "[" + ", ".join(map(_said, value)) + "]"
-    return str(value.value if isinstance(value, Node) and value.value is not None else value.name if isinstance(value, Node) and value.name else "..." if isinstance(value, Node) else value)
+        return f"{self.name}({', '.join(f'{k}={host_text(v)}' for k, v in self.arguments.items())})"
 
 
 @dataclass(frozen=True, eq=False)

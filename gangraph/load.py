@@ -389,25 +389,13 @@ def _runs(steps: tuple[Step, ...], game: Any) -> Iterator[tuple[Step, int]]:
 
 
 def _number(value: Any, game: Any) -> int:
-    if value is None:
-        return 1
-    if isinstance(value, int):
-        return value
-    from gangraph.emit import _Emitter
-
-    del _Emitter
-    text = game_text(value)
-    return int(eval(text, {"__builtins__": {"max": max, "min": min, "int": int}}, {"self": game}))  # text is made by gangraph
-
-
-def game_text(node: Node) -> str:
-    """A number of the program as text over `self`."""
-
-    class Host(_PhaseWriter):
-        def __init__(self) -> None:
-            self.names, self.evaluation, self.tracked = {}, None, frozenset()
-
-    return Host().code(node).plain()
+    """A count of the schedule at the present clocks."""
+    if value is None or isinstance(value, int):
+        return 1 if value is None else value
+    writer = _PhaseWriter.__new__(_PhaseWriter)
+    writer.names = {}
+    words = {"__builtins__": {"max": max, "min": min}, "self": game}
+    return int(eval(writer.code(value).plain(), words))  # text that gangraph made, of clocks and constants
 
 
 def _node_draws(nodes: list[Node], prefix: str, n: int, graph: Graph, place: str) -> Iterator[tuple[str, Any]]:

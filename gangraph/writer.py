@@ -21,7 +21,6 @@ from gangraph.code import (
     SUM,
     UNARY,
     Code,
-    Slot,
     call,
     join,
     literal,
@@ -383,4 +382,20 @@ def shape_comment(shape: Shape, samples: Any) -> str:
     return f"[{', '.join([*([str(samples)] if samples else []), *map(str, shape)])}]"
 
 
-_ = Slot
+class _Host(Writer):
+    """Numbers of the program as a person writes them in a spec: `epoch_step % 3 == 2`."""
+
+    def leaf(self, node: Node) -> Code:
+        return text(node.name or node.op)
+
+    def samples(self, length: str) -> Code:
+        return text(length, ATOM if length.isalnum() else SUM)
+
+
+def host_text(value: Any) -> str:
+    """A number of the program (a node, or known already) as text."""
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(host_text, value)) + "]"
+    if isinstance(value, Node):
+        return _Host().code(value).plain()
+    return f"{value:g}" if isinstance(value, float) else str(value)

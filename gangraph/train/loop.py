@@ -88,7 +88,7 @@ def train(
     precision: str = "32",
     devices: int = 1,
     quiet: bool = False,
-    diagram: Callable[[Any], str] | None = None,
+    diagram: Callable[[Any], str | None] | None = None,
     strategy: str | None = None,
 ) -> Result:
     """Train a spec (a name, a path, a loaded or a compiled one) and leave a run folder.
@@ -195,11 +195,14 @@ def _fit(gan: Any, options: Options, rank: int = 0) -> Data:
     return fit(options.data, gan.streams, gan.prepare, options.batch, options.seed, rank, options.devices)
 
 
-def _diagram(spec: Any) -> str:
-    """The spec's picture as SVG."""
-    import gangraph
+def _diagram(spec: Any) -> str | None:
+    """The spec's picture as SVG; None where nothing is installed that draws."""
+    try:
+        from gangraph.draw import draw
 
-    return str(gangraph.draw(spec))
+        return str(draw(spec))
+    except ImportError:
+        return None
 
 
 def _fabric(options: Options) -> Fabric:

@@ -50,12 +50,13 @@ class Run:
             self.say(f"{self} has no checkpoint yet: starting from the beginning")
         return state
 
-    def begin(self, gan: Any, diagram: Callable[[Any], str] | None = None) -> None:
+    def begin(self, gan: Any, diagram: Callable[[Any], str | None]) -> None:
         """Write what is known before the first iteration."""
         self.write(SPEC, gan.spec.text)
         self.write(PROGRAM, gan.source)
-        if diagram:
-            self.write(DIAGRAM, diagram(gan.spec))
+        drawn = diagram(gan.spec)
+        if drawn is not None:
+            self.write(DIAGRAM, drawn)
 
     def write(self, name: str, data: bytes | str) -> Path:
         write_atomically(self.folder / name, data)
