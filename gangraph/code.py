@@ -30,7 +30,14 @@ class Use:
     slots: tuple[Slot, ...]
 
 
-Part = str | Slot | Use
+@dataclass(frozen=True)
+class Note:
+    """A remark at a line's end; it is left out where uses of one class disagree."""
+
+    text: str
+
+
+Part = str | Slot | Use | Note
 
 
 @dataclass(frozen=True)
@@ -106,42 +113,56 @@ def class_name(name: str) -> str:
 
 
 def fit(line: str, indent: int, width: int = WIDTH) -> list[str]:
-    """A line in as many lines as it needs, broken at the last bracket that helps, as a formatter would."""
+    """A line in as many lines as it needs, broken where a formatter would break it."""
     pad = " " * indent
-    comment = ""
-    if "  # " in line:
-        line, _, comment = line.partition("  # ")
-        comment = "  # " + comment
-    if len(pad + line + comment) <= width or (len(pad + line) <= width and not comment):
+    line, mark, comment = line.partition("  # ")
+    comment = mark + comment
+    if len(pad + line + comment) <= width:
         return [pad + line + comment]
-    if comment and len(pad + line) <= width:
-        return [pad + line + comment] if len(pad + line + comment) <= width else [pad + line]
+    if len(pad + line) <= width:
+        return [pad + line]
+    return _at_operators(line, indent, width) or _at_bracket(line, indent, width) or [pad + line]
+
+
+def _at_bracket(line: str, indent: int, width: int) -> list[str] | None:
+    """Broken inside its last bracket: on one line where that fits, else one item a line."""
+    pad = " " * indent
     opened = _last_bracket(line)
     if opened is None:
-        return _at_operators(line, indent, comment, width)
+        return None
     start, end = opened
     head, inner, tail = line[: start + 1], line[start + 1 : end], line[end:]
     items = _split(inner)
-    if len(items) == 1 or " for " in inner and not items[1:]:
-        body = fit(inner.strip(), indent + 4, width)
-        if len(items) == 1 and not inner.rstrip().endswith(",") and tail.startswith(")") is False:
-            pass
-        return [pad + head + comment, *body, pad + tail]
-    single = " " * (indent + 4) + ", ".join(items)
-    if len(single) <= width and not inner.rstrip().endswith(","):
-        return [pad + head + comment, single, pad + tail]
-    lines = [pad + head + comment]
+    called = start > 0 and (line[start - 1].isalnum() or line[start - 1] in "_)]")
+    single = " " * (indent + 4) + inner.strip()
+    if len(items) == 1 and not inner.rstrip().endswith(","):
+        body = [single] if len(single) <= width else _operands(inner.strip(), indent + 4, width) or fit(inner.strip(), indent + 4, width)
+        return [pad + head, *body, pad + tail]
+    if called and len(single) <= width and not inner.rstrip().endswith(","):
+        return [pad + head, single, pad + tail]
+    lines = [pad + head]
     for item in items:
-        lines += fit(item + ",", indent + 4, width)
+        lines += _item(item + ",", indent + 4, width)
     return [*lines, pad + tail]
+
+
+def _item(item: str, indent: int, width: int) -> list[str]:
+    """An item of a collection or call; a value behind a key breaks at its operators without brackets."""
+    if len(item) + indent <= width:
+        return [" " * indent + item]
+    key, colon, value = item.partition(": ")
+    if colon and key.startswith('"'):
+        operands = _operands(value, indent, width)
+        if operands:
+            return [" " * indent + f"{key}: {operands[0].strip()}", *operands[1:]]
+    return fit(item, indent, width)
 
 
 def _last_bracket(line: str) -> tuple[int, int] | None:
     """The outermost bracket at the end of a line: where it opens and closes."""
-    depth, end = 0, None
-    quote = ""
-    spans = []
     stack: list[int] = []
+    quote = ""
+    found = None
     for i, char in enumerate(line):
         if quote:
             quote = "" if char == quote else quote
@@ -151,36 +172,41 @@ def _last_bracket(line: str) -> tuple[int, int] | None:
             stack.append(i)
         elif char in ")]}" and stack:
             start = stack.pop()
-            if not stack:
-                spans.append((start, i))
-    del depth, end
-    for start, end_ in reversed(spans):
-        if end_ - start > 1 and end_ >= len(line) - 2:
-            return start, end_
+            if not stack and i >= len(line) - 2 and i - start > 1:
+                found = (start, i)
+    return found
+
+
+def _operands(expression: str, indent: int, width: int) -> list[str] | None:
+    """One operand of the weakest operators a line; None where no operator stands outside brackets."""
+    for operators in ((" or ",), (" and ",), (" + ", " - ")):
+        pieces = _split(expression, operators)
+        if len(pieces) > 1:
+            return [line for piece in pieces for line in fit(piece, indent, width)]
     return None
 
 
-def _at_operators(line: str, indent: int, comment: str, width: int) -> list[str]:
-    """`name = a + b + ...` in brackets, one operand a line."""
+def _at_operators(line: str, indent: int, width: int) -> list[str] | None:
+    """`name = a + b` in brackets, on one line or one operand a line."""
     pad = " " * indent
-    name, equals, right = line.partition(" = ")
-    if not equals or name.startswith("return"):
-        name, equals, right = ("return", " ", line[7:]) if line.startswith("return ") else ("", "", line)
-    pieces = _split(right, operators=True)
-    if len(pieces) == 1:
-        return [pad + line + comment]
-    lines = [pad + name + equals + "(" + comment]
-    for piece in pieces:
-        lines += fit(piece.strip(), indent + 4, width)
-    return [*lines, pad + ")"]
+    if line.startswith("return "):
+        name, right = "return ", line[7:]
+    else:
+        name, equals, right = line.partition(" = ")
+        name += equals
+        if not equals or not name[:-3].replace(".", "").replace("_", "").replace(", ", "").isalnum():
+            return None
+    operands = _operands(right, indent + 4, width)
+    if operands is None:
+        return None
+    inner = [f"{pad}    {right}"] if indent + 4 + len(right) <= width else operands
+    return [f"{pad}{name}(", *inner, f"{pad})"]
 
 
-def _split(inner: str, operators: bool = False) -> list[str]:
-    """Split at top-level commas (or at top-level + and -)."""
+def _split(inner: str, operators: tuple[str, ...] = ()) -> list[str]:
+    """Split at commas outside brackets, or before the given operators."""
     pieces, depth, quote, start = [], 0, "", 0
-    i = 0
-    while i < len(inner):
-        char = inner[i]
+    for i, char in enumerate(inner):
         if quote:
             quote = "" if char == quote else quote
         elif char in "'\"":
@@ -189,12 +215,8 @@ def _split(inner: str, operators: bool = False) -> list[str]:
             depth += 1
         elif char in ")]}":
             depth -= 1
-        elif depth == 0 and not operators and char == ",":
+        elif depth == 0 and i >= start and (inner.startswith(operators, i) if operators else char == ","):
             pieces.append(inner[start:i].strip())
             start = i + 1
-        elif depth == 0 and operators and inner[i : i + 3] in (" + ", " - "):
-            pieces.append(inner[start:i].strip())
-            start = i + 1
-        i += 1
     last = inner[start:].strip()
     return [*pieces, last] if last else pieces

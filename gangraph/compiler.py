@@ -25,7 +25,7 @@ from gangraph.spec import GraphSpec, read_spec
 
 if TYPE_CHECKING:
     from gangraph.emit import Program
-    from gangraph.load import Compiled
+    from gangraph.loader import Compiled
 
 STAGES = ("document", "spec", "resolved", "graph", "routing", "schedule", "program")
 
@@ -155,6 +155,6 @@ def load(
 
 def compile(source: str | Path | Spec, **overrides: Any) -> Compiled:
     """A spec -> the program, loaded and ready to train (see `gangraph.load` for the arguments). Imports torch."""
-    from gangraph.load import load_program
+    from gangraph.loader import load_program
 
     return load_program(load(source, **overrides))

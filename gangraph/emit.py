@@ -19,7 +19,7 @@ from gangraph.infer import OPTIMIZERS, known
 from gangraph.ir import Node, walk
 from gangraph.layers import LAYERS
 from gangraph.networks import Classes, NetworkName, call_arguments, entry_method, init_text
-from gangraph.schedule import Evaluation, Held, Schedule, ordered
+from gangraph.schedule import Evaluation, Held, Schedule, held_name, ordered
 from gangraph.templates import Init
 from gangraph.writer import Writer, shape_comment
 
@@ -98,7 +98,7 @@ class _Emitter:
         parts = [_part("runtime", name) for name in self.runtime] + [game]
         inits = self._inits()
         begins = any("begin(" in c for c in classes) or any("begin(" in line for line in builds["lines"])
-        if inits or begins:
+        if inits or begins or "layers_of(" in body:
             parts.insert(0, _part("runtime", "init"))
         blocks = [_part("blocks", name) for name in self.classes.blocks]
         everything = "\n".join([*classes, *blocks, *parts, body])
@@ -114,6 +114,7 @@ class _Emitter:
             builds=builds,
             inits=inits,
             aliases=self._aliases(),
+            tables=self._tables(),
             statics=self._statics(),
             methods=methods,
             constants=any(t["constants"] for t in tables),
@@ -248,26 +249,22 @@ class _Emitter:
         lines = [f"batch_size = {self.graph.resolved.batch.now}"]
         plain = [n for n, node in self.graph.inputs.items() if node.type.samples is not None and node.type.samples.text == "N"]
         lines.append(f"plain_inputs = {literal(tuple(plain))}")
-        if not self.staged:
-            lines += self._phase_table(self.graph)
-        else:
-            lines += fit("stages = [" + ", ".join(self._stage(g) for g in self.graphs) + "]", 0, 116)
-            tables = [(identifier(g.resolved.stage), self._phase_table(g)) for g in self.graphs]
-            lines.append("stage_phases = {")
-            for stage, table in tables:
-                lines += [f"    {literal(stage)}: {table[0].removeprefix('phases = ').split('  #')[0]}", *(f"    {line}" for line in table[1:])]
-                lines[-1] += ","
-            lines.append("}")
-        views = {n: f"view_{identifier(n)}" for n in self.graphs[-1].views}
-        if views:
-            lines += fit("views = {" + ", ".join(f"{literal(k)}: {literal(v)}" for k, v in views.items()) + "}", 0, 116)
+        if self.staged:
+            lines += fit("stages = (" + ", ".join(self._stage(g) for g in self.graphs) + ")", 4)
+            lines = [lines[0], lines[1], *(line.removeprefix("    ") for line in lines[2:])]
         return lines
 
-    def _phase_table(self, graph: Graph) -> list[str]:
-        entries = [f"{literal(p.name)}: ({literal(p.player)}, {literal(tuple(p.networks))})" for p in graph.phases()]
-        lines = fit("phases = {" + ", ".join(entries) + "}", 0, 116)
-        lines[0] += "  # a phase: its player, and the networks that it steps" if len(lines[0]) < 60 else ""
-        return lines
+    def _tables(self) -> list[str]:
+        """The phases of each stage: the player of each, and the networks that it steps; and the views."""
+        lines = ["        self.phases_of = {"]
+        for graph in self.graphs:
+            entries = [f"{literal(p.name)}: ({literal(p.player)}, {literal(tuple(p.networks))})" for p in graph.phases()]
+            lines += fit(f"{literal(identifier(graph.resolved.stage) if self.staged else '')}: {{{', '.join(entries)}}},", 12)
+        lines.append("        }")
+        if not self.staged:
+            lines = fit("self.phases = {" + ", ".join(entries) + "}", 8)
+        views = {n: f"view_{identifier(n)}" for n in self.graphs[-1].views}
+        return lines + fit("self.views = {" + ", ".join(f"{literal(k)}: self.{v}" for k, v in views.items()) + "}", 8)
 
     def _stage(self, graph: Graph) -> str:
         keys = graph.resolved.keys
@@ -395,8 +392,8 @@ class _Stage:
         return [f"(torch.optim.{o.name}, {literal(tuple(names))}, {self._arguments(o)})" for o, names in groups]
 
     def _arguments(self, optimizer: Optimizer) -> str:
-        given = [f"{k}={self.value(optimizer.arguments[k])}" for k in OPTIMIZERS[optimizer.name] if k in optimizer.arguments]
-        return f"dict({', '.join(given)})"
+        given = [f'"{k}": {self.value(optimizer.arguments[k])}' for k in OPTIMIZERS[optimizer.name] if k in optimizer.arguments]
+        return f"{{{', '.join(given)}}}"
 
     def _rules(self) -> str | None:
         entries = []
@@ -437,7 +434,7 @@ class _Stage:
     # --- evaluations
 
     def _held(self, held: Held) -> str:
-        name = held.node.name or ""
+        name = held_name(held.node)
         writer = _PhaseWriter(self, None, held.tracked if held.graded else frozenset(), once=True)
         writer.value_of = name
         body = writer.statements([n for n in held.nodes if n is not held.node], {id(n) for n in self.schedule_held_nodes() if n is not held.node}, frozenset())
@@ -614,7 +611,7 @@ class _Stage:
             writer = _PhaseWriter(self, None, frozenset(), drawing=True)
             writer.value_of = name
             nodes = ordered([root], self.graph.order, {})
-            body = writer.statements(nodes, set(), frozenset())
+            body = writer.statements([n for n in nodes if n is not root], set(), frozenset())
             code = writer.code(root).plain()
             made.append(self._method(f"view_{identifier(name)}", ["draws"], [*body, *fit(f"return {code}", 8)], f"{_one_line(name)}: {shape_comment(root.type.shape, root.type.samples)}, in evaluation mode.", suffix=True))
         return made
@@ -672,16 +669,20 @@ class _PhaseWriter(Writer):
             if id(node) in self.names or node.type.host and node.op != "loss" or node.op in ("number", "dropped"):
                 continue
             if id(node) in held:
-                variable = self.fresh(node.name or "held")
+                made = f"self.made_{identifier(held_name(node))}{self.stage.suffix}(draws)"
+                if node.name is None:
+                    lines.append((True, fit(f"{self._several(node, parts.get(id(node), {}), 'held')} = {made}", 8)))
+                    continue
+                variable = self.fresh(node.name)
                 self.names[id(node)] = variable
-                made = f"self.made_{identifier(node.name or '')}{self.stage.suffix}(draws)"
-                leaf = ".detach().requires_grad_()" if id(node) in leaves else ""
-                lines.append((True, fit(f"{variable} = {made}{leaf}  # {shape_comment(node.type.shape, node.type.samples)}", 8)))
+                shape = shape_comment(node.type.shape, node.type.samples)
+                lines.append((True, [*fit(f"{variable} = {made}  # {shape}", 8), *self._leaf(node, variable, leaves)]))
                 continue
             if node.op == "input" and node.name in self.stage.graph.inputs:
                 variable = self.fresh(node.name or "x")
-                leaf = ".detach().requires_grad_()" if id(node) in leaves else ""
-                lines.append((True, fit(f"{variable} = self.input({literal(node.name)}){leaf}  # {shape_comment(node.type.shape, node.type.samples)}", 8)))
+                shape = shape_comment(node.type.shape, node.type.samples)
+                line = fit(f"{variable} = self.input({literal(node.name)})  # {shape}", 8)
+                lines.append((True, [*line, *self._leaf(node, variable, leaves)]))
                 self.names[id(node)] = variable
                 continue
             several = node.op == "chunk" or node.fields.get("several")
@@ -729,28 +730,30 @@ class _PhaseWriter(Writer):
         comment = f"  # {shape_comment(node.type.shape, node.type.samples)}" if node.type.shape or node.type.samples else ""
         if node.op == "loss":
             comment = ""
-        if id(node) in leaves:
-            code = self.write(node).at(ATOM).plain() + ".detach().requires_grad_()"
-        elif node.op == "alias" and any(n.op == "grad" and n.args[1] is node for n in (self.evaluation.nodes if self.evaluation else ())):
+        if node.op == "alias" and any(n.op == "grad" and n.args[1] is node for n in (self.evaluation.nodes if self.evaluation else ())):
             code = self.code(node.args[0], ATOM).plain() + f".view_as({self.code(node.args[0]).plain()})"
         if (node.op == "chunk" or node.fields.get("several")) and parts:
-            count = node.fields["n"] if node.op == "chunk" else len(node.fields["module"].outputs)
-            names = [parts[i].name if i in parts else None for i in range(count)]
-            if any(names) and count <= 8:
-                variables = []
-                for i in range(count):
-                    variables.append(self.fresh(names[i] or "_") if names[i] else "_")
-                    if i in parts:
-                        self.names[id(parts[i])] = variables[-1]
-                return fit(f"{', '.join(variables)} = {code}", 8)
-            variable = self.fresh(wish)
-            self.names[id(node)] = variable
-            for i, part in parts.items():
-                self.names[id(part)] = f"{variable}[{i}]"
-            return fit(f"{variable} = {code}", 8)
+            return fit(f"{self._several(node, parts, wish)} = {code}", 8)
         variable = wish if wish == "value" else self.fresh(wish)
         self.names[id(node)] = variable
-        return fit(f"{variable} = {code}{comment}", 8)
+        return [*fit(f"{variable} = {code}{comment}", 8), *self._leaf(node, variable, leaves)]
+
+    def _several(self, node: Node, parts: dict[int, Node], wish: str) -> str:
+        """Variables for the parts of one call: their names, or one name for all."""
+        count = node.fields["n"] if node.op == "chunk" else len(node.fields["module"].outputs)
+        names = [parts[i].name if i in parts else None for i in range(count)]
+        if any(names) and count <= 8:
+            variables = [self.fresh(n) if n else "_" for n in names]
+            self.names |= {id(part): variables[i] for i, part in parts.items()}
+            return ", ".join(variables)
+        variable = self.fresh(wish)
+        self.names[id(node)] = variable
+        self.names |= {id(part): f"{variable}[{i}]" for i, part in parts.items()}
+        return variable
+
+    def _leaf(self, node: Node, variable: str, leaves: frozenset[int]) -> list[str]:
+        """The x of an inner derivative that nothing owned feeds."""
+        return [f"        {variable} = {variable}.detach().requires_grad_()"] if id(node) in leaves else []
 
     def _output_name(self, node: Node) -> None:
         whole = node.args[0]
@@ -829,6 +832,33 @@ class _PhaseWriter(Writer):
     def _parameter(self, node: Node) -> Code:
         network, path = parameter_path(self.stage.graph, node.name or "")
         return text(f"list(self.{attribute(network)}.parameters())[{path}]")
+
+    def _add(self, node: Node) -> Code:
+        """A sum; one over all weights of a network is a loop."""
+        return self._over_weights(node) or self._binary(node)
+
+    def _over_weights(self, node: Node) -> Code | None:
+        terms, rest = [], node
+        while rest.op == "add" and id(rest) not in self.names:
+            terms.append(rest.args[1])
+            rest = rest.args[0]
+        terms.append(rest)
+        parameters = [[n for n in walk([t]) if n.op == "parameter"] for t in terms]
+        if len(terms) < 2 or any(len(p) != 1 for p in parameters):
+            return None
+        shared = set.intersection(*(set(p[0].fields.get("groups", {})) for p in parameters))
+        group = next((g for g in shared if g[2] == len(terms) and len(g[0]) == 1), None)
+        if group is None:
+            return None
+        (network,), types, _ = group
+        target = f"self.{attribute(network)}"
+        each, source = ("layer.weight", f"layers_of({target}, {', '.join(f'nn.{t}' for t in types)})") if types else ("p", f"{target}.parameters()")
+        texts = set()
+        for term, (parameter,) in zip(terms, parameters, strict=True):
+            self.names[id(parameter)] = each
+            texts.add(self.code(term).plain())
+            del self.names[id(parameter)]
+        return text(f"sum({texts.pop()} for {each.split('.')[0]} in {source})") if len(texts) == 1 else None
 
     def _grad(self, node: Node) -> Code:
         y, x = node.args

@@ -493,6 +493,9 @@ class _Inference(Expander):
                             found.append(self._parameter(".".join(filter(None, (inner, path, parameter))), shape, expr.at))
         if not found:
             raise Fact(f"{', '.join(names) or expr.arguments[0]} has no such weights", "a network that no value calls before has no shapes yet" if names else None)
+        group = (tuple(names), tuple(types), len(found))
+        for node in found:
+            node.fields.setdefault("groups", {})[group] = None
         return tuple(found)
 
     def _inside(self, name: str) -> list[str]:

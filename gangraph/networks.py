@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gangraph.code import ATOM, Code, Part, Slot, Use, call, class_name, fit, identifier, literal, text
+from gangraph.code import ATOM, Code, Note, Part, Slot, Use, call, class_name, fit, identifier, literal, text
 from gangraph.graph import Graph
 from gangraph.ir import Module, Network, Node, all_calls, walk
 from gangraph.layers import Construct, wrap
@@ -57,6 +57,9 @@ class Draft:
                     found += part.slots
         return found
 
+    def notes(self) -> list[str]:
+        return [part.text for line in self.lines() for part in line if isinstance(part, Note)]
+
     def lines(self) -> Iterable[tuple[Part, ...]]:
         yield from self.setup
         for _, body in self.methods.values():
@@ -64,7 +67,8 @@ class Draft:
 
     def key(self) -> Any:
         def skeleton(line: tuple[Part, ...]) -> tuple[Any, ...]:
-            return tuple(("slot", p.hint, isinstance(p.value, NetworkName)) if isinstance(p, Slot) else ("use", p.group, len(p.slots)) if isinstance(p, Use) else p for p in line)
+            kept = (p for p in line if not isinstance(p, Note))
+            return tuple(("slot", p.hint, isinstance(p.value, NetworkName)) if isinstance(p, Slot) else ("use", p.group, len(p.slots)) if isinstance(p, Use) else p for p in kept)
 
         methods = tuple((name, signature, tuple(map(skeleton, body))) for name, (signature, body) in self.methods.items())
         return self.title, self.sequential, tuple(map(skeleton, self.setup)), methods
@@ -191,9 +195,11 @@ class Classes:
         parameters = self.parameters[group]
         names = {i: name for name, slots in parameters for i in slots}
         counter = itertools.count()
+        columns = zip(*(d.notes() for d in self.drafts[group]), strict=True)
+        notes = iter([column[0] if len(set(column)) == 1 else "" for column in columns])
 
         def line(parts: tuple[Part, ...]) -> str:
-            return "".join(self._part(p, counter, names) for p in parts)
+            return "".join(next(notes) if isinstance(p, Note) else self._part(p, counter, names) for p in parts)
 
         base = "nn.Sequential" if draft.sequential else "nn.Module"
         lines = [f"class {self.names[group]}({base}):"]
@@ -201,11 +207,12 @@ class Classes:
         lines += fit(f"def __init__({', '.join(['self', *(name for name, _ in parameters)])}):", 4)
         setup = [line(parts) for parts in draft.setup]
         if draft.sequential:
-            lines += ["        super().__init__(", *(f"            {item}" for item in setup), "        )"]
+            lines += ["        super().__init__(", *(part for item in setup for part in fit(item, 12)), "        )"]
         else:
             lines.append("        super().__init__()")
             for item in setup:
-                lines += [f"        {part}" for part in item.split("\n")] if "\n" in item else fit(item, 8)
+                for part in item.split("\n"):
+                    lines += fit(part.strip(), 8 + len(part) - len(part.lstrip()))
         for name, (signature, body) in draft.methods.items():
             lines += ["", *fit(f"def {name}({signature}):", 4)]
             for parts in body:
@@ -213,8 +220,8 @@ class Classes:
         return "\n".join(lines)
 
     def _part(self, part: Part, counter: Any, names: dict[int, str]) -> str:
-        if isinstance(part, str):
-            return part
+        if isinstance(part, str | Note):
+            return part if isinstance(part, str) else ""
         if isinstance(part, Slot):
             i = next(counter)
             return names.get(i) or _shown(part.value)
@@ -297,7 +304,7 @@ class _Drafter(Writer):
         entries = [e for e in self._entries() if e in module.labels or any(e.startswith(f"{c.path}.") for c in module.children)]
         items = None if entries or not sequence else self.sequence(module)
         if items is not None:
-            return Draft(module.title, [(*code.parts, ",") + ((f"  # {shape}",) if shape else ()) for code, shape in _folded(items)], sequential=True)
+            return Draft(module.title, [(*code.parts, ",", _note(shape)) for code, shape in _folded(items)], sequential=True)
         inputs = self._inputs()
         body = self._forward(walk(list(module.outputs)), module.outputs)
         self._unread(walk([*module.outputs, *module.values]))
@@ -515,7 +522,7 @@ class _Drafter(Writer):
                 inner = _Drafter(self.classes, module, self.network, _joined(self.prefix, module.path))
                 draft = inner.draft()
                 if draft.sequential and len(draft.setup) <= 4 and not any(isinstance(p, Use) for line in draft.setup for p in line):
-                    code = _sequential([(Code(tuple(p for p in line if not (isinstance(p, str) and (p == "," or p.startswith("  # "))))), "") for line in draft.setup])
+                    code = _sequential([(Code(line[:-2]), line[-1].text) for line in draft.setup if isinstance(line[-1], Note)])
                 else:
                     code = Code((self.classes.use(draft),))
         else:
@@ -708,8 +715,12 @@ def _folded(items: list[tuple[Code, str]]) -> list[tuple[Code, str]]:
 def _sequential(items: list[tuple[Code, str]]) -> Code:
     parts: list[Part] = ["nn.Sequential(\n"]
     for code, shape in _folded(items):
-        parts += ["    ", *code.parts, ","] + ([f"  # {shape}"] if shape else []) + ["\n"]
+        parts += ["    ", *code.parts, ",", _note(shape), "\n"]
     return Code((*parts, ")"))
+
+
+def _note(shape: str) -> Note:
+    return Note(shape if not shape or shape.startswith("  # ") else f"  # {shape}")
 
 
 def _snake(title: str) -> str:

@@ -86,6 +86,7 @@ class _Planner:
         self.reach = Reach(self.graph)
         self.once = once_nodes(self.graph)
         self.groups = [(step.name, step.phases) for step in self.graph.steps() if step.kind in ("phase", "group")]
+        self._needless()
 
     def evaluations(self) -> dict[str, Evaluation]:
         return {name: self._evaluation(name, phases) for name, phases in self.groups}
@@ -125,6 +126,25 @@ class _Planner:
         mine = self._through(phases)
         return any(mine & self._through(others) for other, others in self.groups if other != name)
 
+    def _needless(self) -> None:
+        """What only one held value reads is made with it, and needs no place of its own."""
+        while True:
+            readers: dict[int, int] = {}
+            named = set()
+            for name, phases in self.groups:
+                for node in ordered(self.roots(name, phases)[0], self.graph.order, self.once):
+                    named.add(id(node))
+            for node in self.once.values():
+                others = {key: n for key, n in self.once.items() if n is not node}
+                for inner in ordered([node], self.graph.order, others):
+                    if inner is not node and id(inner) in self.once:
+                        readers[id(inner)] = readers.get(id(inner), 0) + 1
+            needless = [key for key in self.once if key not in named and readers.get(key, 0) == 1]
+            if not needless:
+                return
+            for key in needless:
+                del self.once[key]
+
     def held(self) -> dict[str, Held]:
         """Every value that is made once, with what it is made of; it carries a gradient if some phase needs it."""
         live = {key for _, phases in self.groups for p in phases for key in self.routing.routes[p.name].live}
@@ -132,7 +152,7 @@ class _Planner:
         for node in self.once.values():
             others = {key: n for key, n in self.once.items() if n is not node}
             nodes = ordered([node], self.graph.order, others)
-            made[node.name or ""] = Held(node, tuple(nodes), frozenset(live))
+            made[held_name(node)] = Held(node, tuple(nodes), frozenset(live))
         return made
 
 
@@ -146,8 +166,18 @@ def once_nodes(graph: Graph) -> dict[int, Node]:
                 continue
             for node in ordered([root], graph.order, {}):
                 if node.name is not None and id(node) in graph.order and node.op != "input":
-                    found[id(node)] = node
+                    whole = node
+                    if node.op == "output":  # the parts of one call are made together, and bear their names together
+                        whole = node.args[0]
+                        names = whole.fields.setdefault("parts", [])
+                        names += [node.name] if node.name not in names else []
+                    found[id(whole)] = whole
     return found
+
+
+def held_name(node: Node) -> str:
+    """The name under which a value is held; the parts of one call have one name."""
+    return node.name or ", ".join(node.fields["parts"])
 
 
 def ordered(roots: list[Node], order: dict[int, int], stop: dict[int, Node]) -> list[Node]:

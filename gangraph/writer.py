@@ -29,6 +29,7 @@ from gangraph.code import (
 from gangraph.ir import Node, Shape
 
 STRENGTHS = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "//": PRODUCT, "%": PRODUCT, "**": POWER}
+_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 SIGNS = {name: sign for sign, name in ops.BINARY.items()}
 
 
@@ -126,9 +127,13 @@ class Writer:
         left, right = self.aligned(node) if not node.type.host else [self.code(a) for a in node.args]
         if node.op not in ops.COMPARISONS:
             left, right = self.number(left, node.args[0]), self.number(right, node.args[1])
+        if sign in _FLIPPED and node.args[0].type.host and not node.args[1].type.host:
+            left, right, sign = right, left, _FLIPPED[sign]
         strength = STRENGTHS.get(sign, COMPARE)
         if sign == "**":
-            return join("**", [left.at(ATOM), right.at(UNARY)], POWER)
+            base, power = left.at(ATOM), right.at(UNARY)
+            simple = all(c.plain().replace(".", "").replace("_", "").lstrip("-").isalnum() for c in (base, power))
+            return join("**" if simple else " ** ", [base, power], POWER)
         return join(f" {sign} ", [left.at(strength if strength != COMPARE else SUM), right.at(strength + 1)], strength)
 
     def _number(self, node: Node) -> Code:

@@ -24,6 +24,8 @@ from standin import Input, Spec, StandIn, image
 from torch import Tensor
 
 import gangraph.train
+from gangraph.compiler import compile
+from gangraph.compiler import load as load_spec
 from gangraph.errors import RunError
 from gangraph.train import checkpoint, loop, pictures, sample_run
 from gangraph.train.checkpoint import Checkpoints, load, save
@@ -79,6 +81,21 @@ def test_a_run_folder_holds_all_there_is_to_know(tmp_path: Path) -> None:
     assert {"D", "G", "D/adv.discriminator", "epoch", "images"} <= set(rows[0])
     assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["000009.safetensors", "000010.safetensors"]
     assert not list(out.rglob("*.part"))
+
+
+NINE = ("gan", "dcgan", "wgan-gp", "vae-gan", "cyclegan", "unit", "bicyclegan", "stylegan", "stargan-v2")
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_five_and_five_equal_ten_for_the_gallery(tmp_path: Path, name: str) -> None:
+    def fresh(seed: int) -> Any:
+        torch.manual_seed(seed)
+        return compile(load_spec(name, tiny=True))
+
+    train(fresh(0), tmp_path / "ten", iterations=10)
+    train(fresh(0), tmp_path / "five", iterations=5)
+    train(fresh(1), tmp_path / "five", iterations=10, resume=True)
+    assert same(last(tmp_path / "ten")["gan"], last(tmp_path / "five")["gan"])
 
 
 @pytest.mark.parametrize("burst", [1, 3])

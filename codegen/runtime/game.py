@@ -17,9 +17,8 @@ class Game:
     """
 
     batch_size = 16
-    views = {}
-    stage_phases = {}
-    stages = [None]  # (name, iterations, images, players whose optimizers are reset)
+    plain_inputs = ()  # those with one sample for each of the batch
+    stages = (None,)  # (name, iterations, images, players whose optimizers are reset)
     clock_names = ("step", "epoch", "epoch_step", "epoch_steps", "images", "stage", "stage_step", "stage_images")
 
     def setup(self):
@@ -28,7 +27,7 @@ class Game:
         self.N = self.batch_size
         self.batch, self.coming, self.held, self.latest, self.counts = None, [], {}, {}, {}
         self.state, self.pools, self.averages, self.players = {}, {}, nn.ModuleDict(), {}
-        self.seed, self.given = None, None
+        self.seed, self.given, self.several = None, None, False
         self.sync = None  # with many processes: what gives the mean of a tensor over them
         self.enter()
 
@@ -38,6 +37,8 @@ class Game:
             self.state.setdefault(name, value)
         for name, (size, swap) in self.pooled().items():
             self.pools.setdefault(name, Pool(size, swap))
+        if self.stages[0]:
+            self.phases = self.phases_of[self.stage]
         self.constants()
         for name, (source, zeros) in self.averaged().items():
             if name not in self.averages:
@@ -85,11 +86,6 @@ class Game:
     def stage(self):
         """The name of the present stage."""
         return self.stages[self.clocks["stage"]][0]
-
-    @property
-    def phases(self):
-        """The phases of the present stage: the player of each, and the networks that it steps."""
-        return self.stage_phases[self.stage]
 
     @property
     def like(self):
@@ -156,7 +152,7 @@ class Game:
         """One evaluation (or several, accumulated) of a phase or group, then the steps of its members in order."""
         sums = {}
         for turn in range(accumulate):
-            if fresh and turn == 0 or turn and self.reading:
+            if (fresh and turn == 0) or (turn and self.reading):
                 self.fetch()
             self.reading = False
             self.counts[name] = self.counts.get(name, 0) + 1
@@ -262,8 +258,8 @@ class Game:
         stage = self.stages[self.clocks["stage"]]
         if stage and self.clocks["stage"] + 1 < len(self.stages):
             _, iterations, images, _ = stage
-            done = iterations is not None and self.clocks["stage_step"] >= iterations
-            if done or images is not None and self.clocks["stage_images"] >= images:
+            long = iterations is not None and self.clocks["stage_step"] >= iterations
+            if long or (images is not None and self.clocks["stage_images"] >= images):
                 self.turn(self.clocks["stage"] + 1)
 
     def turn(self, stage):
@@ -317,7 +313,7 @@ class Game:
         self.N = n
         self.networks.eval()
         try:
-            return getattr(self, self.views[view])(self.draws())
+            return self.views[view](self.draws())
         finally:
             for module, mode in modes.items():
                 module.training = mode

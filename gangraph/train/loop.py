@@ -115,10 +115,14 @@ def train(
         return _train(fabric, gan, fitted, run, state, options)
     worker = partial(_worker, folder=str(run), options=options)  # processes of their own: each compiles RUN/spec.yaml
     try:
-        result: Result = fabric.launch(worker)
+        step, stopped = fabric.launch(worker)
     except ProcessRaisedException as error:
-        raise RunError(str(error).strip().splitlines()[-1].removeprefix("gangraph.errors.RunError: ")) from None
-    return result
+        last = str(error).strip().splitlines()[-1]
+        name, _, message = last.partition(": ")
+        if name.rpartition(".")[2] != RunError.__name__:
+            raise
+        raise RunError(message) from None
+    return Result(run.folder, step, stopped)
 
 
 def compiled(spec: Any, seed: int = 0) -> Any:
@@ -219,8 +223,8 @@ def _fabric(options: Options) -> Fabric:
     )
 
 
-def _worker(fabric: Fabric, *, folder: str, options: Options) -> Result:
-    """One of several processes."""
+def _worker(fabric: Fabric, *, folder: str, options: Options) -> tuple[int, bool]:
+    """One of several processes; what it returns must be plain to pass between them."""
     run = Run(folder, say)
     gan = compiled(Path(folder) / SPEC, options.seed)
     gan.sync = lambda value: fabric.all_reduce(value, reduce_op="mean")
@@ -229,7 +233,8 @@ def _worker(fabric: Fabric, *, folder: str, options: Options) -> Result:
         load_external(gan, options.weights)
     quiet = options.quiet or fabric.global_rank > 0
     fitted = _fit(gan, options, fabric.global_rank)
-    return _train(fabric, gan, fitted, run, state, replace(options, quiet=quiet))
+    result = _train(fabric, gan, fitted, run, state, replace(options, quiet=quiet))
+    return result.step, result.stopped
 
 
 # --- the loop -----------------------------------------------------------------------------------------------------
@@ -395,7 +400,8 @@ class Desk:
     def show(self, step: int, data: Data) -> None:
         """Samples of every view, always from the same noise; now and then the curves."""
         for view in self.gan.views:
-            values, beside = samples(self.gan, view, _shown(self.gan), data, self.options.seed, self.fabric)
+            shown = _shown(self.gan) // (2 if self.gan.view_inputs(view) else 1)  # inputs stand beside
+            values, beside = samples(self.gan, view, shown, data, self.options.seed, self.fabric)
             picture = pictures.png(values, beside)
             if picture:
                 name = f"{step:06d}.png" if len(self.gan.views) == 1 else f"{step:06d}-{view}.png"
@@ -515,7 +521,7 @@ def _progress(
         task = bar.add_task(name, total=total, completed=first, losses="")
 
         def advance(step: int, total: int, numbers: Mapping[str, float]) -> None:
-            shown = "  ".join(f"{k} {v:.3f}" for k, v in numbers.items() if "/" not in k)
+            shown = "  ".join(f"{k} {v:.3f}" for k, v in numbers.items() if "/" not in k and "." not in k)
             bar.update(task, completed=step, total=total, losses=shown)
 
         yield advance
