@@ -28,7 +28,9 @@ app = typer.Typer(
 )
 
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="a path, or the name of a system of the gallery")]
-Settings = Annotated[list[str], typer.Option("--set", metavar="NAME=VALUE", help="override a size or a constant (repeatable)")]
+Settings = Annotated[
+    list[str], typer.Option("--set", metavar="NAME=VALUE", help="override a size or a constant (repeatable)")
+]
 Tiny = Annotated[bool, typer.Option("--tiny", help="the sizes that the spec declares for tests")]
 Json = Annotated[bool, typer.Option("--json", help="for a machine to read")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="the file to write")]
@@ -50,10 +52,11 @@ def read(source: str, settings: list[str] | None = None, tiny: bool = False, bat
         for _, tree in parsed.stage_trees:
             known += [n for section in ("sizes", "constants") for n in getattr(tree.get(section), "entries", {})]
         if name not in known:
-            raise SpecError([Problem(Place("--set"), name, "not a size or constant of this spec", nearest(name, known))])
+            raise SpecError(
+                [Problem(Place("--set"), name, "not a size or constant of this spec", nearest(name, known))]
+            )
         (sizes if name in parsed.file.sizes else constants)[name] = value
-    spec = Spec(parsed, {"sizes": sizes, "constants": constants, "tiny": tiny, "batch_size": batch_size})
-    return spec
+    return Spec(parsed, {"sizes": sizes, "constants": constants, "tiny": tiny, "batch_size": batch_size})
 
 
 def warn(spec: Spec) -> None:
@@ -110,7 +113,12 @@ def check(
 def problem_data(problem: Problem) -> dict[str, Any]:
     place = problem.place
     found = {"file": place.file, "line": place.line, "column": place.column, "path": problem.path}
-    return found | {"fact": problem.fact, "help": problem.help, "warning": problem.warning, "trail": list(problem.trail)}
+    return found | {
+        "fact": problem.fact,
+        "help": problem.help,
+        "warning": problem.warning,
+        "trail": list(problem.trail),
+    }
 
 
 @app.command()
@@ -186,7 +194,9 @@ def train(
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1)] = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the last checkpoint")] = False,
-    weights: Annotated[list[str], typer.Option("--weights", metavar="NETWORK=FILE", help="safetensors of a network (repeatable)")] = [],  # noqa: B006
+    weights: Annotated[
+        list[str], typer.Option("--weights", metavar="NETWORK=FILE", help="safetensors of a network (repeatable)")
+    ] = [],  # noqa: B006
     precision: Annotated[str, typer.Option("--precision", help="32 or bf16-mixed")] = "32",
     devices: Annotated[int, typer.Option("--devices", min=1)] = 1,
     settings: Settings = [],  # noqa: B006

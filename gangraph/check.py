@@ -1,11 +1,530 @@
-"""Schedules -> problems: what can be known to be wrong, or worth a warning, before a tensor exists."""
+"""Schedules -> problems: what can be known to be wrong, or worth a warning, before a tensor exists.
+
+Each check is a function that yields what it found; `meant` takes back what has a name. What a spec inherits is its
+parent's affair: a thing that nobody reads is a problem where it is written.
+"""
 
 from __future__ import annotations
 
-from gangraph.errors import Problem
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from gangraph import kinds, lifetime
+from gangraph.case import Case, Finding, Sided, Stage, averaged, modules
+from gangraph.errors import Fact, Place, Problem, nearest
+from gangraph.expressions import Call, Expr, Name, names, show
+from gangraph.graph import Phase, Step
+from gangraph.initial import check_init
+from gangraph.ir import Node, walk
+from gangraph.opposition import never, pull
+from gangraph.prepare import steps
 from gangraph.schedule import Schedule
+
+MEANT = {
+    "shared": "several players train this network",
+    "cooperative": "the two sides of this loss pull the same way",
+    "one_sided": "nobody plays the other side of this loss",
+    "unreached": "some parameters of this network are never trained",
+    "constant": "this loss passes no gradient to a phase that minimizes it",
+    "unread": "nobody reads this value",
+    "once": "this entry of `once` changes nothing",
+    "probability": "this loss takes the probability, or the score, that it gets",
+    "ranges": "this network sees reals and fakes of unequal ranges",
+    "domains": "this loss compares values of two domains",
+    "batch_coupled": "samples see each other in this network under a penalty",
+    "accumulate": "accumulation changes this phase's objective",
+}
 
 
 def check(schedules: tuple[Schedule, ...]) -> list[Problem]:
     """Every problem of a spec whose values have been inferred; warnings that `meant` declares are left out."""
-    return []
+    case = Case(schedules)
+    found = list(dict.fromkeys(finding for rule in RULES for finding in rule(case)))
+    kept = list(_unmeant(case, found))
+    problems = []
+    for finding in sorted(kept, key=lambda f: (f.place, f.path)):
+        problem = case.sources.problem(finding.place, finding.path, Fact(finding.fact, _help(finding)))
+        problems.append(replace(problem, warning=finding.name if finding.warning else None))
+    return list(dict.fromkeys(problems))
+
+
+def _help(finding: Finding) -> str | None:
+    if finding.name is None or finding.warning:
+        return finding.help
+    meant = f'if it is meant: `meant: ["{finding.name}"]`'
+    return f"{finding.help}; {meant}" if finding.help else meant
+
+
+# --- meant ----------------------------------------------------------------------------------------------------------------
+
+
+def _unmeant(case: Case, found: list[Finding]) -> Iterator[Finding]:
+    """What `meant` does not declare; and entries of `meant` that declare nothing."""
+    families = {
+        family: list(members.values()) for s in case.stages for family, members in s.graph.resolved.families.items()
+    }
+    declared: set[str] = set()
+    for expr in case.spec.file.meant:
+        known = expr.function.id if isinstance(expr, Call) and isinstance(expr.function, Name) else show(expr)
+        if known not in MEANT or not isinstance(expr, Call) or len(expr.arguments) != 1 or expr.keywords:
+            hint = nearest(known, MEANT) if known not in MEANT else f'as in "{known}(NAME)"'
+            yield Finding(
+                expr.at, "meant", f"no warning is called '{show(expr)}'", hint or f"the warnings are {', '.join(MEANT)}"
+            )
+            continue
+        subject = show(expr.arguments[0])
+        texts = {f"{known}({name})" for name in [subject, *families.get(subject, ())]}
+        declared |= texts
+        if case.own(expr) and not any(f.name in texts for f in found):
+            yield Finding(expr.at, "meant", f"{show(expr)} declares nothing: no such thing was found", "remove it")
+    yield from (f for f in found if f.name not in declared)
+
+
+# --- dead things ------------------------------------------------------------------------------------------------------------
+
+
+def dead_names(case: Case) -> Iterator[Finding]:
+    """Sizes, constants, indices, inputs, draws and states that nobody reads; values, as a warning."""
+    read = case.read
+    words = {"sizes": "size", "constants": "constant", "index": "index", "state": "state"}
+    for section, word in words.items():
+        for name, place in _declared(case, section).items():
+            if case.own(place) and name not in read.names:
+                yield Finding(place, f"{section}.{name}", f"nobody reads the {word} {name}", "use it, or remove it")
+    for section in ("inputs", "draws", "values"):
+        for stage in case.stages[-1:]:
+            for member in getattr(stage.graph.resolved, section):
+                heads = [name.split("[")[0] for name in member.names]
+                if not case.own(member.place) or any(head in read.names or head.startswith("_") for head in heads):
+                    continue
+                if section == "values":
+                    fact = f"nobody reads the value {', '.join(dict.fromkeys(heads))}"
+                    yield Finding(
+                        member.place,
+                        f"graph.{heads[0]}",
+                        fact,
+                        "use it, or remove it",
+                        f"unread({heads[0]})",
+                        warning=True,
+                    )
+                else:
+                    yield Finding(
+                        member.place, f"{section}.{heads[0]}", f"nobody reads {heads[0]}", "use it, or remove it"
+                    )
+
+
+def _declared(case: Case, section: str) -> dict[str, Place]:
+    found: dict[str, Place] = {}
+    for stage in case.stages:
+        for name in getattr(stage.graph.resolved.spec.file, section):
+            found.setdefault(str(name), getattr(name, "place", case.spec.place))
+    return found
+
+
+def dead_losses(case: Case) -> Iterator[Finding]:
+    """Losses that no phase minimizes and nothing else reads."""
+    read = case.read
+    for stage in case.stages[-1:]:
+        for member in stage.graph.resolved.losses:
+            head = member.name.split("[")[0]
+            if case.own(member.place) and head not in read.losses and member.name not in read.losses:
+                help = "write it into a phase of the schedule, or remove it"
+                yield Finding(
+                    member.place,
+                    f"losses.{member.name}",
+                    f"nobody minimizes the loss {member.name}, and nothing reads it",
+                    help,
+                )
+
+
+def dead_values_inside(case: Case) -> Iterator[Finding]:
+    """Values of a network written as a graph that none of its outputs reads."""
+    for (place, name), read in _inner_values(case).items():
+        if not read:
+            network = name.split(".")[0]
+            help = "its layers would hold parameters that nothing trains: remove it, or let an output read it"
+            yield Finding(place, f"networks.{name}", f"no output of {network} reads this value", help)
+
+
+def _inner_values(case: Case) -> dict[tuple[Place, str], bool]:
+    """Place and name of every value inside the spec's own networks, with whether some use of the network reads it."""
+    found: dict[tuple[Place, str], bool] = {}
+    for name, network in case.stages[-1].graph.networks.items():
+        for top in network.variants.values():
+            for module in modules(top):
+                if not module.values or not any(case.own(v.at) for v in module.values):
+                    continue
+                reached = {id(n) for n in walk([*module.outputs, *module.labels.values()])}
+                wholes = {id(n.args[0]) for n in module.values if n.op == "output" and id(n) in reached}
+                for value in module.values:
+                    if case.own(value.at):
+                        key = (value.at, f"{name}.{(value.name or '').split('[')[0]}")
+                        hit = id(value) in reached or (value.op == "output" and id(value.args[0]) in wholes)
+                        found[key] = found.get(key, False) or hit
+    return found
+
+
+def dead_phases(case: Case) -> Iterator[Finding]:
+    """Moves that can never run, in any stage."""
+    runs: dict[str, bool] = {}
+    seen: dict[str, tuple[Step | Phase, str]] = {}
+    for stage in case.stages:
+        for step in stage.graph.steps():
+            moves: list[Step | Phase] = [step, *(p for p in step.phases if step.kind == "group")]
+            for move in moves:
+                why = _never(move)
+                runs[move.name] = runs.get(move.name, False) or why is None
+                if why:
+                    seen[move.name] = (move, why)
+    for name, (move, why) in seen.items():
+        if not runs[name] and case.own(move.place):
+            yield Finding(move.place, f"schedule.{name}", f"{name} never runs: {why}")
+
+
+def _never(move: Step | Phase) -> str | None:
+    if move.when is False or (isinstance(move.when, Node) and (move.when.value is False or move.when.value == 0)):
+        return "its `when` is false"
+    if isinstance(move.when, Node) and move.when.value is None and never(move.when):
+        return "its `when` is false at every clock"
+    return "its `repeat` is 0" if move.repeat == 0 else None
+
+
+def stage_keys(case: Case) -> Iterator[Finding]:
+    """How long each stage is, and whose optimizers begin anew."""
+    for number, stage in enumerate(case.stages):
+        resolved = stage.graph.resolved
+        if not resolved.stage:
+            continue
+        path, keys = f"stages.{resolved.stage}", resolved.keys
+        place = next((k.place for k, _ in _stage_trees(case) if str(k) == resolved.stage), resolved.spec.place)
+        ends = [k for k in ("iterations", "images") if getattr(keys, k) is not None]
+        if len(ends) == 2:
+            yield Finding(
+                keys.images.at, path, "a stage ends after `iterations` or after `images`, not both"
+            )
+        if not ends and number < len(case.stages) - 1:
+            yield Finding(
+                place, path, "this stage never ends, and another comes after it", "say `iterations:` or `images:`"
+            )
+        for key in ends:
+            yield from _length(stage, path, key, getattr(keys, key))
+        for expr in keys.reset:
+            text = show(expr)
+            players = [*stage.graph.players, *resolved.player_families]
+            if text not in players:
+                yield Finding(expr.at, f"{path}.reset", f"no player is called '{text}'", nearest(text, players))
+
+
+def _stage_trees(case: Case) -> tuple[Any, ...]:
+    return case.spec.stage_trees
+
+
+def _length(stage: Stage, path: str, key: str, expr: Expr) -> Iterator[Finding]:
+    from gangraph.infer import known
+
+    try:
+        value = known(stage.graph.resolved, expr)
+    except Fact as fact:
+        yield Finding(getattr(fact, "place", expr.at), f"{path}.{key}", fact.message, fact.help)
+        return
+    value = value.value if isinstance(value, Node) else value
+    if not isinstance(value, int | float) or isinstance(value, bool) or value < 1:
+        yield Finding(
+            expr.at, f"{path}.{key}", f"{key} is a number of at least 1, known before the run, not {show(expr)}"
+        )
+
+
+def recipes(case: Case) -> Iterator[Finding]:
+    """`init`, `prepare` and `train` mean something."""
+    done: list[tuple[Any, Any]] = []
+    for stage in reversed(case.stages):  # in the last one all networks are known
+        file = stage.graph.resolved.spec.file
+        if (file.init, file.prepare) in done:
+            continue
+        done.append((file.init, file.prepare))
+        for key, fact in check_init(stage.graph):
+            place = getattr(fact, "place", stage.graph.resolved.spec.place)
+            if case.own(place):
+                yield Finding(place, f"init.{key}", fact.message, fact.help)
+        try:
+            steps(stage.graph)
+        except Fact as fact:
+            yield Finding(getattr(fact, "place", stage.graph.resolved.spec.place), "prepare", fact.message, fact.help)
+    stage = case.stages[0]
+    train = stage.graph.resolved.spec.file.train
+    for key in ("iterations", "epochs", "images"):
+        expr = getattr(train, key)
+        if expr is not None:
+            yield from _length(stage, "train", key, expr)
+
+
+def ignored_options(case: Case) -> Iterator[Finding]:
+    """Options of an optimizer that it does not read."""
+    for stage in case.stages:
+        for member in stage.graph.resolved.players:
+            player = stage.graph.players[member.name]
+            exprs = [
+                ("optimizer", member.body.optimizer),
+                *((k, e) for k, e in member.body.parts.items() if k.startswith("optimizer.")),
+            ]
+            for (key, expr), optimizer in zip(exprs, player.optimizers.values(), strict=False):
+                arguments = optimizer.arguments
+                if optimizer.name == "SGD" and not arguments.get("momentum"):
+                    for option, value in expr.keywords:
+                        if option in ("nesterov", "dampening"):
+                            yield Finding(
+                                value.at,
+                                f"players.{player.name}.{key}",
+                                f"SGD ignores {option} without momentum",
+                                "give momentum=..., or remove it",
+                            )
+
+
+# --- ownership --------------------------------------------------------------------------------------------------------------
+
+
+def owners(case: Case) -> Iterator[Finding]:
+    """Every parameter belongs to one player, or to nobody and is frozen; every player plays."""
+    used: set[str] = set()
+    trained: dict[str, set[str]] = {}
+    owned: set[str] = set()
+    for stage in case.stages:
+        for phase in stage.phases:
+            used.add(phase.player)
+            for name in stage.names(stage.owned[phase.name]):
+                trained.setdefault(name, set()).add(phase.player)
+        for player in stage.graph.players.values():
+            owned |= set(stage.names(stage.mask(player.networks)))
+    stage = case.stages[-1]
+    yield from _frozen(stage)
+    for player in stage.graph.players.values():
+        if player.name not in used and case.own(player.place):
+            help = f"`{player.name}: LOSS` under schedule is a phase of it"
+            yield Finding(
+                player.place, f"players.{player.name}", f"no phase of the schedule is played by {player.name}", help
+            )
+    constant = {name for n, network in stage.graph.networks.items() if network.frozen for name in stage.contained(n)}
+    for name, network in stage.graph.networks.items():
+        if (
+            name not in trained
+            and name not in constant
+            and network.parameters()
+            and (name not in owned or _players_used(stage, name, used))
+        ):
+            if name in owned:
+                fact, help = (
+                    f"no phase trains {name}: its player's phases name other networks",
+                    "name it in `networks` of a phase, or take it from the player",
+                )
+            else:
+                fact, help = (
+                    f"no player owns {name}, so nobody trains it",
+                    f"add it to a player's networks, or declare it: {name}: {{is: ..., frozen: true}}",
+                )
+            yield Finding(network.at, f"networks.{name}", fact, help)
+    yield from _shared(stage, trained)
+
+
+def _players_used(stage: Stage, name: str, used: set[str]) -> bool:
+    """Whether a player that owns a network has phases (if none has, that is said already)."""
+    return any(p.name in used and stage.mask(p.networks) & stage.bits[name] for p in stage.graph.players.values())
+
+
+def _frozen(stage: Stage) -> Iterator[Finding]:
+    for name, network in stage.graph.networks.items():
+        if network.external and not network.frozen:
+            help = "say `frozen: true` beside it: a part that comes from outside is not trained here"
+            yield Finding(
+                network.at, f"networks.{name}", f"{name} takes its weights from outside and is not frozen", help
+            )
+    for player in stage.graph.players.values():
+        for owned in player.networks:
+            for inner in stage.contained(owned):
+                if stage.graph.networks[inner].frozen:
+                    what = f"{inner} is frozen" if inner == owned else f"{owned} contains {inner}, which is frozen"
+                    place = _named_in(stage, player.name, owned)
+                    yield Finding(
+                        place,
+                        f"players.{player.name}.networks",
+                        f"{what}, and {player.name} would train it",
+                        "one of the two",
+                    )
+
+
+def _named_in(stage: Stage, player: str, network: str) -> Place:
+    """Where a player names a network."""
+    member = next(m for m in stage.graph.resolved.players if m.name == player)
+    head = network.split("[")[0]
+    return next((e.at for e in member.body.networks if any(n.id == head for n in names(e))), member.place)
+
+
+def _shared(stage: Stage, trained: dict[str, set[str]]) -> Iterator[Finding]:
+    """Networks that several players train; of nested ones the outermost."""
+    several = {name for name, players in trained.items() if len(players) > 1 and name in stage.graph.networks}
+    inside = {
+        i
+        for name in several
+        for i in stage.contained(name)[1:]
+        if trained[i] == trained[name] and stage.graph.networks[name].parameters()
+    }
+    order = list(stage.graph.players)
+    for name in stage.graph.networks:
+        if name in several and name not in inside and stage.graph.networks[name].parameters():
+            players = sorted(trained[name], key=order.index)
+            second = next(p for p in players[1:] or players)
+            owner = next(o for o in stage.graph.players[second].networks if name in stage.contained(o))
+            fact = f"{name} is trained by {' and '.join(players)}" + ("" if owner == name else f": {owner} contains it")
+            yield Finding(
+                _named_in(stage, second, owner),
+                f"players.{second}.networks",
+                fact,
+                "give it to one of them",
+                f"shared({name})",
+            )
+
+
+def reached(case: Case) -> Iterator[Finding]:
+    """Every phase reaches what it trains, and every parameter is reached by some phase of some stage."""
+    owned: dict[str, None] = {}
+    hit: set[str] = set()
+    silent: set[str] = set()
+    for stage in case.stages:
+        for phase in stage.phases:
+            route = stage.schedule.routing.routes[phase.name]
+            owned |= dict.fromkeys(route.owned)
+            hit |= set(route.reached)
+            if route.owned and not route.reached:
+                silent |= set(route.owned)
+                help = _cut(stage, phase.objective, stage.owned[phase.name])
+                fact = f"no gradient reaches {', '.join(phase.networks)}: the objective does not depend on {'it' if len(phase.networks) == 1 else 'them'}"
+                yield Finding(
+                    phase.place,
+                    f"schedule.{phase.name}",
+                    fact if help is None else f"no gradient reaches {', '.join(phase.networks)}",
+                    help,
+                )
+    stage = case.stages[-1]
+    frozen = {p for n in stage.graph.networks.values() if n.frozen for p, _ in n.parameters()}
+    missed: dict[str, list[str]] = {}
+    for parameter in owned:
+        if parameter not in hit and parameter not in silent and parameter not in frozen:
+            missed.setdefault(parameter.split(".")[0], []).append(parameter)
+    for name, parameters in missed.items():
+        network = stage.graph.networks[name]
+        everything = len(parameters) == len(network.parameters())
+        listed = ", ".join(parameters[:3]) + (" ..." if len(parameters) > 3 else "")
+        fact = (
+            f"no objective reaches {name}"
+            if everything
+            else f"no objective reaches {len(parameters)} of {name}'s parameters: {listed}"
+        )
+        siblings = {p.split("[")[0] for p in hit if "[" in p}
+        help = (
+            "let a loss read what it makes"
+            if everything
+            else "an output that nobody reads, or a bias that is taken away again"
+        )
+        warning = not everything or name.split("[")[0] in siblings
+        yield Finding(network.at, f"networks.{name}", fact, help, f"unreached({name})", warning)
+
+
+def _cut(stage: Stage, root: Node, wanted: int) -> str | None:
+    """Where the gradient on its way to some networks ends, if a value comes from them at all."""
+    node = root
+    while stage.made_of[id(node)] & wanted and not stage.feeds[id(node)] & wanted:
+        onward = next((a for a in node.args if stage.made_of[id(a)] & wanted and not stage.feeds[id(a)] & wanted), None)
+        if onward is None:
+            break
+        node = onward
+    if not stage.made_of[id(node)] & wanted:
+        return None
+    line = f"in line {node.at.line}"
+    if node.op == "call" and node.fields["view"].get("frozen"):
+        return f"frozen({node.fields['network']}) {line} makes its parameters constants"
+    if node.op == "call" and averaged(node):
+        return f"{node.fields['network']} {line} is an average, which nobody trains"
+    if node.op == "replay":
+        return f"the pool {node.name or ''} {line} is a constant: give the loss the fresh fake, and the pool as `shown`"
+    if node.op == "stop":
+        return f"`stop` {line} cuts it"
+    return f"`{node.op}` {line} has no gradient"
+
+
+def sides(case: Case) -> Iterator[Finding]:
+    """Each side of an adversarial loss moves its player, and nobody plays the other's side."""
+    for stage in case.stages:
+        for sided in stage.sided:
+            yield from _sides(stage, sided)
+        for phase in stage.phases:
+            own = stage.owned[phase.name]
+            for loss, _ in stage.minimized[phase.name]:
+                name = loss.name or ""
+                if (
+                    not stage.feeds[id(loss)] & own
+                    and name.rsplit(".", 1)[0] not in stage.graph.sided
+                    and stage.feeds[id(phase.objective)] & own
+                ):
+                    fact = f"{name} is a constant for what {phase.name} trains ({', '.join(phase.networks)})"
+                    help = _cut(stage, loss, own) or "leave it out of this objective"
+                    yield Finding(phase.place, f"schedule.{phase.name}", fact, help, f"constant({name})", warning=True)
+
+
+def _sides(stage: Stage, sided: Sided) -> Iterator[Finding]:
+    judges = ", ".join(stage.names(sided.judges))
+    for side, phases in sided.phases.items():
+        loss = sided.loss.side(side)
+        for phase in phases:
+            own, reach = stage.owned[phase.name], stage.feeds[id(loss)]
+            place, path, name = phase.place, f"schedule.{phase.name}", f"{sided.name}.{side}"
+            if not reach & own:
+                help = _cut(stage, loss, own) or f"it does not depend on {', '.join(phase.networks)}"
+                yield Finding(place, path, f"{name} passes no gradient to {', '.join(phase.networks)}", help)
+            elif sided.judges and side == "generator" and sided.judges & own and not reach & own & ~sided.judges:
+                fact = f"{phase.name} minimizes {name} and trains nothing but {judges}, which judges"
+                yield Finding(place, path, fact, f"{sided.name}.discriminator is the side of {judges}")
+            elif sided.judges and side == "discriminator" and not sided.judges & own:
+                fact = f"{phase.name} minimizes {name} and does not train {judges}, which judges"
+                yield Finding(place, path, fact, f"{sided.name}.generator is the side of who is judged")
+    if sided.phases["discriminator"] and not sided.phases["generator"]:
+        fact = f"{judges or 'a discriminator'} learns {sided.name}, and nobody plays against it"
+        help = f"a phase that minimizes {sided.name}.generator is missing"
+        yield Finding(sided.loss.at, sided.path, fact, help, f"one_sided({sided.name})", warning=True)
+
+
+def opposition(case: Case) -> Iterator[Finding]:
+    """The sides of a two-sided loss somewhere pull the score of the fake in opposite directions."""
+    for stage in case.stages:
+        for sided in stage.sided:
+            fact = pull(sided)
+            if fact:
+                help = "a sign or a label of one side is turned"
+                yield Finding(sided.loss.at, sided.path, fact, help, f"cooperative({sided.name})")
+
+
+def stagewise(rule: Callable[[Stage], Iterator[Finding]]) -> Callable[[Case], Iterator[Finding]]:
+    def every(case: Case) -> Iterator[Finding]:
+        for stage in case.stages:
+            yield from rule(stage)
+
+    return every
+
+
+RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
+    dead_names,
+    dead_losses,
+    dead_values_inside,
+    dead_phases,
+    stage_keys,
+    recipes,
+    ignored_options,
+    owners,
+    reached,
+    sides,
+    opposition,
+    lambda case: lifetime.idle_once(case.stages),
+    *map(
+        stagewise,
+        (lifetime.lifetimes, kinds.probabilities, kinds.ranges, kinds.domains, kinds.penalties, kinds.accumulations),
+    ),
+)

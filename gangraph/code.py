@@ -73,7 +73,9 @@ def join(separator: str, codes: list[Code] | tuple[Code, ...], strength: int = A
 def call(function: str | Code, *arguments: Code | str, **keywords: Any) -> Code:
     head = text(function) if isinstance(function, str) else function.at(ATOM)
     given = [text(a) if isinstance(a, str) else a for a in arguments]
-    given += [text(f"{k}=") + (v if isinstance(v, Code) else text(literal(v))) for k, v in keywords.items() if v is not None]
+    given += [
+        text(f"{k}=") + (v if isinstance(v, Code) else text(literal(v))) for k, v in keywords.items() if v is not None
+    ]
     return Code((*head.parts, "(", *join(", ", given).parts, ")"))
 
 
@@ -84,8 +86,7 @@ def literal(value: Any) -> str:
     if isinstance(value, float):
         if value.is_integer() and abs(value) < 1e15:
             return f"{value:.1f}"
-        shown = repr(value)
-        return shown
+        return repr(value)
     if isinstance(value, list | tuple):
         inner = ", ".join(map(literal, value))
         return f"({inner},)" if len(value) == 1 else f"({inner})"
@@ -94,7 +95,21 @@ def literal(value: Any) -> str:
     return repr(value)
 
 
-RESERVED = frozenset(keyword.kwlist) | {"self", "torch", "nn", "F", "draws", "super", "range", "len", "list", "dict", "max", "min", "abs"}
+RESERVED = frozenset(keyword.kwlist) | {
+    "self",
+    "torch",
+    "nn",
+    "F",
+    "draws",
+    "super",
+    "range",
+    "len",
+    "list",
+    "dict",
+    "max",
+    "min",
+    "abs",
+}
 
 
 def identifier(name: str, taken: set[str] | frozenset[str] = frozenset()) -> str:
@@ -136,7 +151,11 @@ def _at_bracket(line: str, indent: int, width: int) -> list[str] | None:
     called = start > 0 and (line[start - 1].isalnum() or line[start - 1] in "_)]")
     single = " " * (indent + 4) + inner.strip()
     if len(items) == 1 and not inner.rstrip().endswith(","):
-        body = [single] if len(single) <= width else _operands(inner.strip(), indent + 4, width) or fit(inner.strip(), indent + 4, width)
+        body = (
+            [single]
+            if len(single) <= width
+            else _operands(inner.strip(), indent + 4, width) or fit(inner.strip(), indent + 4, width)
+        )
         return [pad + head, *body, pad + tail]
     if called and len(single) <= width and not inner.rstrip().endswith(","):
         return [pad + head, single, pad + tail]

@@ -7,8 +7,10 @@ scalar
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +40,11 @@ class Spec:
 
     def __init__(self, parsed: GraphSpec, overrides: dict[str, Any]):
         self.parsed, self.overrides = parsed, overrides
+        with _uncollected():
+            self._infer()
+
+    def _infer(self) -> None:
+        parsed, overrides = self.parsed, self.overrides
         self.resolved: tuple[Resolved, ...] = resolve(parsed, **overrides)
         self.graphs: tuple[Graph, ...] = infer_shapes(self.resolved)
         self.routings: tuple[Routing, ...] = tuple(map(route_gradients, self.graphs))
@@ -72,12 +79,16 @@ class Spec:
         tree = self.parsed.tree
         entries = dict(tree.entries)
         if self.parsed.stage_trees:
-            stages = {str(key): value for key, value in self.parsed.stage_trees}
+            stages: dict[str, Tree] = {str(key): value for key, value in self.parsed.stage_trees}
             entries["stages"] = Mapping(stages, tree.place)
         tiny = self.overrides.get("tiny")
         for section in ("sizes", "constants"):
             given = {k: Scalar(str(v), tree.place) for k, v in (self.overrides.get(section) or {}).items()}
-            light = {str(k): Scalar(str(e), tree.place) for k, e in getattr(self.parsed.file.tiny, section).items()} if tiny else {}
+            light = (
+                {str(k): Scalar(str(e), tree.place) for k, e in getattr(self.parsed.file.tiny, section).items()}
+                if tiny
+                else {}
+            )
             own = entries.get(section)
             if (given or light) and isinstance(own, Mapping):
                 entries[section] = Mapping({**own.entries, **light, **given}, own.place, own.keys)
@@ -92,7 +103,11 @@ class Spec:
     @cached_property
     def hash(self) -> str:
         """A digest of what the spec says: equal for equal fields."""
-        lines = [f"{path}={value}" for path, value in sorted(self.fields().items()) if not path.startswith(("paper", "notes"))]
+        lines = [
+            f"{path}={value}"
+            for path, value in sorted(self.fields().items())
+            if not path.startswith(("paper", "notes"))
+        ]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
     def fields(self) -> dict[str, str]:
@@ -120,6 +135,18 @@ class Spec:
         from gangraph.draw import draw
 
         return draw(self)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would walk the growing graph again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _fields(tree: Tree, path: str) -> Iterator[tuple[str, str]]:
@@ -150,7 +177,8 @@ def load(
         return source
     overrides: dict[str, Any] = {"sizes": sizes, "constants": constants, "tiny": tiny, "batch_size": batch_size}
     overrides["library"] = Path(library) if library is not None else None
-    return Spec(read_spec(source), overrides)
+    with _uncollected():
+        return Spec(read_spec(source), overrides)
 
 
 def compile(source: str | Path | Spec, **overrides: Any) -> Compiled:

@@ -88,7 +88,9 @@ def read(path: Path) -> Document:
         if not path.is_file():
             raise refuse("no such file" if not path.exists() else "not a file")
         if path.stat().st_size > 4 * LARGEST:
-            raise refuse(f"{path.stat().st_size // 1_000_000} MB: too large for a spec, which has a few thousand characters")
+            raise refuse(
+                f"{path.stat().st_size // 1_000_000} MB: too large for a spec, which has a few thousand characters"
+            )
         data = path.read_bytes()
     except OSError as error:
         raise refuse(f"cannot be read: {error.strerror}") from None
@@ -164,12 +166,16 @@ class _Reader:
                 if kind == "DocumentStartEvent":
                     documents += 1
                     if documents > 1:
-                        self.problem(self.place(event.start_mark), "a second document begins here", "a file is one spec")
+                        self.problem(
+                            self.place(event.start_mark), "a second document begins here", "a file is one spec"
+                        )
                         return None
                     continue
                 place = self.place(event.start_mark)
                 if kind == "AliasEvent" or getattr(event, "anchor", None):
-                    self.problem(place, "anchors and aliases are not used in a spec", "write the value out, or use `extends`")
+                    self.problem(
+                        place, "anchors and aliases are not used in a spec", "write the value out, or use `extends`"
+                    )
                     return None
                 if kind in ("MappingEndEvent", "SequenceEndEvent"):
                     node = stack.pop().close(self)
@@ -317,7 +323,7 @@ def dump(tree: Tree, indent: int = 0) -> str:
     parts = []
     for key, value in tree.entries.items():
         head = pad + quoted(Scalar(key, tree.place)) + ":"
-        inline = isinstance(value, Scalar) or dump(value, 0).count("\n") == 1 and not isinstance(value, Mapping)
+        inline = isinstance(value, Scalar) or (dump(value, 0).count("\n") == 1 and not isinstance(value, Mapping))
         parts.append(f"{head} {dump(value, 0).strip()}\n" if inline else head + "\n" + dump(value, indent + 1))
     return "".join(parts)
 

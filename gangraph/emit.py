@@ -7,29 +7,22 @@ stand in `codegen/runtime/` and `codegen/blocks/` as plain PyTorch and are copie
 from __future__ import annotations
 
 import functools
-import itertools
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from gangraph import _paths
-from gangraph.code import ATOM, IF, PRODUCT, SUM, Code, call, class_name, fit, identifier, literal, text
-from gangraph.graph import Graph, Optimizer, Phase, Player, Step
+from gangraph.code import Code, class_name, fit, identifier, literal
 from gangraph.expressions import show
-from gangraph.infer import OPTIMIZERS, known
-from gangraph.ir import Node, walk
-from gangraph.layers import LAYERS
-from gangraph.networks import Classes, NetworkName, call_arguments, entry_method, init_text
-from gangraph.schedule import Evaluation, Held, Schedule, held_name, ordered
-from gangraph.templates import Init
-from gangraph.writer import Writer, shape_comment
+from gangraph.graph import Graph
+from gangraph.infer import known
+from gangraph.ir import walk
+from gangraph.networks import Classes, init_text
+from gangraph.phases import StageWriter, attribute
+from gangraph.schedule import Schedule
 
-WEIGHTED = tuple(name for name, layer in LAYERS.items() if layer.weighted)
-GAME = frozenset(
-    "batch_size stages clock_names setup enter copy optimizer starts pooled averaged rules constants finish like full number "
-    "fetch input once draws step begin batch_of play label note trained gradient ruled move change follow reset advance turn "
-    "state_dict load_state_dict to sample build networks averages players clocks N batch coming held latest counts state "
-    "pools seed given sync several reading log phases views optimizers plain_inputs iteration fetches initialize".split()
-)
+_MARKED = re.compile(r"\w+@")
+_NAME = re.compile(r"def (\w+@?)")
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class Program:
 
 def emit(schedules: tuple[Schedule, ...]) -> Program:
     """The program of a spec, of one plan for each stage."""
-    return _Emitter(schedules).program()
+    return Emitter(schedules).program()
 
 
 @functools.lru_cache(maxsize=1)
@@ -55,7 +48,13 @@ def _template() -> Any:
     import jinja2
 
     loader = jinja2.FileSystemLoader(_paths.codegen() / "templates")
-    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment = jinja2.Environment(
+        loader=loader,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     return environment.get_template("program.py.jinja")
 
 
@@ -65,7 +64,7 @@ def _part(folder: str, name: str) -> str:
     return "\n".join(line for line in lines if not line.startswith(("import ", "from "))).strip("\n")
 
 
-class _Emitter:
+class Emitter:
     def __init__(self, schedules: tuple[Schedule, ...]):
         self.schedules = schedules
         self.graphs = tuple(s.graph for s in schedules)
@@ -76,8 +75,8 @@ class _Emitter:
         self.runtime: dict[str, None] = {"draws": None}
 
     def program(self) -> Program:
-        builds = self._builds()
-        written = [_Stage(self, schedule).write() for schedule in self.schedules]
+        builds = self.builds()
+        written = [StageWriter(self, schedule).write() for schedule in self.schedules]
         tables = [table for _, table in written]
         methods = self._merged([stage_methods for stage_methods, _ in written])
         classes = self.classes.render()
@@ -86,15 +85,17 @@ class _Emitter:
             title += "Game"
         body = "\n\n".join(methods)
         for name, needed in (("pool", "Pool("), ("view", "View("), ("reverse", "reverse(")):
-            if needed in body or any(needed in c for c in classes) or (name == "pool" and any(t["pools"] for t in tables)):
+            if (
+                needed in body
+                or any(needed in c for c in classes)
+                or (name == "pool" and any(t["pools"] for t in tables))
+            ):
                 self.runtime[name] = None
         if any("keep_statistics" in line for line in builds["lines"]):
             self.runtime["view"] = None
         game = _part("runtime", "game")
         if "pool" not in self.runtime:
-            game = game.replace(
-                "        for name, (size, swap) in self.pooled().items():\n            self.pools.setdefault(name, Pool(size, swap))\n", ""
-            )
+            game = "\n".join(line for line in game.split("\n") if "self.pooled()" not in line and "Pool(" not in line)
         parts = [_part("runtime", name) for name in self.runtime] + [game]
         inits = self._inits()
         begins = any("begin(" in c for c in classes) or any("begin(" in line for line in builds["lines"])
@@ -117,38 +118,35 @@ class _Emitter:
             tables=self._tables(),
             statics=self._statics(),
             methods=methods,
-            constants=any(t["constants"] for t in tables),
             main=self._main(),
-            staged=self.staged,
         )
         return Program(self.spec.name, source, title, self.schedules)
 
     def _merged(self, stages: list[list[str]]) -> list[str]:
-        """Methods of all stages: once where they are the same in each, else one for each stage and one that picks it."""
-        named = [{m.split("def ", 1)[1].split("(", 1)[0]: m for m in methods} for methods in stages]
+        """Methods of all stages: once where they are the same in each, else one for each stage and one that picks it.
+
+        `NAME@` in the texts is a method that may be a stage's own.
+        """
+        named = [{_NAME.search(m).group(1): m for m in methods} for methods in stages]  # type: ignore[union-attr]
         names = list(dict.fromkeys(name for methods in named for name in methods))
         shared = {n for n in names if len({methods.get(n) for methods in named}) == 1}
-        while True:  # a method that calls one of a stage is one of that stage
-            lost = {n for n in shared if any(f"{other}(" in named[0][n] or f"{other}," in named[0][n] for other in names if other not in shared)}
-            if not lost:
-                break
-            shared -= lost
+        while lost := {n for n in shared if set(_MARKED.findall(named[0][n])) - shared}:
+            shared -= lost  # what calls a method of a stage is one itself
+
+        def settled(method: str, suffix: str) -> str:
+            return _MARKED.sub(lambda found: found[0][:-1] + ("" if found[0] in shared else suffix), method)
+
         made = []
         suffixes = [f"_{identifier(g.resolved.stage)}" for g in self.graphs]
         for name in names:
             if name in shared:
-                made.append(named[0][name])
+                made.append(settled(named[0][name], ""))
                 continue
-            made += [methods[name].replace("@", suffix) for methods, suffix in zip(named, suffixes, strict=True) if name in methods]
-            base = name.rstrip("@")
-            if not base.startswith(("evaluate_", "made_")):
-                made.append(self._picker(base, named[0].get(name) or next(m[name] for m in named if name in m)))
-        for name in names:  # what a stage calls that all stages share has no suffix
-            if name in shared:
-                made = [m.replace(name.replace("@", suffix) + "(", name.rstrip("@") + "(").replace(name.replace("@", suffix) + ",", name.rstrip("@") + ",").replace(name.replace("@", suffix) + ")", name.rstrip("@") + ")") for m in made for suffix in ["@"]]
-                for suffix in suffixes:
-                    made = [m.replace(f"{name.rstrip('@')}{suffix}", name.rstrip("@")) if f"self.{name.rstrip('@')}{suffix}" in m else m for m in made]
-        return [m.replace("@", "") for m in made]
+            own = [settled(m[name], suffix) for m, suffix in zip(named, suffixes, strict=True) if name in m]
+            made += own
+            if not name.startswith(("evaluate_", "made_")):
+                made.append(self._picker(name[:-1], own[0]))
+        return made
 
     def _picker(self, name: str, example: str) -> str:
         """The method of the present stage."""
@@ -163,7 +161,18 @@ class _Emitter:
         head = f"{self.spec.name}"
         if paper.title:
             head += f": {paper.title}"
-        credit = ", ".join(filter(None, [" and ".join([", ".join(paper.authors[:-1]), paper.authors[-1]]) if len(paper.authors) > 1 else "".join(paper.authors), str(paper.venue), str(paper.year)]))
+        credit = ", ".join(
+            filter(
+                None,
+                [
+                    " and ".join([", ".join(paper.authors[:-1]), paper.authors[-1]])
+                    if len(paper.authors) > 1
+                    else "".join(paper.authors),
+                    str(paper.venue),
+                    str(paper.year),
+                ],
+            )
+        )
         lines = _wrapped(head, 100)
         if credit:
             lines.append(credit + (f" (arXiv {paper.arxiv})" if paper.arxiv else "") + ".")
@@ -175,12 +184,14 @@ class _Emitter:
         """Who owns what and minimizes what, one line a phase."""
         lines = []
         for phase in self.graphs[-1].phases():
-            lines += _wrapped(f"{phase.name}: {', '.join(phase.networks) if len(phase.networks) < 9 else phase.player} minimize{'s' * (len(phase.networks) == 1)} {phase.text}", 100, "    ")
+            owner = ", ".join(phase.networks) if len(phase.networks) < 9 else phase.player
+            verb = "minimizes" if len(phase.networks) == 1 else "minimize"
+            lines += _wrapped(f"{phase.name}: {owner} {verb} {phase.text}", 100, "    ")
         return [line.replace("\\", "\\\\").replace('"""', "'''") for line in lines]
 
     # --- networks
 
-    def _builds(self) -> dict[str, Any]:
+    def builds(self) -> dict[str, Any]:
         """Construction of every network, what is contained before what contains it."""
         order: list[str] = []
 
@@ -231,7 +242,7 @@ class _Emitter:
 
     def _statics(self) -> list[str]:
         """Constants that never change, as attributes of the class."""
-        found = {}
+        found: dict[str, list[Any]] = {}
         for graph in self.graphs:
             for name, node in graph.constants.items():
                 found.setdefault(name, []).append(node.value)
@@ -247,7 +258,11 @@ class _Emitter:
 
     def _attributes(self, tables: list[dict[str, Any]]) -> list[str]:
         lines = [f"batch_size = {self.graph.resolved.batch.now}"]
-        plain = [n for n, node in self.graph.inputs.items() if node.type.samples is not None and node.type.samples.text == "N"]
+        plain = [
+            n
+            for n, node in self.graph.inputs.items()
+            if node.type.samples is not None and node.type.samples.text == "N"
+        ]
         lines.append(f"plain_inputs = {literal(tuple(plain))}")
         if self.staged:
             lines += fit("stages = (" + ", ".join(self._stage(g) for g in self.graphs) + ")", 4)
@@ -258,8 +273,12 @@ class _Emitter:
         """The phases of each stage: the player of each, and the networks that it steps; and the views."""
         lines = ["        self.phases_of = {"]
         for graph in self.graphs:
-            entries = [f"{literal(p.name)}: ({literal(p.player)}, {literal(tuple(p.networks))})" for p in graph.phases()]
-            lines += fit(f"{literal(identifier(graph.resolved.stage) if self.staged else '')}: {{{', '.join(entries)}}},", 12)
+            entries = [
+                f"{literal(p.name)}: ({literal(p.player)}, {literal(tuple(p.networks))})" for p in graph.phases()
+            ]
+            lines += fit(
+                f"{literal(identifier(graph.resolved.stage) if self.staged else '')}: {{{', '.join(entries)}}},", 12
+            )
         lines.append("        }")
         if not self.staged:
             lines = fit("self.phases = {" + ", ".join(entries) + "}", 8)
@@ -268,9 +287,13 @@ class _Emitter:
 
     def _stage(self, graph: Graph) -> str:
         keys = graph.resolved.keys
-        iterations, images = (None if e is None else int(known(graph.resolved, e)) for e in (keys.iterations, keys.images))
+        iterations, images = (
+            None if e is None else int(known(graph.resolved, e)) for e in (keys.iterations, keys.images)
+        )
         reset = tuple(map(show, keys.reset))
-        return f"({literal(identifier(graph.resolved.stage))}, {literal(iterations)}, {literal(images)}, {literal(reset)})"
+        return (
+            f"({literal(identifier(graph.resolved.stage))}, {literal(iterations)}, {literal(images)}, {literal(reset)})"
+        )
 
     def _main(self) -> list[str]:
         """What `python program.py` does: one step on random data."""
@@ -283,709 +306,18 @@ class _Emitter:
             elif node.type.range:
                 low, high = node.type.range
                 scale = high - low
-                made = f"torch.rand({shape})" + (f" * {literal(scale)}" if scale != 1 else "") + (f" + {literal(low)}" if low > 0 else f" - {literal(-low)}" if low < 0 else "")
+                made = (
+                    f"torch.rand({shape})"
+                    + (f" * {literal(scale)}" if scale != 1 else "")
+                    + (f" + {literal(low)}" if low > 0 else f" - {literal(-low)}" if low < 0 else "")
+                )
             else:
                 made = f"torch.randn({shape})"
             entries.append(f"{literal(name)}: {made}")
         return fit("batch = {" + ", ".join(entries) + "}", 4)
 
 
-def attribute(name: str) -> str:
-    """A network's or constant's name as an attribute of the program."""
-    return identifier(name, GAME)
-
-
 def _wrapped(line: str, width: int, indent: str = "  ") -> list[str]:
     import textwrap
 
     return textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
-
-
-class _Stage:
-    """Writes the methods of one stage."""
-
-    def __init__(self, emitter: _Emitter, schedule: Schedule):
-        self.emitter, self.schedule, self.graph = emitter, schedule, schedule.graph
-        self.suffix = "@"  # stands where the stage's name will, unless the method is the same in all stages
-
-    def write(self) -> tuple[list[str], dict[str, Any]]:
-        methods: list[str] = []
-        tables: dict[str, Any] = {"pools": {}, "constants": False}
-        for name, arguments in self._tables():
-            if name == "pooled":
-                tables["pools"] = arguments
-        methods += self._table_methods()
-        constants = self._constants()
-        tables["constants"] = bool(constants)
-        methods += constants
-        for held in self.schedule.held.values():
-            methods.append(self._held(held))
-        for evaluation in self.schedule.evaluations.values():
-            methods.append(self._evaluation(evaluation))
-        methods.append(self._iteration())
-        methods += self._finish()
-        methods.append(self._fetches())
-        methods += self._views()
-        return methods, tables
-
-    def host(self) -> _PhaseWriter:
-        return _PhaseWriter(self, None, frozenset())
-
-    def value(self, value: Any, writer: _PhaseWriter | None = None) -> str:
-        """A number of the program, or a list of them, as text."""
-        writer = writer or self.host()
-        if isinstance(value, tuple):
-            return "(" + ", ".join(self.value(v, writer) for v in value) + ")"
-        return writer.code(value).plain() if isinstance(value, Node) else literal(value)
-
-    # --- tables
-
-    def _tables(self) -> list[tuple[str, dict[str, Any]]]:
-        pools = {n.fields["pool"]: (n.fields["size"], n.fields["swap"]) for n in self.graph.named().values() if n.op == "replay"}
-        return [("pooled", pools)]
-
-    def _table_methods(self) -> list[str]:
-        made = []
-        if self.graph.state:
-            entries = [f"{literal(name)}: {self._start(state.start)}" for name, state in self.graph.state.items()]
-            made.append(self._method("starts@", [], fit("return {" + ", ".join(entries) + "}", 8)))
-        pools = dict(self._tables())["pooled"]
-        if pools:
-            entries = [f"{literal(k)}: {literal(v)}" for k, v in pools.items()]
-            doc = "Replay pools: size, and how often a stored sample is shown."
-            made.append(self._method("pooled@", [], fit("return {" + ", ".join(entries) + "}", 8), doc))
-        if self.graph.averages:
-            entries = [f"{literal(a.name)}: ({literal(a.source)}, {literal(a.zeros)})" for a in self.graph.averages.values()]
-            made.append(self._method("averaged@", [], fit("return {" + ", ".join(entries) + "}", 8), "Averages: the network that each follows, and whether it begins at zero."))
-        made.append(self._optimizers())
-        rules = self._rules()
-        if rules:
-            made.append(rules)
-        return made
-
-    def _start(self, start: Any) -> str:
-        if isinstance(start, Node) and start.op in ("zeros", "ones"):
-            shape = ", ".join(map(str, start.type.shape))
-            return f"self.full({'0.0' if start.op == 'zeros' else '1.0'}, {shape})"
-        return literal(start) if not isinstance(start, Node) else self.value(start)
-
-    def _method(self, name: str, arguments: list[str], body: list[str], doc: str = "", suffix: bool = False) -> str:
-        head = f"    def {name}{self.suffix if suffix else ''}({', '.join(['self', *arguments])}):"
-        return "\n".join([head, *([f'        """{doc}"""'] if doc else []), *body])
-
-    def _optimizers(self) -> str:
-        lines = ["        return {"]
-        for player in self.graph.players.values():
-            groups = self._groups(player)
-            if len(groups) == 1:
-                lines += fit(f"{literal(player.name)}: [{groups[0]}],", 12)
-            else:
-                lines += [f"            {literal(player.name)}: [", *(line for g in groups for line in fit(f"{g},", 16)), "            ],"]
-        lines.append("        }")
-        return self._method("optimizers@", [], lines, "For each player: its optimizers, over which networks, with the arguments of this step.")
-
-    def _groups(self, player: Player) -> list[str]:
-        special = [n for n in player.optimizers if n]
-        rest = [n for n in player.networks if n not in special]
-        groups = [(player.optimizers[""], rest)] if rest else []
-        groups += [(player.optimizers[n], [n]) for n in special]
-        return [f"(torch.optim.{o.name}, {literal(tuple(names))}, {self._arguments(o)})" for o, names in groups]
-
-    def _arguments(self, optimizer: Optimizer) -> str:
-        given = [f'"{k}": {self.value(optimizer.arguments[k])}' for k in OPTIMIZERS[optimizer.name] if k in optimizer.arguments]
-        return f"{{{', '.join(given)}}}"
-
-    def _rules(self) -> str | None:
-        entries = []
-        for player in self.graph.players.values():
-            parts = []
-            if player.gradient:
-                inner = [f"({literal(kind)}, {literal(self._of(player, n))}, {self.value(bound)})" for n, (kind, bound) in player.gradient.items()]
-                parts.append(f'"gradient": [{", ".join(inner)}]')
-            for which in ("before", "after"):
-                rules = getattr(player, which)
-                if rules:
-                    inner = [f"({literal(self._of(player, n))}, lambda p: {self._of_p(rule)})" for n, rule in rules.items()]
-                    parts.append(f'"{which}": [{", ".join(inner)}]')
-            if parts:
-                entries.append(f"{literal(player.name)}: {{{', '.join(parts)}}}")
-        if not entries:
-            return None
-        return self._method("rules@", [], fit("return {" + ", ".join(entries) + "}", 8), "What players do to their gradients, and to their parameters before and after a step.")
-
-    def _of(self, player: Player, name: str) -> tuple[str, ...]:
-        return (name,) if name else player.networks
-
-    def _of_p(self, rule: Node) -> str:
-        writer = self.host()
-        for node in walk([rule]):
-            if node.op == "p":
-                writer.names[id(node)] = "p"
-        return writer.code(rule).plain()
-
-    def _constants(self) -> list[str]:
-        lines = []
-        for name, node in self.graph.constants.items():
-            if not self.emitter.static(name):
-                definition = node.fields["definition"]
-                lines += fit(f"self.{attribute(name)} = {self.host().code(definition).plain()}", 8)
-        return [self._method("constants", [], lines, "Constants that follow the clocks.", suffix=True)] if lines else []
-
-    # --- evaluations
-
-    def _held(self, held: Held) -> str:
-        name = held_name(held.node)
-        writer = _PhaseWriter(self, None, held.tracked if held.graded else frozenset(), once=True)
-        writer.value_of = name
-        body = writer.statements([n for n in held.nodes if n is not held.node], {id(n) for n in self.schedule_held_nodes() if n is not held.node}, frozenset())
-        last = writer.assigned(held.node, "value")
-        inner = [*body, *last]
-        mode = "torch.enable_grad()" if held.graded else "torch.no_grad()"
-        lines = [
-            f"        if {literal(name)} not in self.held:",
-            *(["            draws = draws.once()"] if any("draws." in line or "draws)" in line for line in inner) else []),
-            f"            with {mode}:",
-            *(" " * 8 + line for line in inner),
-            f"            self.held[{literal(name)}] = value",
-            f"        return self.held[{literal(name)}]",
-        ]
-        if held.node.op == "draw":
-            lines = [line for line in lines if "with torch" not in line]
-            lines = [line.replace(" " * 16, " " * 12, 1) for line in lines]
-        return self._method(f"made_{identifier(name)}", ["draws"], lines, f"{name}, made one time an iteration.", suffix=True)
-
-    def schedule_held_nodes(self) -> list[Node]:
-        return [h.node for h in self.schedule.held.values()]
-
-    def _evaluation(self, evaluation: Evaluation) -> str:
-        writer = _PhaseWriter(self, evaluation, evaluation.tracked)
-        body = writer.statements(list(evaluation.nodes), set(evaluation.held), evaluation.leaves)
-        finals = []
-        objectives = []
-        for phase in evaluation.phases:
-            writer.value_of = phase.name
-            code = writer.scalar(phase.objective).plain()
-            variable = writer.fresh(f"objective_{phase.name}" if len(evaluation.phases) > 1 else "objective")
-            if phase.objective.op == "loss" and id(phase.objective) in writer.names:
-                objectives.append(f"{literal(phase.name)}: {writer.names[id(phase.objective)]}")
-                continue
-            finals += fit(f"{variable} = {code}", 8)
-            objectives.append(f"{literal(phase.name)}: {variable}")
-        losses = [f"{literal(n.name)}: {writer.names[id(n)]}" for n in evaluation.losses if id(n) in writer.names and not n.type.host]
-        more = []
-        whens = [f"{literal(p.name)}: {writer.code(p.when).plain()}" for p in evaluation.phases if isinstance(p.when, Node)]
-        whens += [f"{literal(p.name)}: {p.when}" for p in evaluation.phases if isinstance(p.when, bool)]
-        if whens:
-            more.append(f"when={{{', '.join(whens)}}}")
-        if evaluation.states:
-            states = []
-            for state, node in evaluation.states:
-                code = writer.code(node).plain()
-                states.append(f"{literal(state)}: {code if not self.graph.state[state].node.type.host or node.type.host else f'({code}).item()'}")
-            more.append(f"state={{{', '.join(states)}}}")
-        given = ["{" + ", ".join(objectives) + "}", "{" + ", ".join(losses) + "}", *more]
-        returned = fit(f"return Evaluation({', '.join(given)})", 8)
-        doc = "; ".join(f"{', '.join(p.networks) if len(p.networks) < 6 else p.player}: {p.text}" for p in evaluation.phases)
-        return self._method(f"evaluate_{identifier(evaluation.name)}", ["draws"], [*body, *finals, *returned], _one_line(doc), suffix=True)
-
-    # --- the iteration
-
-    def _iteration(self) -> str:
-        lines: list[str] = []
-        for step in self.schedule.steps:
-            lines += self._step(step, 8)
-        return self._method("iteration", [], lines or ["        pass"], "The moves of one iteration, in order.", suffix=True)
-
-    def _step(self, step: Step, indent: int) -> list[str]:
-        pad = " " * indent
-        lines: list[str] = []
-        inner = indent
-        if step.when is False:
-            return []
-        if isinstance(step.when, Node):
-            lines.append(f"{pad}if {self.value(step.when)}:")
-            inner += 4
-        if step.repeat is not None and step.repeat != 1:
-            count = self.value(step.repeat)
-            lines.append(f"{' ' * inner}for _ in range({count}):")
-            inner += 4
-        body: list[str] = []
-        space = " " * inner
-        if step.kind in ("phase", "group"):
-            body += fit(self._play(step), inner)
-        elif step.kind == "sequence":
-            if step.fresh:
-                body.append(f"{space}self.fetch()")
-            for child in step.steps:
-                body += self._step(child, inner)
-        elif step.kind == "reset":
-            body.append(f"{space}self.reset({', '.join(map(literal, step.names))})")
-        else:
-            body += self._updates(step.names, inner)
-        return [*lines, *(body or [f"{space}pass"])]
-
-    def _play(self, step: Step) -> str:
-        evaluation = self.schedule.evaluations[step.name]
-        arguments = [literal(step.name), f"self.evaluate_{identifier(step.name)}{self.suffix}"]
-        phase = step.phases[0]
-        if step.fresh or phase.fresh:
-            arguments.append("fresh=True")
-        if step.kind == "phase" and phase.accumulate not in (None, 1):
-            arguments.append(f"accumulate={self.value(phase.accumulate)}")
-        if evaluation.retain:
-            arguments.append("retain=True")
-        return f"self.play({', '.join(arguments)})"
-
-    def _updates(self, names: tuple[str, ...], indent: int) -> list[str]:
-        pad = " " * indent
-        averages = [n for n in names if n in self.graph.averages]
-        states = [n for n in names if n in self.graph.state]
-        lines = [f"{pad}self.follow({literal(n)}, {self.value(self.graph.averages[n].decay)})" for n in averages]
-        return lines + self._state_updates(states, indent)
-
-    def _state_updates(self, names: list[str], indent: int) -> list[str]:
-        entries = []
-        for name in names:
-            becomes = self.graph.state[name].becomes
-            if becomes is None:
-                continue
-            entries.append(f"{literal(name)}: {self.value(becomes)}")
-        return fit(f"self.state.update({{{', '.join(entries)}}})", indent) if entries else []
-
-    def _finish(self) -> list[str]:
-        """States without phases of their own, and averages that no move updated."""
-        moved = {n for step in self.graph.steps() if step.kind == "update" for n in step.names}
-        states = [n for n, s in self.graph.state.items() if s.becomes is not None and n not in moved]
-        averages = [n for n in self.graph.averages if n not in moved]
-        lines = self._state_updates(states, 8) + self._updates(tuple(averages), 8)
-        return [self._method("finish", [], lines, "State and averages at the end of an iteration.", suffix=True)] if lines else []
-
-    def _fetches(self) -> str:
-        """How many batches an iteration takes: one for each fresh run, and one where inputs are read before."""
-        terms: list[str] = []
-        known = [False]
-
-        def count(steps: tuple[Step, ...], factor: str) -> None:
-            for step in steps:
-                times = factor
-                if step.repeat is not None and step.repeat != 1:
-                    code = self.value(step.repeat) if not isinstance(step.repeat, Node) else f"({self.value(step.repeat)})"
-                    times = f"{factor} * {code}" if factor else code
-                condition = f"({self.value(step.when)})" if isinstance(step.when, Node) and "latest" not in self.value(step.when) else ""
-                reads = step.kind in ("phase", "group") and self._reads(step.name)
-                accumulate = step.phases[0].accumulate if step.kind == "phase" else None
-                if step.fresh and step.kind != "sequence" or step.fresh:
-                    terms.append(_times(times, condition))
-                    known[0] = True
-                elif reads and not known[0]:
-                    terms.append("1")
-                    known[0] = True
-                if accumulate not in (None, 1) and reads:
-                    more = f"({self.value(accumulate)} - 1)"
-                    terms.append(_times(f"{times} * {more}" if times else more, condition))
-                count(step.steps, times)
-
-        count(self.schedule.steps, "")
-        return self._method("fetches", [], fit(f"return {' + '.join(terms) or '0'}", 8), "How many batches the next iteration takes.", suffix=True)
-
-    def _reads(self, name: str) -> bool:
-        evaluation = self.schedule.evaluations[name]
-        held = {id(h.node): h for h in self.schedule.held.values()}
-        stack, seen = list(evaluation.nodes), set()
-        while stack:
-            node = stack.pop()
-            if id(node) in seen:
-                continue
-            seen.add(id(node))
-            if node.op == "input" and node.name in self.graph.inputs:
-                return True
-            if id(node) in held:
-                stack += [n for n in held[id(node)].nodes if n is not node]
-        return False
-
-    # --- views
-
-    def _views(self) -> list[str]:
-        made = []
-        for name, root in self.graph.views.items():
-            writer = _PhaseWriter(self, None, frozenset(), drawing=True)
-            writer.value_of = name
-            nodes = ordered([root], self.graph.order, {})
-            body = writer.statements([n for n in nodes if n is not root], set(), frozenset())
-            code = writer.code(root).plain()
-            made.append(self._method(f"view_{identifier(name)}", ["draws"], [*body, *fit(f"return {code}", 8)], f"{_one_line(name)}: {shape_comment(root.type.shape, root.type.samples)}, in evaluation mode.", suffix=True))
-        return made
-
-
-def _times(times: str, condition: str) -> str:
-    return " * ".join(filter(None, [times, condition])) or "1"
-
-
-def _one_line(line: str) -> str:
-    line = line.replace("\\", "\\\\").replace('"', "'")
-    return line if len(line) <= 100 else line[:97] + "..."
-
-
-class _PhaseWriter(Writer):
-    """Writes the statements of an evaluation: variables for what is named or used twice, `no_grad` where it is due."""
-
-    def __init__(self, stage: _Stage, evaluation: Evaluation | None, tracked: frozenset[int], once: bool = False, drawing: bool = False):
-        super().__init__()
-        self.stage, self.evaluation, self.tracked = stage, evaluation, tracked
-        self.drawing = drawing
-        self.taken: set[str] = {"draws"}
-        self.value_of = evaluation.name if evaluation else ""
-        self.owner = self._owners() if evaluation or drawing or once else {}
-        self.arguments: dict[int, str] = {}
-
-    def _owners(self) -> dict[int, str]:
-        """For each call: the value, loss or phase that it stands in."""
-        return call_places(self.stage.graph)
-
-    def fresh(self, name: str) -> str:
-        wanted = made = identifier(name)
-        for number in itertools.count(2):
-            if made not in self.taken:
-                break
-            made = f"{wanted}_{number}" if wanted[-1:].isdigit() else f"{wanted}{number}"
-        self.taken.add(made)
-        return made
-
-    # --- statements
-
-    def statements(self, nodes: list[Node], held: set[int], leaves: frozenset[int]) -> list[str]:
-        uses: dict[int, int] = {}
-        for node in nodes:
-            if id(node) not in held:
-                for argument in node.args:
-                    uses[id(argument)] = uses.get(id(argument), 0) + 1
-        lines: list[tuple[bool, list[str]]] = []
-        parts = {}
-        for node in nodes:
-            if node.op == "output":
-                parts.setdefault(id(node.args[0]), {})[node.fields["index"]] = node
-        self._name_arguments(nodes)
-        for node in nodes:
-            if id(node) in self.names or node.type.host and node.op != "loss" or node.op in ("number", "dropped"):
-                continue
-            if id(node) in held:
-                made = f"self.made_{identifier(held_name(node))}{self.stage.suffix}(draws)"
-                if node.name is None:
-                    lines.append((True, fit(f"{self._several(node, parts.get(id(node), {}), 'held')} = {made}", 8)))
-                    continue
-                variable = self.fresh(node.name)
-                self.names[id(node)] = variable
-                shape = shape_comment(node.type.shape, node.type.samples)
-                lines.append((True, [*fit(f"{variable} = {made}  # {shape}", 8), *self._leaf(node, variable, leaves)]))
-                continue
-            if node.op == "input" and node.name in self.stage.graph.inputs:
-                variable = self.fresh(node.name or "x")
-                shape = shape_comment(node.type.shape, node.type.samples)
-                line = fit(f"{variable} = self.input({literal(node.name)})  # {shape}", 8)
-                lines.append((True, [*line, *self._leaf(node, variable, leaves)]))
-                self.names[id(node)] = variable
-                continue
-            several = node.op == "chunk" or node.fields.get("several")
-            named = node.name is not None and node.op not in ("parameter", "state", "p")
-            wanted = named or node.op in ("call", "loss", "grad") or uses.get(id(node), 0) > 1 or several
-            if node.op in ("parameter", "state", "output") and not (named and node.op == "output" and id(node.args[0]) not in self.names and False):
-                if node.op == "output":
-                    self._output_name(node)
-                continue
-            if not wanted or node.op == "number":
-                continue
-            quiet = self._quiet(node)
-            lines.append((not quiet, self.assigned(node, self._wish(node), parts.get(id(node)), leaves)))
-        return self._blocks(lines)
-
-    def _blocks(self, lines: list[tuple[bool, list[str]]]) -> list[str]:
-        """Statements with `with torch.no_grad():` over those that carry no gradient and call a network."""
-        made: list[str] = []
-        for graded, group in itertools.groupby(lines, key=lambda item: item[0]):
-            texts = [line for _, many in group for line in many]
-            if graded:
-                made += texts
-            else:
-                made += ["        with torch.no_grad():", *("    " + line for line in texts)]
-        return made
-
-    def _quiet(self, node: Node) -> bool:
-        """Whether a statement calls a network whose result carries no gradient here."""
-        if self.evaluation is None or id(node) in self.tracked:
-            return False
-        inside = [node]
-        seen = set()
-        while inside:
-            top = inside.pop()
-            if id(top) in seen:
-                continue
-            seen.add(id(top))
-            if top.op in ("call", "parameter"):
-                return True
-            inside += [a for a in top.args if id(a) not in self.names]
-        return False
-
-    def assigned(self, node: Node, wish: str, parts: dict[int, Node] | None = None, leaves: frozenset[int] = frozenset()) -> list[str]:
-        code = self.scalar(node).plain() if node.op == "loss" else self.write(node).plain()
-        comment = f"  # {shape_comment(node.type.shape, node.type.samples)}" if node.type.shape or node.type.samples else ""
-        if node.op == "loss":
-            comment = ""
-        if node.op == "alias" and any(n.op == "grad" and n.args[1] is node for n in (self.evaluation.nodes if self.evaluation else ())):
-            code = self.code(node.args[0], ATOM).plain() + f".view_as({self.code(node.args[0]).plain()})"
-        if (node.op == "chunk" or node.fields.get("several")) and parts:
-            return fit(f"{self._several(node, parts, wish)} = {code}", 8)
-        variable = wish if wish == "value" else self.fresh(wish)
-        self.names[id(node)] = variable
-        return [*fit(f"{variable} = {code}{comment}", 8), *self._leaf(node, variable, leaves)]
-
-    def _several(self, node: Node, parts: dict[int, Node], wish: str) -> str:
-        """Variables for the parts of one call: their names, or one name for all."""
-        count = node.fields["n"] if node.op == "chunk" else len(node.fields["module"].outputs)
-        names = [parts[i].name if i in parts else None for i in range(count)]
-        if any(names) and count <= 8:
-            variables = [self.fresh(n) if n else "_" for n in names]
-            self.names |= {id(part): variables[i] for i, part in parts.items()}
-            return ", ".join(variables)
-        variable = self.fresh(wish)
-        self.names[id(node)] = variable
-        self.names |= {id(part): f"{variable}[{i}]" for i, part in parts.items()}
-        return variable
-
-    def _leaf(self, node: Node, variable: str, leaves: frozenset[int]) -> list[str]:
-        """The x of an inner derivative that nothing owned feeds."""
-        return [f"        {variable} = {variable}.detach().requires_grad_()"] if id(node) in leaves else []
-
-    def _output_name(self, node: Node) -> None:
-        whole = node.args[0]
-        if id(node) not in self.names and id(whole) in self.names:
-            self.names[id(node)] = f"{self.names[id(whole)]}[{node.fields['index']}]"
-
-    def _wish(self, node: Node) -> str:
-        if node.name:
-            return node.name.replace(".", "_")
-        if id(node) in self.arguments:
-            return self.arguments[id(node)]
-        if node.op == "call":
-            return f"{node.fields['network']}_out"
-        return {"grad": "gradient", "chunk": "parts"}.get(node.op, "h")
-
-    def _name_arguments(self, nodes: list[Node]) -> None:
-        """Arguments of families are called after the loss and the parameter: `gan_y_real`."""
-        for name, sided in self.stage.graph.sided.items():
-            for parameter, value in sided.arguments.items():
-                for i, node in enumerate(value if isinstance(value, tuple) else (value,)):
-                    if isinstance(node, Node) and node.name is None:
-                        number = f"_{i}" if isinstance(value, tuple) else ""
-                        target = node.args[0] if node.op == "output" else node
-                        self.arguments.setdefault(id(target), identifier(f"{name}_{parameter}{number}"))
-        del nodes
-
-    def scalar(self, node: Node) -> Code:
-        """A loss or objective as one number."""
-        inner = node.args[0] if node.op == "loss" else node
-        code = self.code(inner)
-        squeezed = inner.type.rank > 0 and not code.plain().endswith((".mean()", ".sum()"))
-        return code.at(ATOM) + ".squeeze()" if squeezed else code
-
-    # --- leaves
-
-    def leaf(self, node: Node) -> Code:
-        name = node.name or ""
-        if node.op == "constant":
-            return text(f"self.{attribute(name)}")
-        if node.op == "clock":
-            return text(f"self.clocks[{literal(name)}]")
-        if node.op == "state":
-            return text(f"self.state[{literal(name)}]")
-        if node.op == "latest":
-            return text(f"self.latest[{literal(name)}].item()")
-        if node.op == "draw":
-            return self._draw(node)
-        if node.op == "parameter":
-            return self._parameter(node)
-        if node.op == "dropped":
-            return text("0.0")
-        if node.op == "loss":
-            return self.scalar(node)
-        if node.op == "grad":
-            return self._grad(node)
-        if node.op == "replay":
-            return text(f"self.pools[{literal(node.fields['pool'])}](") + self.code(node.args[0]) + f", {literal(node.fields['pool'])}, draws)"
-        if node.op == "p":
-            return text("p")
-        raise AssertionError(f"no text for {node.op} {node}")
-
-    def _draw(self, node: Node) -> Code:
-        f, name = node.fields, literal(node.name)
-        sizes = [*([self.samples(node.type.samples.text)] if node.type.samples else []), *(text(str(n)) for n in node.type.shape)]
-        kind = f["kind"]
-        if kind in ("normal", "uniform"):
-            defaults = {"mean": 0, "std": 1, "low": 0, "high": 1}
-            given = {k: f[k] for k in ("mean", "std", "low", "high") if k in f and f[k] != defaults[k]}
-            return call(f"draws.{kind}", name, *sizes, **given)
-        if kind == "bernoulli":
-            return call("draws.bernoulli", name, literal(f["p"]), *sizes)
-        if kind == "integer":
-            return call("draws.integer", name, str(f["low"]), str(f["high"]), *sizes)
-        return call("draws.permutation", name, str(f["n"]) if "n" in f else self.samples(node.type.samples.text if node.type.samples else "N"))
-
-    def _parameter(self, node: Node) -> Code:
-        network, path = parameter_path(self.stage.graph, node.name or "")
-        return text(f"list(self.{attribute(network)}.parameters())[{path}]")
-
-    def _add(self, node: Node) -> Code:
-        """A sum; one over all weights of a network is a loop."""
-        return self._over_weights(node) or self._binary(node)
-
-    def _over_weights(self, node: Node) -> Code | None:
-        terms, rest = [], node
-        while rest.op == "add" and id(rest) not in self.names:
-            terms.append(rest.args[1])
-            rest = rest.args[0]
-        terms.append(rest)
-        parameters = [[n for n in walk([t]) if n.op == "parameter"] for t in terms]
-        if len(terms) < 2 or any(len(p) != 1 for p in parameters):
-            return None
-        shared = set.intersection(*(set(p[0].fields.get("groups", {})) for p in parameters))
-        group = next((g for g in shared if g[2] == len(terms) and len(g[0]) == 1), None)
-        if group is None:
-            return None
-        (network,), types, _ = group
-        target = f"self.{attribute(network)}"
-        each, source = ("layer.weight", f"layers_of({target}, {', '.join(f'nn.{t}' for t in types)})") if types else ("p", f"{target}.parameters()")
-        texts = set()
-        for term, (parameter,) in zip(terms, parameters, strict=True):
-            self.names[id(parameter)] = each
-            texts.add(self.code(term).plain())
-            del self.names[id(parameter)]
-        return text(f"sum({texts.pop()} for {each.split('.')[0]} in {source})") if len(texts) == 1 else None
-
-    def _grad(self, node: Node) -> Code:
-        y, x = node.args
-        differentiable = self.evaluation is None or id(node) in self._reaching()
-        inner = self.code(y, ATOM)
-        summed = inner + ".sum()" if y.type.shape or y.type.samples else inner
-        option = {"create_graph": True} if differentiable else {"retain_graph": True}
-        return call("torch.autograd.grad", summed, self.code(x), **option) + "[0]"
-
-    def _reaching(self) -> set[int]:
-        """Inner derivatives that the objective differentiates again."""
-        return {id(n) for n in (self.evaluation.nodes if self.evaluation else ()) if n.op == "grad"}
-
-    def zeros(self, node: Node) -> Code:
-        return text(f"self.full({'0.0' if node.op == 'zeros' else '1.0'}, {', '.join(map(str, node.type.shape))})")
-
-    # --- calls
-
-    def applied(self, node: Node) -> Code:
-        arguments = call_arguments(self, node)
-        if node.op == "apply":
-            return call(self._inline(node), *arguments)
-        network, view = node.fields["network"], dict(node.fields["view"])
-        source = node.fields["source"]
-        graph = self.stage.graph
-        target = f"self.{attribute(network)}" if network == source else f"self.averages[{literal(network)}]"
-        if self.drawing and network == source and "training" not in view:
-            average = next((a.name for a in graph.averages.values() if a.source == source), None)
-            target = f"self.averages[{literal(average)}]" if average else target
-        method = self.stage.emitter.classes.method(node.fields["module"])
-        if graph.networks[source].frozen and graph.networks[source].mode != "train" and "training" not in view:
-            view.setdefault("training", False)
-        if view:
-            options = {k: entry_method(v) if k == "entry" else v for k, v in view.items()}
-            if method != "forward" and "entry" not in options:
-                options["entry"] = method
-            target = f"View({target}, {', '.join(f'{k}={literal(v)}' for k, v in options.items())})"
-        elif method != "forward":
-            target += f".{method}"
-        if self.stage.emitter.classes.random(node.fields["module"]):
-            arguments.append(text(f"draws.call({literal(network)}, {literal(self.owner.get(id(node), self.value_of))})"))
-        return call(target, *arguments)
-
-    def _inline(self, node: Node) -> str:
-        """A layer that holds nothing, made where it stands."""
-        module = node.fields["module"]
-        if module.layer is not None:
-            code = self.stage.emitter.classes.layer(module)
-            return code.plain()
-        draft = self.stage.emitter.classes.draft(module, "")
-        use = self.stage.emitter.classes.use(draft)
-        self.stage.emitter.classes.render()
-        return self.stage.emitter.classes.constructed(Code((use,)))
-
-
-def call_places(graph: Graph) -> dict[int, str]:
-    """Where each call of a network stands: in a named value, else in a loss, else in a phase."""
-    found: dict[int, str] = {}
-
-    def visit(place: str, roots: list[Node]) -> None:
-        stack = list(roots)
-        seen: set[int] = set()
-        while stack:
-            node = stack.pop()
-            if id(node) in seen:
-                continue
-            seen.add(id(node))
-            if node.op == "call":
-                found.setdefault(id(node), place)
-            stack.extend(a for a in node.args if not (a.name is not None and id(a) in graph.order) and a.op != "loss")
-
-    groups: dict[str, list[Node]] = {}
-    for name, value in graph.values.items():
-        for node in value if isinstance(value, tuple) else (value,):
-            groups.setdefault(_shared_name(graph, node, name), []).append(node)
-    for name, nodes in groups.items():
-        visit(name, nodes)
-    sides: dict[str, list[Node]] = {}
-    for name, node in graph.losses.items():
-        base = name.rsplit(".", 1)[0] if name.endswith((".discriminator", ".generator")) else name
-        sides.setdefault(base, []).extend(node.args)
-    for name, nodes in sides.items():
-        visit(name, nodes)
-    for phase in graph.phases():
-        visit(phase.name, [phase.objective, *([phase.when] if isinstance(phase.when, Node) else [])])
-    for name, node in graph.views.items():
-        visit(name, [node])
-    return found
-
-
-def _shared_name(graph: Graph, node: Node, name: str) -> str:
-    """The parts of one call (`mu, logvar: E(x)`) bear one name: the first."""
-    if node.op != "output":
-        return name
-    for other, value in graph.values.items():
-        if isinstance(value, Node) and value.op == "output" and value.args[0] is node.args[0]:
-            return other
-    return name
-
-
-def parameter_path(graph: Graph, name: str) -> tuple[str, int]:
-    """A parameter by its name in the spec: its network, and its place among the parameters of that network's module."""
-    for network in graph.networks:
-        if name.startswith(f"{network}."):
-            names = registered([graph], network)
-            if name in names:
-                return network, names.index(name)
-    raise AssertionError(name)
-
-
-def registered(graphs: tuple[Graph, ...] | list[Graph], network: str) -> list[str]:
-    """The parameters of a network's module as torch registers them, contained networks in place, each once."""
-    found: dict[str, None] = {}
-
-    def visit(name: str, module: Any, prefix: str) -> None:
-        for part in module.parts:
-            if isinstance(part, str):
-                for inner in registered(graphs, part):
-                    found[inner] = None
-                continue
-            path = ".".join(filter(None, (prefix, part.path)))
-            if part.layer is None:
-                visit(name, part, path)
-                continue
-            for parameter in part.parameters():
-                found[".".join(filter(None, (name, path, parameter)))] = None
-
-    for module in dict.fromkeys(graphs[0].networks[network].variants.values()):
-        visit(network, module, "")
-    return list(found)

@@ -64,7 +64,9 @@ class Evaluator:
     def make(self, word: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Call, scope: Scope) -> Any:
         raise NotImplementedError
 
-    def apply(self, network: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr, scope: Scope) -> Any:
+    def apply(
+        self, network: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr, scope: Scope
+    ) -> Any:
         raise NotImplementedError
 
     def known_names(self, scope: Scope) -> list[str]:
@@ -190,7 +192,10 @@ class Evaluator:
         node = self.node(value)
         if node.type.host or (self.knowing and node.type.shape == () and node.type.samples is None):
             return node
-        raise Fact(f"{what} is for numbers known before the evaluation, not for {node.type}", "on tensors it is where(condition, a, b)")
+        raise Fact(
+            f"{what} is for numbers known before the evaluation, not for {node.type}",
+            "on tensors it is where(condition, a, b)",
+        )
 
     def _not(self, expr: Not, scope: Scope) -> Any:
         value = self.value(expr.operand, scope)
@@ -205,7 +210,10 @@ class Evaluator:
         node = self.host(test, "`if`")
         branches = self.node(self.value(expr.then, scope)), self.node(self.value(expr.otherwise, scope))
         if not all(b.type.host for b in branches):
-            raise Fact("`if` by a clock or a constant that changes picks between numbers", "on tensors it is where(condition, a, b)")
+            raise Fact(
+                "`if` by a clock or a constant that changes picks between numbers",
+                "on tensors it is where(condition, a, b)",
+            )
         return Node("ifelse", (node, *branches), HOST, expr.at)
 
     def _attribute(self, expr: Attribute, scope: Scope) -> Any:
@@ -229,7 +237,10 @@ class Evaluator:
                 return (value.type.samples or Length("1", (1, 1, 1)), *shape)
             if name in axes and axes[name] < len(shape):
                 return shape[axes[name]]
-            raise Fact(f"a value of {value.type} has no '{name}'", "channels, height, width (C x H x W), length (C x L), shape[i]")
+            raise Fact(
+                f"a value of {value.type} has no '{name}'",
+                "channels, height, width (C x H x W), length (C x L), shape[i]",
+            )
         if isinstance(value, Outputs):
             raise Fact(f"the call has the outputs {', '.join(value.names)}, not '{name}'", nearest(name, value.names))
         raise Fact(f"'.{name}' does not stand behind this")
@@ -275,7 +286,7 @@ class Evaluator:
 
     def pick(self, value: Any, expr: Index, scope: Scope) -> Any:
         """An entry or slice of a list or of a value; the sample axis is axis 0."""
-        if isinstance(value, tuple) and not isinstance(value, str):
+        if isinstance(value, tuple):
             if len(expr.items) != 1:
                 raise Fact("a list has one axis")
             item = expr.items[0]
@@ -294,7 +305,9 @@ class Evaluator:
         shape = list(node.type.shape)
         samples = node.type.samples
         if len(expr.items) > len(shape) + 1:
-            raise Fact(f"{node.type} has {len(shape) + 1} axes, the samples included, and {len(expr.items)} indices stand here")
+            raise Fact(
+                f"{node.type} has {len(shape) + 1} axes, the samples included, and {len(expr.items)} indices stand here"
+            )
         items: list[Any] = []
         kept = []
         for axis, item in enumerate(expr.items):
@@ -314,14 +327,19 @@ class Evaluator:
                 kept.append(length)
             else:
                 if axis == 0:
-                    raise Fact("one sample cannot be picked by number", "take a slice, as in v[0:N // 2], or v[:, i] for an own axis")
+                    raise Fact(
+                        "one sample cannot be picked by number",
+                        "take a slice, as in v[0:N // 2], or v[:, i] for an own axis",
+                    )
                 index = ops.integer(self.value(item, scope), "an index", -(10**9))
                 if not -size <= index < size:
                     raise Fact(f"an axis of {size} has no [{index}]")
                 items.append(index)
         kept += shape[len(expr.items) - 1 :] if expr.items else shape
         keeps = node.type.shape == tuple(kept)
-        type_ = node.type.but(shape=tuple(kept), samples=samples, classes=node.type.classes, domain=node.type.domain if keeps else None)
+        type_ = node.type.but(
+            shape=tuple(kept), samples=samples, classes=node.type.classes, domain=node.type.domain if keeps else None
+        )
         return Node("slice", (node,), type_, expr.at, {"items": tuple(items)})
 
     def _sample_slice(self, node: Node, low: Any, high: Any) -> Length:
@@ -329,7 +347,9 @@ class Evaluator:
         if size is None:
             raise Fact("a shared value has one sample, and cannot be cut along the samples")
         lows = low.values if isinstance(low, Length) else (ops.integer(low, "a bound", -(10**9)),) * len(size.values)
-        highs = high.values if isinstance(high, Length) else (ops.integer(high, "a bound", -(10**9)),) * len(size.values)
+        highs = (
+            high.values if isinstance(high, Length) else (ops.integer(high, "a bound", -(10**9)),) * len(size.values)
+        )
         counts = tuple(len(range(n)[slice(a, b)]) for n, a, b in zip(size.values, lows, highs, strict=True))
         if min(counts) < 1:
             raise Fact(f"[{low}:{high}] of {size} samples is empty for a batch of {self.batch_length().now}")
@@ -406,6 +426,10 @@ class Evaluator:
     def operate(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any], expr: Expr) -> Any:
         """An operator on evaluated arguments: folded, mapped over lists and sides, or made a node."""
         operator = ops.OPERATORS[name]
+        if not keywords and not self.dropping and name in _PLAIN and _VALUES.issuperset(map(type, arguments)):
+            plain = self._plain(operator, arguments, expr)
+            if plain is not None:
+                return plain
         if operator.host is not None and not keywords and all(type(a) in _NUMBERS for a in arguments):
             if name not in ("max", "min") or len(arguments) > 1:
                 return self._fold(operator, arguments)
@@ -424,20 +448,35 @@ class Evaluator:
             mapped = self._map(lambda *a: self.operate(name, a, keywords, expr), name, arguments)
             if mapped is not MISSING:
                 return mapped
-        bound = operator.bind(tuple(self._hosted(a) for a in arguments), {k: self._hosted(v) for k, v in keywords.items()})
+        bound = operator.bind(
+            tuple(self._hosted(a) for a in arguments), {k: self._hosted(v) for k, v in keywords.items()}
+        )
         if any(isinstance(a, Node) and a.op == "dropped" for a in bound.values()) or self.dropping:
             kept = self._dropped(name, list(bound.values()), expr)
             if kept is not MISSING:
                 return kept
         if name == "lerp" and isinstance(bound["t"], Node) and bound["t"].type.host and bound["t"].value in (0, 1):
             return ops.node_of(bound["b"] if bound["t"].value == 1 else bound["a"])
-        if name == "pow" and isinstance(bound["b"], Node) and bound["b"].value == 2 and not ops.node_of(bound["a"]).type.host:
+        if (
+            name == "pow"
+            and isinstance(bound["b"], Node)
+            and bound["b"].value == 2
+            and not ops.node_of(bound["a"]).type.host
+        ):
             return self.operate("square", (bound["a"],), {}, expr)
         nodes, type_, fields = operator.rule(**bound)
         node = Node(name, nodes, type_, expr.at, fields)
         if type_.host and operator.host is not None and all(n.value is not None for n in nodes):
             node.value = self._fold(operator, tuple(n.value for n in nodes))
         return node
+
+    def _plain(self, operator: ops.Operator, arguments: tuple[Any, ...], expr: Expr) -> Node | None:
+        """The common case, without detours: an entry by entry operator on tensors and numbers."""
+        nodes = [a if isinstance(a, Node) else Node("number", (), HOST, expr.at, value=a) for a in arguments]
+        if all(n.type.host for n in nodes) or any(n.op == "dropped" for n in nodes):
+            return None
+        made, type_, fields = operator.rule(*nodes)
+        return Node(operator.name, made, type_, expr.at, fields)
 
     def _fold(self, operator: ops.Operator, arguments: tuple[Any, ...]) -> Any:
         assert operator.host is not None
@@ -484,9 +523,13 @@ class Evaluator:
         rows = [tuple(a[i] if isinstance(a, tuple) else a for a in arguments) for i in range(len(lists[0]))]
         return tuple(function(*row) for row in rows)
 
-    def _each_side(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any], expr: Expr, first: TwoSided) -> TwoSided:
+    def _each_side(
+        self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any], expr: Expr, first: TwoSided
+    ) -> TwoSided:
         def side(which: str) -> Any:
-            return self.operate(name, tuple(a.side(which) if isinstance(a, TwoSided) else a for a in arguments), keywords, expr)
+            return self.operate(
+                name, tuple(a.side(which) if isinstance(a, TwoSided) else a for a in arguments), keywords, expr
+            )
 
         several = [a for a in arguments if isinstance(a, TwoSided)]
         merged: dict[str, Any] = {}
@@ -509,9 +552,15 @@ class Evaluator:
             return isinstance(value, Node) and value.op == "dropped"
 
         def zero(value: Any) -> bool:
-            return isinstance(value, Node) and value.type.host and value.value == 0 and not isinstance(value.value, bool)
+            return (
+                isinstance(value, Node) and value.type.host and value.value == 0 and not isinstance(value.value, bool)
+            )
 
-        if name == "mul" and any(zero(b) or gone(b) for b in bound) and not all(ops.node_of(b).type.host for b in bound):
+        if (
+            name == "mul"
+            and any(zero(b) or gone(b) for b in bound)
+            and not all(ops.node_of(b).type.host for b in bound)
+        ):
             _, type_, _ = ops.OPERATORS[name].rule(*bound)
             return Node("dropped", (), type_, expr.at, value=None)
         if not any(map(gone, bound)):
@@ -524,7 +573,7 @@ class Evaluator:
                 return left
             return right if name == "add" else self.operate("neg", (right,), {}, expr)
         if name in ("neg", "expect", "total", "mean", "sum", "div") and gone(bound[0]):
-            nodes, type_, _ = ops.OPERATORS[name].rule(*bound)
+            _, type_, _ = ops.OPERATORS[name].rule(*bound)
             return Node("dropped", (), type_, expr.at)
         return MISSING
 
@@ -585,7 +634,10 @@ class Evaluator:
         bound = ops.Operator("grad", "y, x", lambda: ((), HOST, {})).bind(arguments, keywords)
         y = ops.tensor_of(bound["y"], "a value to differentiate")
         several = isinstance(bound["x"], tuple)
-        made = tuple(self._grad(y, ops.tensor_of(x, "a value to differentiate by"), expr) for x in (bound["x"] if several else (bound["x"],)))
+        made = tuple(
+            self._grad(y, ops.tensor_of(x, "a value to differentiate by"), expr)
+            for x in (bound["x"] if several else (bound["x"],))
+        )
         return made if several else made[0]
 
     def _grad(self, y: Node, x: Node, expr: Expr) -> Node:
@@ -618,6 +670,10 @@ def _kind(value: Any) -> str:
 
 
 _NUMBERS = frozenset({int, float, bool})
+_VALUES = frozenset({int, float, Node})
+_PLAIN = frozenset(
+    {"add", "sub", "mul", "div", "neg", "exp", "log", "sqrt", "abs", "square", "sigmoid", "tanh", "relu", "softplus"}
+)
 _METHODS: dict[type, Callable[[Any, Any, Scope], Any]] = {
     Number: Evaluator._number,
     String: Evaluator._string,

@@ -58,7 +58,15 @@ class Expander(Evaluator):
         return MISSING
 
     def known_names(self, scope: Scope) -> list[str]:
-        words = [*ops.OPERATORS, *ops.SPECIAL, *ops.SCALAR_FUNCTIONS, *ops.VIEWS, *LAYERS, *WRAPPERS, *self.library.names()]
+        words = [
+            *ops.OPERATORS,
+            *ops.SPECIAL,
+            *ops.SCALAR_FUNCTIONS,
+            *ops.VIEWS,
+            *LAYERS,
+            *WRAPPERS,
+            *self.library.names(),
+        ]
         return [n for n in {*words, *scope.names()} if not n.startswith("__")]
 
     def make(self, word: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Call, scope: Scope) -> Any:
@@ -74,10 +82,17 @@ class Expander(Evaluator):
             if not arguments or not isinstance(arguments[0], Template | Named):
                 raise Fact(f"{name} wraps a network: {name}(Conv2d(...))")
             if isinstance(arguments[0], Named):
-                raise Fact(f"{name} does not reach into {arguments[0]}, a network with a name of its own", "wrap it where it is defined")
-            wrapper = WRAPPERS[name].from_call([self._field(a) for a in arguments[1:]], {k: self._field(v) for k, v in keywords.items()})
+                raise Fact(
+                    f"{name} does not reach into {arguments[0]}, a network with a name of its own",
+                    "wrap it where it is defined",
+                )
+            wrapper = WRAPPERS[name].from_call(
+                [self._field(a) for a in arguments[1:]], {k: self._field(v) for k, v in keywords.items()}
+            )
             return Wrapped(wrapper, arguments[0])
-        layer = LAYERS[name].from_call([self._field(a) for a in arguments], {k: self._field(v) for k, v in keywords.items()})
+        layer = LAYERS[name].from_call(
+            [self._field(a) for a in arguments], {k: self._field(v) for k, v in keywords.items()}
+        )
         return LayerTemplate(layer)
 
     def _field(self, value: Any) -> Any:
@@ -91,7 +106,11 @@ class Expander(Evaluator):
 
     def _make_block(self, word: Definition, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Call) -> Any:
         for value in (*arguments, *keywords.values()):
-            if isinstance(value, Node) and not (value.type.host and value.value is not None) or isinstance(value, Length | TwoSided):
+            if (
+                (isinstance(value, Node)
+                and not (value.type.host and value.value is not None))
+                or isinstance(value, Length | TwoSided)
+            ):
                 raise Fact(
                     f"{word.name}: a block's parameter is a number, text or network that is known before the run",
                     f"a value goes into the second brackets: {word.name}(...)(value)",
@@ -126,7 +145,9 @@ class Expander(Evaluator):
             made = []
             for i in range(len(lists[0])):
                 row = tuple(a[i] if isinstance(a, tuple) else a for a in arguments)
-                made.append(self._unfold(word, row, {k: v[i] if isinstance(v, tuple) else v for k, v in keywords.items()}, call))
+                made.append(
+                    self._unfold(word, row, {k: v[i] if isinstance(v, tuple) else v for k, v in keywords.items()}, call)
+                )
             return tuple(made)
         self._enter(word.name)
         dropping, self.dropping = self.dropping, True
@@ -162,14 +183,18 @@ class Expander(Evaluator):
 
     # --- applying
 
-    def apply(self, network: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr, scope: Scope) -> Any:
+    def apply(
+        self, network: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr, scope: Scope
+    ) -> Any:
         if isinstance(network, View):
             return self._apply_view(network, arguments, keywords, call, scope)
         if isinstance(network, Named):
             return self.call_named(network, {}, arguments, keywords, call, scope)
         where = scope.where or Where(None)
         wrappers = scope.find("__wrappers__")
-        return self.expand(network, () if wrappers is MISSING else wrappers, arguments, keywords, call, where, where.path(call))
+        return self.expand(
+            network, () if wrappers is MISSING else wrappers, arguments, keywords, call, where, where.path(call)
+        )
 
     def expand(
         self,
@@ -184,7 +209,11 @@ class Expander(Evaluator):
         """A template applied to values at a path of the module that is being made."""
         while isinstance(template, Wrapped):
             kinds = {type(w) for w in wrappers}
-            outer = tuple(w for w in wrappers if type(w) is not type(template.wrapper)) if type(template.wrapper) in kinds else wrappers
+            outer = (
+                tuple(w for w in wrappers if type(w) is not type(template.wrapper))
+                if type(template.wrapper) in kinds
+                else wrappers
+            )
             wrappers, template = (template.wrapper, *outer), template.inner
         if isinstance(template, Named):
             return self.call_named(template, {}, arguments, keywords, call, Scope({}, where=where, inside=True))
@@ -201,14 +230,24 @@ class Expander(Evaluator):
         finally:
             self.depth -= 1
 
-    def _apply_layer(self, template: LayerTemplate, wrappers: tuple[Any, ...], arguments: tuple[Any, ...], call: Expr, where: Where, path: str) -> Node:
+    def _apply_layer(
+        self,
+        template: LayerTemplate,
+        wrappers: tuple[Any, ...],
+        arguments: tuple[Any, ...],
+        call: Expr,
+        where: Where,
+        path: str,
+    ) -> Node:
         layer = template.layer
         if len(arguments) != layer.inputs:
             raise Fact(f"{layer} is applied to {layer.inputs} value{'s' * (layer.inputs != 1)}, not {len(arguments)}")
         nodes = tuple(ops.tensor_of(self._hosted(a), f"a value for {template.title}") for a in arguments)
         shape = nodes[0].type.shape if nodes else ()
         if nodes and layer.integers != (nodes[0].type.dtype == "int"):
-            raise Fact(f"{template.title} reads {'integers' if layer.integers else 'real numbers'}, not {nodes[0].type}{' of labels' * (not layer.integers)}")
+            raise Fact(
+                f"{template.title} reads {'integers' if layer.integers else 'real numbers'}, not {nodes[0].type}{' of labels' * (not layer.integers)}"
+            )
         used = tuple(w for w in wrappers if layer.weighted)
         module = Module(path, template.title, call.at, layer, used, shape)
         out = layer.output(shape)
@@ -221,19 +260,36 @@ class Expander(Evaluator):
             raise Fact(f"{layer} needs samples, and this value is shared by all of them")
         if samples is not None and layer.batch_coupled:
             layer.check_samples(samples.now, shape)
-        kind = "probability" if template.title == "Sigmoid" else nodes[0].type.kind if nodes and layer.linear and not module.parameters() else None
+        kind = (
+            "probability"
+            if template.title == "Sigmoid"
+            else nodes[0].type.kind
+            if nodes and layer.linear and not module.parameters()
+            else None
+        )
         range_ = layer.range(nodes[0].type.range if nodes else None)
         type_ = Type(out, samples, range=range_, kind=kind)
         return Node("apply", nodes, type_, call.at, {"module": module, "path": path})
 
     def _outside(self, module: Module, call: Expr) -> None:
         """A layer at the level of the spec: nobody would own what it holds."""
-        held = "parameters" if module.parameters() else "state" if module.stateful else "draws" if module.random else None
+        held = (
+            "parameters" if module.parameters() else "state" if module.stateful else "draws" if module.random else None
+        )
         if held:
-            raise Fact(f"{module.title} holds {held} and stands outside of any network", "give it a name under networks")
+            raise Fact(
+                f"{module.title} holds {held} and stands outside of any network", "give it a name under networks"
+            )
 
     def _apply_block(
-        self, template: BlockTemplate, wrappers: tuple[Any, ...], arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr, where: Where, path: str
+        self,
+        template: BlockTemplate,
+        wrappers: tuple[Any, ...],
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+        call: Expr,
+        where: Where,
+        path: str,
     ) -> Any:
         module = Module(path, template.title, call.at)
         if where.module is not None:
@@ -244,7 +300,14 @@ class Expander(Evaluator):
                 self._outside(layer, call)
         return self._applied(module, nodes, call)
 
-    def _applied(self, module: Module, arguments: tuple[Node, ...], call: Expr, op: str = "apply", fields: dict[str, Any] | None = None) -> Any:
+    def _applied(
+        self,
+        module: Module,
+        arguments: tuple[Node, ...],
+        call: Expr,
+        op: str = "apply",
+        fields: dict[str, Any] | None = None,
+    ) -> Any:
         """The node (or nodes) of one application of a module with a body."""
         fields = {"module": module, "path": module.path} | (fields or {})
         outputs = [o.type for o in module.outputs]
@@ -255,7 +318,13 @@ class Expander(Evaluator):
         return Outputs(parts, module.output_names) if module.output_names else tuple(parts)
 
     def _fill(
-        self, module: Module, template: BlockTemplate, wrappers: tuple[Any, ...], arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr
+        self,
+        module: Module,
+        template: BlockTemplate,
+        wrappers: tuple[Any, ...],
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+        call: Expr,
     ) -> tuple[Node, ...]:
         """Walks a body for inputs of known shapes; returns the arguments as nodes, in the order of the inputs."""
         body = template.body
@@ -280,12 +349,20 @@ class Expander(Evaluator):
         return entry
 
     def _bind_inputs(
-        self, module: Module, template: BlockTemplate, body: GraphNetwork, arguments: tuple[Any, ...], keywords: dict[str, Any], scope: Scope
+        self,
+        module: Module,
+        template: BlockTemplate,
+        body: GraphNetwork,
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+        scope: Scope,
     ) -> tuple[Node, ...]:
         declared = [(i.name, i.optional) for i in body.inputs or []]
         names = [name for name, _ in declared]
         if len(arguments) > len(names):
-            raise Fact(f"{template.title} has {len(names)} inputs ({', '.join(names)}), and {len(arguments)} values stand here")
+            raise Fact(
+                f"{template.title} has {len(names)} inputs ({', '.join(names)}), and {len(arguments)} values stand here"
+            )
         given = dict(zip(names, arguments, strict=False))
         for name, value in keywords.items():
             if name not in names or name in given:
@@ -315,18 +392,28 @@ class Expander(Evaluator):
     def _graph(self, module: Module, body: GraphNetwork, scope: Scope, template: BlockTemplate) -> None:
         index = {} if scope.inside else self.spec_index()
         index |= {name: self._index_values(expr, scope) for name, expr in body.index.items()}
-        rules = [Rule.of(key, value, key.place) for key, value in body.graph.items()]  # type: ignore[attr-defined]
-        members, families = expand_keys(rules, index, lambda expr, bound: self.index_value(expr, Scope({}, scope, index=scope.index | bound)))
+        rules = [Rule.of(key, value) for key, value in body.graph.items()]
+        members, families = expand_keys(
+            rules, index, lambda expr, bound: self.index_value(expr, Scope({}, scope, index=scope.index | bound))
+        )
         scope.families = families
         for member in members:
             single = len(member.names) == 1
             inner = Scope({}, scope, index=scope.index | member.bound)
             if single:
-                scope.frame[member.names[0]] = Thunk(lambda m=member, s=inner: self._body_value(module, m.names[0], m.body, s))
+                scope.frame[member.names[0]] = Thunk(
+                    lambda m=member, s=inner: self._body_value(module, m.names[0], m.body, s)
+                )
             else:
-                several = Thunk(lambda m=member, s=inner: self.several(m.names, self._body_value(module, m.names[0], m.body, s, bare=True)))
+                several = Thunk(
+                    lambda m=member, s=inner: self.several(
+                        m.names, self._body_value(module, m.names[0], m.body, s, bare=True)
+                    )
+                )
                 for i, name in enumerate(member.names):
-                    scope.frame[name] = Thunk(lambda t=several, n=name, i=i: self._named(self.force(t, n)[i], n, module))
+                    scope.frame[name] = Thunk(
+                        lambda t=several, n=name, i=i: self._named(self.force(t, n)[i], n, module)
+                    )
         for member in members:
             for name in member.names:
                 self.force(scope.frame[name], name)
@@ -410,7 +497,12 @@ class Expander(Evaluator):
                 state.row += 1
 
     def _labelled(self, line: Line, state: _Chain, scope: Scope, where: Where) -> None:
-        single = len(line.body) == 1 and line.body[0].loop is None and line.body[0].label is None and len(line.body[0].items) == 1
+        single = (
+            len(line.body) == 1
+            and line.body[0].loop is None
+            and line.body[0].label is None
+            and len(line.body[0].items) == 1
+        )
         prefix = join(where.prefix, line.label or "")
         if single:
             self._item(line.body[0].items[0], state, scope, where, path=prefix)
@@ -434,10 +526,14 @@ class Expander(Evaluator):
             return
         if isinstance(item, Template | Named | View):
             if begins:
-                raise placed(Fact("a chain begins with a value, and this is a network", "write the value first"), expr.at)
+                raise placed(
+                    Fact("a chain begins with a value, and this is a network", "write the value first"), expr.at
+                )
             wrappers = scope.find("__wrappers__")
             if isinstance(item, Template):
-                item = self.expand(item, () if wrappers is MISSING else wrappers, (state.value,), {}, expr, inner, place)
+                item = self.expand(
+                    item, () if wrappers is MISSING else wrappers, (state.value,), {}, expr, inner, place
+                )
             else:
                 item = self.apply(item, (state.value,), {}, expr, item_scope)
         grown = where.module is not None and len(where.module.parts) > before
@@ -452,7 +548,13 @@ class Expander(Evaluator):
     # --- named networks and views
 
     def call_named(
-        self, network: Named, view: dict[str, Any], arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr, scope: Scope
+        self,
+        network: Named,
+        view: dict[str, Any],
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+        call: Expr,
+        scope: Scope,
     ) -> Any:
         """A call of a network by name: its structure for these shapes, and one node for the call."""
         source = network.source or network.name
@@ -460,7 +562,7 @@ class Expander(Evaluator):
         holder = scope.where.module if scope.where else None
         if holder is not None:
             holder.parts.append(source)
-        fields = {"network": network.name, "source": source, "view": dict(view)}
+        fields: dict[str, Any] = {"network": network.name, "source": source, "view": dict(view)}
         if holder is not None:
             fields["position"] = len(holder.parts) - 1
         entry = view.get("entry")
@@ -472,12 +574,17 @@ class Expander(Evaluator):
             return Node("call", nodes, found.type, call.at, fields | {"module": module})
         return self._applied(module, nodes, call, "call", fields)
 
-    def structure(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr) -> tuple[tuple[Node, ...], Module]:
+    def structure(
+        self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr
+    ) -> tuple[tuple[Node, ...], Module]:
         """The module of a named network for these arguments; new for shapes that no call has had."""
         network = self.networks[name]
         template = self.definition(name)
         flat = [self._hosted(a) for a in (*arguments, *keywords.values())]
-        types = tuple(tuple(n.type for n in map(self.node, f)) if isinstance(f, tuple) else f if f is None else self.node(f).type for f in flat)
+        types = tuple(
+            tuple(n.type for n in map(self.node, f)) if isinstance(f, tuple) else f if f is None else self.node(f).type
+            for f in flat
+        )
         key = (self.variant_key(name), len(arguments), tuple(keywords), types)
         if key in network.variants:
             module = network.variants[key]
@@ -499,7 +606,9 @@ class Expander(Evaluator):
         network.variants[key] = module
         return nodes, module
 
-    def _open(self, module: Module, template: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr) -> tuple[Node, ...]:
+    def _open(
+        self, module: Module, template: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr
+    ) -> tuple[Node, ...]:
         """The body of a named network: the template's own body, or a single layer."""
         wrappers: tuple[Any, ...] = ()
         while isinstance(template, Wrapped):
@@ -529,7 +638,9 @@ class Expander(Evaluator):
             if name not in first:
                 raise Fact(f"{network.name} is called with shapes that need another parameter, {name}")
 
-    def _apply_view(self, view: View, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr, scope: Scope) -> Any:
+    def _apply_view(
+        self, view: View, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr, scope: Scope
+    ) -> Any:
         if not isinstance(view.of, Named):
             raise Fact("a view is of a network with a name", "give it one under networks")
         return self.call_named(view.of, view.options, arguments, keywords, call, scope)
@@ -542,16 +653,27 @@ class Expander(Evaluator):
         if not isinstance(inner, Named | View):
             raise Fact(f"{kind} is a view of a network with a name", f"as in {kind}(D)(x)")
         view = inner if isinstance(inner, View) else View(inner)
-        if kind in ("frozen", "still"):
-            return dataclasses.replace(view, **{kind: True})
+        if kind == "frozen":
+            return dataclasses.replace(view, frozen=True)
+        if kind == "still":
+            return dataclasses.replace(view, still=True)
         if kind in ("training", "evaluation"):
             return dataclasses.replace(view, training=kind == "training")
         if kind == "given":
             raise Fact("given(N, values) is not built yet", "no system of the gallery that is built so far needs it")
         text = bound["name" if kind == "statistics" else "label"]
-        if not isinstance(text, str) or not text.replace(".", "").replace("_", "").replace("[", "").replace("]", "").isalnum():
-            raise Fact(f'{kind} takes a name in quotes, as in {kind}(N, "{"prior" if kind == "statistics" else "conv3"}")')
-        return dataclasses.replace(view, **{"statistics" if kind == "statistics" else "entry": text})
+        if (
+            not isinstance(text, str)
+            or not text.replace(".", "").replace("_", "").replace("[", "").replace("]", "").isalnum()
+        ):
+            raise Fact(
+                f'{kind} takes a name in quotes, as in {kind}(N, "{"prior" if kind == "statistics" else "conv3"}")'
+            )
+        return (
+            dataclasses.replace(view, statistics=text)
+            if kind == "statistics"
+            else dataclasses.replace(view, entry=text)
+        )
 
     # --- to be given by the walk over the spec
 

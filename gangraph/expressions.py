@@ -148,7 +148,9 @@ def _parse_cached(text: str, at: Place) -> tuple[Expr, ...]:
         reader = _Converter(text.strip(), at.right(lead))
         body = tree.body
         bare = isinstance(body, ast.Tuple) and not text.strip().startswith("(")
-        return tuple(map(reader.convert, body.elts)) if bare and isinstance(body, ast.Tuple) else (reader.convert(body),)
+        return (
+            tuple(map(reader.convert, body.elts)) if bare and isinstance(body, ast.Tuple) else (reader.convert(body),)
+        )
     except SyntaxError as error:
         place = at.right(lead + (error.offset or 1) - 1) if (error.lineno or 1) == 1 else at
         raise _misplaced(_syntax_fact(text.strip(), error), place) from None
@@ -163,7 +165,19 @@ def _misplaced(fact: Fact, place: Place) -> Fact:
 
 def _syntax_fact(text: str, error: SyntaxError) -> Fact:
     for word in _words(text):
-        if iskeyword(word) and word not in ("if", "else", "and", "or", "not", "in", "for", "True", "False", "None", "is"):
+        if iskeyword(word) and word not in (
+            "if",
+            "else",
+            "and",
+            "or",
+            "not",
+            "in",
+            "for",
+            "True",
+            "False",
+            "None",
+            "is",
+        ):
             return Fact(f"{word} is a Python keyword and cannot be a name", f"call it {word}_ or another word")
     if text.count("(") > text.count(")") or text.count("[") > text.count("]"):
         return Fact(f"{text} does not parse: a bracket is not closed")
@@ -240,7 +254,9 @@ class _Converter:
     def _BinOp(self, node: ast.BinOp) -> Expr:
         operator = BINARY.get(type(node.op))
         if operator is None:
-            raise _misplaced(Fact(f"{ast.unparse(node)} uses an operator that the language does not have"), self.at(node))
+            raise _misplaced(
+                Fact(f"{ast.unparse(node)} uses an operator that the language does not have"), self.at(node)
+            )
         return Binary(self.at(node), operator, self.convert(node.left), self.convert(node.right))
 
     def _UnaryOp(self, node: ast.UnaryOp) -> Expr:
@@ -248,7 +264,11 @@ class _Converter:
         if isinstance(node.op, ast.Not):
             return Not(self.at(node), operand)
         if isinstance(node.op, ast.USub):
-            return Number(self.at(node), -operand.value) if isinstance(operand, Number) else Negative(self.at(node), operand)
+            return (
+                Number(self.at(node), -operand.value)
+                if isinstance(operand, Number)
+                else Negative(self.at(node), operand)
+            )
         if isinstance(node.op, ast.UAdd):
             return operand
         raise _misplaced(Fact("`~` is not in the language"), self.at(node))
@@ -296,7 +316,11 @@ def _show(expr: Expr) -> tuple[str, int]:
     atom = STRENGTH["atom"]
     match expr:
         case Number(value=value):
-            text = repr(value) if not (isinstance(value, float) and value.is_integer() and abs(value) < 1e15) else f"{value:g}"
+            text = (
+                repr(value)
+                if not (isinstance(value, float) and value.is_integer() and abs(value) < 1e15)
+                else f"{value:g}"
+            )
             return text, STRENGTH["unary"] if value < 0 else atom
         case String(value=value):
             return f'"{value}"', atom

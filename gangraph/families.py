@@ -37,7 +37,7 @@ class Rule:
 
     @staticmethod
     def of(key: str, body: Any, place: Place | None = None) -> Rule:
-        place = place or getattr(key, "place", Place())
+        place = place or getattr(key, "place", None) or Place()
         try:
             found = tuple(_pattern(item) for item in parse_line(str(key), place))
         except Fact as fact:
@@ -66,7 +66,7 @@ class Member:
     names: tuple[str, ...]
     body: Any
     bound: dict[str, Any] = field(default_factory=dict)
-    place: Place = Place()
+    place: Place = field(default_factory=Place)
     patterns: tuple[Pattern, ...] = ()
 
     @property
@@ -114,12 +114,14 @@ def expand_keys(
     return members, families
 
 
-def _contest(texts: tuple[str, ...], free: int, taken: dict[str, tuple[int, int, Place]], rule: Rule, made: list[Any]) -> bool:
+def _contest(
+    texts: tuple[str, ...], free: int, taken: dict[str, tuple[int, int, Place]], rule: Rule, made: list[Any]
+) -> bool:
     """Whether a new member stands: it wins over a rule with more free indices and yields to one with fewer."""
     rivals = {taken[text][:2] for text in texts if text in taken}
     if not rivals:
         return True
-    (strength, number), *others = rivals
+    (strength, _), *others = rivals
     if others or strength == free:
         earlier = next(taken[text][2] for text in texts if text in taken)
         text = next(text for text in texts if text in taken)

@@ -19,7 +19,15 @@ def rows() -> list[dict[str, Any]]:
         notes = parsed.tree.get("notes")
         first = notes.items[0] if isinstance(notes, Sequence) and notes.items else notes
         line = str(first) if isinstance(first, Scalar) else ""
-        found.append({"name": parsed.name, "title": str(file.paper.title), "year": str(file.paper.year), "players": players, "line": line})
+        found.append(
+            {
+                "name": parsed.name,
+                "title": str(file.paper.title),
+                "year": str(file.paper.year),
+                "players": players,
+                "line": line,
+            }
+        )
     return found
 
 
@@ -30,7 +38,11 @@ def starting_file(name: str, extends: str) -> str:
     inside = path.parent == _paths.specs()
     sizes = parsed.tree.get("sizes")
     shown = ", ".join(f"{k}: {v}" for k, v in sizes.entries.items()) if isinstance(sizes, Mapping) else ""
-    losses = "\n".join(f"#   {key}: {value}" for key, value in getattr(parsed.tree.get("losses"), "entries", {}).items() if isinstance(value, Scalar))
+    losses = "\n".join(
+        f"#   {key}: {value}"
+        for key, value in getattr(parsed.tree.get("losses"), "entries", {}).items()
+        if isinstance(value, Scalar)
+    )
     players = "\n".join(f"#   {key}: ..." for key in getattr(parsed.tree.get("players"), "entries", {}))
     return "\n".join(
         [

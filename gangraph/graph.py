@@ -178,12 +178,14 @@ class Graph:
         for title, nodes in (("inputs", self.inputs), ("draws", self.draws)):
             lines += [f"{title}:", *(f"  {name}: {node.type}" for name, node in nodes.items())]
         lines.append("networks:")
-        for name, network in self.networks.items():
+        for name in self.networks:
             count = sum(_size(shape) for shape in self.parameters([name]).values())
             lines.append(f"  {name}: {count:,} parameters")
         lines.append("values:")
         for name, value in self.values.items():
-            lines.append(f"  {name}: {', '.join(str(v.type) for v in value) if isinstance(value, tuple) else value.type}")
+            lines.append(
+                f"  {name}: {', '.join(str(v.type) for v in value) if isinstance(value, tuple) else value.type}"
+            )
         lines += ["losses:", *(f"  {name}: {node.type}" for name, node in self.losses.items())]
         return "\n".join(lines)
 

@@ -7,23 +7,23 @@ All problems of a stage are found in one run; a value that is wrong silences wha
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from gangraph import ops
 from gangraph.errors import Fact, Place, Problem, SpecError, nearest
 from gangraph.evaluate import Silent, placed
 from gangraph.expand import Expander
-from gangraph.expressions import Attribute, Binary, Call, Expr, Index, List, Name, Negative, Number, show
+from gangraph.expressions import Attribute, Binary, Call, Expr, Index, Name, Negative, show
 from gangraph.families import Member
 from gangraph.graph import Average, Graph, Optimizer, Phase, Player, State, Step, Term
 from gangraph.ir import HOST, Length, Network, Node, Type
-from gangraph.resolve import Move, Resolved
+from gangraph.layers import LAYERS
+from gangraph.resolve import Move, Resolved, member_of
 from gangraph.spec import Chain, GivenNetwork, GraphNetwork, StateSpec, TwoSides
 from gangraph.templates import (
     MISSING,
     BlockTemplate,
-    Init,
-    LayerTemplate,
     Named,
     Scope,
     Template,
@@ -31,7 +31,6 @@ from gangraph.templates import (
     TwoSided,
     View,
     Where,
-    Wrapped,
 )
 
 OPTIMIZERS: dict[str, tuple[str, ...]] = {
@@ -56,7 +55,11 @@ def infer_shapes(stages: tuple[Resolved, ...]) -> tuple[Graph, ...]:
         try:
             graphs.append(inference.run())
         except RecursionError:
-            problems.append(resolved.spec.sources.problem(resolved.spec.place, "graph", "values or expressions are nested too deep to follow"))
+            problems.append(
+                resolved.spec.sources.problem(
+                    resolved.spec.place, "graph", "values or expressions are nested too deep to follow"
+                )
+            )
         problems += inference.problems
     if not problems:
         problems += _uncalled(stages[0], networks)
@@ -70,7 +73,7 @@ def known(resolved: Resolved, expr: Expr, arguments: bool = False) -> Any:
     inference = _Inference(resolved, {})
     inference.names.update(resolved.sizes)
     for name, constant in resolved.constants.items():
-        inference.declare(name, f"constants.{name}", constant.at, lambda n=name, e=constant: inference._constant(n, e))
+        inference.declare(name, f"constants.{name}", constant.at, partial(inference._constant, name, constant))
     if arguments:
         assert isinstance(expr, Call)
         return inference.arguments(expr, inference.scope())
@@ -80,7 +83,11 @@ def known(resolved: Resolved, expr: Expr, arguments: bool = False) -> Any:
 def _uncalled(resolved: Resolved, networks: dict[str, Network]) -> list[Problem]:
     """A network without a call has no shapes, so no parameters."""
     return [
-        resolved.spec.sources.problem(network.at, f"networks.{name}", Fact(f"nothing calls the network {name}", "use it in the graph, or remove it"))
+        resolved.spec.sources.problem(
+            network.at,
+            f"networks.{name}",
+            Fact(f"nothing calls the network {name}", "use it in the graph, or remove it"),
+        )
         for name, network in networks.items()
         if not network.variants
     ]
@@ -103,6 +110,7 @@ class _Inference(Expander):
         self.order: dict[int, int] = {}
         self.clocks: dict[str, Node] = {}
         self.composed: dict[str, bool] = {}
+        self.parameter_nodes: dict[str, Node] = {}
 
     # --- names
 
@@ -180,23 +188,34 @@ class _Inference(Expander):
         r = self.resolved
         self.names.update(r.sizes)
         for name, expr in r.constants.items():
-            self.declare(name, f"constants.{name}", expr.at, lambda n=name, e=expr: self._constant(n, e))
+            self.declare(name, f"constants.{name}", expr.at, partial(self._constant, name, expr))
         inputs = self._declare_all("inputs", r.inputs, self._input)
         draws = self._declare_all("draws", r.draws, self._draw)
         for name, state in self.file.state.items():
-            self.declare(name, f"state.{name}", _place(name, r), lambda n=name, s=state: self._state(str(n), s))
+            self.declare(name, f"state.{name}", _place(name, r), partial(self._state, str(name), state))
         for member in r.networks:
             self._network(member)
         for member in r.averages:
-            self.names[member.name] = Thunk(lambda m=member: self._average_name(m))
+            self.names[member.name] = Thunk(partial(self._average_name, member))
         values = self._declare_all("graph", r.values, self._graph_value)
         for member in r.losses:
-            self.declare(member.name, f"losses.{member.name}", member.place, lambda m=member: self._loss(m))
-        made = {name: self._forced(name) for name in [*r.constants, *(str(n) for n in self.file.state), *inputs, *draws, *values]}
+            self.declare(member.name, f"losses.{member.name}", member.place, partial(self._loss, member))
+        made = {
+            name: self._forced(name)
+            for name in [*r.constants, *(str(n) for n in self.file.state), *inputs, *draws, *values]
+        }
         for member in r.losses:
             self._forced(member.name)
-        averages = {m.name: a for m in r.averages if (a := self.attempt(f"averages.{m.name}", m.place, lambda m=m: self._average(m))) is not MISSING}
-        players = {m.name: p for m in r.players if (p := self.attempt(f"players.{m.name}", m.place, lambda m=m: self._player(m))) is not MISSING}
+        averages = {
+            m.name: a
+            for m in r.averages
+            if (a := self.attempt(f"averages.{m.name}", m.place, partial(self._average, m))) is not MISSING
+        }
+        players = {
+            m.name: p
+            for m in r.players
+            if (p := self.attempt(f"players.{m.name}", m.place, partial(self._player, m))) is not MISSING
+        }
         schedule = self._steps(r.schedule, players, "schedule") if len(players) == len(r.players) else ()
         if not self.problems:
             self._becomings(schedule)
@@ -230,15 +249,21 @@ class _Inference(Expander):
         found = []
         for member in members:
             if len(member.names) == 1:
-                self.declare(member.name, f"{section}.{member.name}", member.place, lambda m=member: make(m))
+                self.declare(member.name, f"{section}.{member.name}", member.place, partial(make, member))
                 found.append(member.name)
                 continue
-            whole = Thunk(lambda m=member: self.several(m.names, make(m)))
+            whole = Thunk(partial(self._made_several, member, make))
             for i, name in enumerate(member.names):
                 path = f"{section}.{', '.join(member.names)}"
-                self.declare(name, path, member.place, lambda w=whole, n=name, i=i: self._name_node(self._part(w, n, i), n))
+                self.declare(name, path, member.place, partial(self._named_part, whole, name, i))
                 found.append(name)
         return found
+
+    def _made_several(self, member: Member, make: Callable[[Member], Any]) -> tuple[Any, ...]:
+        return self.several(member.names, make(member))
+
+    def _named_part(self, whole: Thunk, name: str, i: int) -> Any:
+        return self._name_node(self._part(whole, name, i), name)
 
     def _part(self, whole: Thunk, name: str, i: int) -> Any:
         if whole.value is _WRONG:
@@ -249,7 +274,9 @@ class _Inference(Expander):
             whole.value = _WRONG
             raise
 
-    def scope(self, bound: dict[str, Any] | None = None, frame: dict[str, Any] | None = None, where: Where | None = None) -> Scope:
+    def scope(
+        self, bound: dict[str, Any] | None = None, frame: dict[str, Any] | None = None, where: Where | None = None
+    ) -> Scope:
         return Scope(frame or {}, self.top, index=self.top.index | (bound or {}), where=where or Where(None))
 
     # --- declarations
@@ -261,34 +288,52 @@ class _Inference(Expander):
         node = self.node(value)
         if not node.type.host:
             raise placed(Fact(f"a constant is a number, not {node.type}", "a value goes under graph"), expr.at)
-        made = Node("constant", (), HOST, expr.at, {"definition": node, "text": show(expr)}, name=name, value=node.value)
+        made = Node(
+            "constant", (), HOST, expr.at, {"definition": node, "text": show(expr)}, name=name, value=node.value
+        )
         self.constants[name] = made
         return made
 
     def _typed(self, member: Member, words: tuple[str, ...], what: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
         expr = member.body
         if not isinstance(expr, Call) or not isinstance(expr.function, Name) or expr.function.id not in words:
-            hint = nearest(expr.function.id, words) if isinstance(expr, Call) and isinstance(expr.function, Name) else None
+            hint = (
+                nearest(expr.function.id, words) if isinstance(expr, Call) and isinstance(expr.function, Name) else None
+            )
             raise placed(Fact(f"{what} is one of {', '.join(words)}, not {show(expr)}", hint), expr.at)
         arguments, keywords = self.arguments(expr, self.scope(member.bound))
         return expr.function.id, arguments, keywords
 
     def _input(self, member: Member) -> Node:
         kind, arguments, keywords = self._typed(member, ops.INPUT_TYPES, "an input")
-        signatures = {"image": "C, H, W", "vector": "n", "label": "K", "labels": "K, *shape", "tensor": "*shape", "mask": "*shape"}
+        signatures = {
+            "image": "C, H, W",
+            "vector": "n",
+            "label": "K",
+            "labels": "K, *shape",
+            "tensor": "*shape",
+            "mask": "*shape",
+        }
         samples = self._samples(keywords.pop("samples", None))
         range_ = keywords.pop("range", None)
         if keywords:
-            raise placed(Fact(f"{kind} has no argument '{next(iter(keywords))}'", f"{kind}({signatures[kind]}, range=, samples=)"), member.body.at)
+            raise placed(
+                Fact(
+                    f"{kind} has no argument '{next(iter(keywords))}'", f"{kind}({signatures[kind]}, range=, samples=)"
+                ),
+                member.body.at,
+            )
         sizes = [ops.integer(a, f"a size of {kind}", 1) for a in arguments]
         fixed = {"image": 3, "vector": 1, "label": 1}.get(kind)
-        if fixed is not None and len(sizes) != fixed or not sizes and kind != "tensor":
+        if (fixed is not None and len(sizes) != fixed) or (not sizes and kind != "tensor"):
             raise placed(Fact(f"{kind} takes {signatures[kind]}, not {len(sizes)} sizes"), member.body.at)
         stream = next(s for s, names in self.resolved.streams.items() if member.name in names)
         classes = sizes[0] if kind in ("label", "labels") else None
         shape = tuple(sizes[1:] if classes else sizes)
         bounds = self._range(range_, kind)
-        type_ = Type(shape, samples, "int" if classes else "float", classes, bounds, stream if stream != "data" else None)
+        type_ = Type(
+            shape, samples, "int" if classes else "float", classes, bounds, stream if stream != "data" else None
+        )
         node = Node("input", (), type_, member.place, {"kind": kind, "stream": stream}, name=member.name)
         return self._name_node(node, member.name)
 
@@ -327,7 +372,13 @@ class _Inference(Expander):
         fields: dict[str, Any] = {"kind": kind}
         for name in list(keywords):
             if name not in defaults:
-                raise placed(Fact(f"{kind} has no argument '{name}'", ", ".join([*defaults, "shared", "samples"]) + " go by keyword"), at)
+                raise placed(
+                    Fact(
+                        f"{kind} has no argument '{name}'",
+                        ", ".join([*defaults, "shared", "samples"]) + " go by keyword",
+                    ),
+                    at,
+                )
         fields |= {k: ops.static_number(keywords.get(k, v), k) for k, v in defaults.items()}
         dtype, classes, bounds = "float", None, None
         if kind == "bernoulli":
@@ -342,7 +393,9 @@ class _Inference(Expander):
                 raise placed(Fact("integer takes low and high, and high is not drawn"), at)
             fields["low"], fields["high"] = (ops.integer(a, "a bound", -(10**9)) for a in arguments[:2])
             if fields["low"] >= fields["high"]:
-                raise placed(Fact(f"integer({fields['low']}, {fields['high']}) has nothing to draw", "high is not drawn"), at)
+                raise placed(
+                    Fact(f"integer({fields['low']}, {fields['high']}) has nothing to draw", "high is not drawn"), at
+                )
             arguments, dtype = arguments[2:], "int"
             classes = fields["high"] if fields["low"] >= 0 else None
         elif kind == "permutation":
@@ -352,12 +405,17 @@ class _Inference(Expander):
                 arguments = (fields["n"],)
         elif kind == "uniform":
             if fields["low"] >= fields["high"]:
-                raise placed(Fact(f"uniform from {fields['low']:g} to {fields['high']:g}: the first is the lower one"), at)
+                raise placed(
+                    Fact(f"uniform from {fields['low']:g} to {fields['high']:g}: the first is the lower one"), at
+                )
             bounds = (float(fields["low"]), float(fields["high"]))
         elif kind == "normal" and fields["std"] < 0:
             raise placed(Fact("std is at least 0"), at)
         shape = tuple(ops.integer(a, f"a size of {kind}", 1) for a in arguments)
-        return self._name_node(Node("draw", (), Type(shape, length, dtype, classes, bounds), member.place, fields, name=member.name), member.name)
+        return self._name_node(
+            Node("draw", (), Type(shape, length, dtype, classes, bounds), member.place, fields, name=member.name),
+            member.name,
+        )
 
     def _state(self, name: str, state: StateSpec) -> Node:
         start = self.value(state.start, self.scope())
@@ -379,20 +437,29 @@ class _Inference(Expander):
         given = isinstance(body, GivenNetwork)
         if name not in self.networks:
             mode = body.mode if given else None
-            self.networks[name] = Network(name, member.place, given and body.frozen, mode, given and body.weights == "external")
+            self.networks[name] = Network(
+                name, member.place, given and body.frozen, mode, given and body.weights == "external"
+            )
 
         def make() -> Any:
             inner = body.definition if given else body
-            inner = _reread(inner) if given else inner
             scope = self.scope(member.bound)
             if isinstance(inner, Chain | GraphNetwork):
                 self.composed[name] = True
                 return BlockTemplate(name, inner, scope)
             made = self.value(inner, scope)
             if isinstance(made, Named | View):
-                raise placed(Fact(f"{name} would be {made}, which has a name already", "use that name, or give the definition again"), inner.at)
+                raise placed(
+                    Fact(
+                        f"{name} would be {made}, which has a name already",
+                        "use that name, or give the definition again",
+                    ),
+                    inner.at,
+                )
             if not isinstance(made, Template):
-                raise placed(Fact(f"{name} is not a network", "as in Conv2d(64, 3), a block, or a list of layers"), inner.at)
+                raise placed(
+                    Fact(f"{name} is not a network", "as in Conv2d(64, 3), a block, or a list of layers"), inner.at
+                )
             return made
 
         thunk = Thunk(MISSING)
@@ -474,8 +541,6 @@ class _Inference(Expander):
     # --- parameters in expressions
 
     def _do_weights(self, expr: Call, scope: Scope) -> Any:
-        from gangraph.layers import LAYERS
-
         if not expr.arguments or expr.keywords:
             raise Fact("weights(N, Conv2d, Linear) takes a network and types of layers")
         network = self.value(expr.arguments[0], scope)
@@ -490,9 +555,14 @@ class _Inference(Expander):
                 for path, module in self._modules(inner):
                     for parameter, shape in module.parameters().items():
                         if not types or (module.title in types and parameter == "weight"):
-                            found.append(self._parameter(".".join(filter(None, (inner, path, parameter))), shape, expr.at))
+                            found.append(
+                                self._parameter(".".join(filter(None, (inner, path, parameter))), shape, expr.at)
+                            )
         if not found:
-            raise Fact(f"{', '.join(names) or expr.arguments[0]} has no such weights", "a network that no value calls before has no shapes yet" if names else None)
+            raise Fact(
+                f"{', '.join(names) or expr.arguments[0]} has no such weights",
+                "a network that no value calls before has no shapes yet" if names else None,
+            )
         group = (tuple(names), tuple(types), len(found))
         for node in found:
             node.fields.setdefault("groups", {})[group] = None
@@ -530,12 +600,6 @@ class _Inference(Expander):
             self.parameter_nodes[name] = Node("parameter", (), Type(shape), at, name=name)
         return self.parameter_nodes[name]
 
-    @property
-    def parameter_nodes(self) -> dict[str, Node]:
-        if not hasattr(self, "_parameter_nodes"):
-            self._parameter_nodes: dict[str, Node] = {}
-        return self._parameter_nodes
-
     def _do_parameter(self, expr: Call, scope: Scope) -> Any:
         arguments, keywords = self.arguments(expr, scope)
         if len(arguments) != 1 or keywords or not isinstance(arguments[0], str):
@@ -550,7 +614,10 @@ class _Inference(Expander):
             self._force_calls(head)
         known = dict(self.networks[head].parameters())
         if name not in known:
-            raise Fact(f"{head} has no parameter '{name}'", nearest(name, known) or f"its parameters are {', '.join(list(known)[:6])} ...")
+            raise Fact(
+                f"{head} has no parameter '{name}'",
+                nearest(name, known) or f"its parameters are {', '.join(list(known)[:6])} ...",
+            )
         return self._parameter(name, known[name], at)
 
     def _do_data_mean(self, expr: Call, scope: Scope) -> Any:
@@ -574,7 +641,9 @@ class _Inference(Expander):
         try:
             scope = self.scope(member.bound)
             if isinstance(body, TwoSides):
-                value: Any = TwoSided(self.value(body.discriminator, scope), self.value(body.generator, scope), at=member.place)
+                value: Any = TwoSided(
+                    self.value(body.discriminator, scope), self.value(body.generator, scope), at=member.place
+                )
             else:
                 value = self.value(body, scope)
         finally:
@@ -583,17 +652,33 @@ class _Inference(Expander):
 
     def _as_loss(self, value: Any, name: str, at: Place) -> Any:
         if isinstance(value, TwoSided):
-            sides = {side: self._as_loss(value.side(side), f"{name}.{side}", at) for side in ("discriminator", "generator")}
+            sides = {
+                side: self._as_loss(value.side(side), f"{name}.{side}", at) for side in ("discriminator", "generator")
+            }
             made = TwoSided(sides["discriminator"], sides["generator"], value.family, value.arguments, value.at)
             self.sided[name] = made
             return made
         if isinstance(value, tuple):
-            raise placed(Fact(f"the loss {name} is a list of {len(value)}", "reduce it with add(...) or average(...)"), at)
+            raise placed(
+                Fact(f"the loss {name} is a list of {len(value)}", "reduce it with add(...) or average(...)"), at
+            )
         node = self.node(value)
         if node.type.samples is not None:
-            raise placed(Fact(f"the loss {name} is {node.type}, one for each sample", f"write expect({'mean(...)' if node.type.size > 1 else '...'})"), at)
+            raise placed(
+                Fact(
+                    f"the loss {name} is {node.type}, one for each sample",
+                    f"write expect({'mean(...)' if node.type.size > 1 else '...'})",
+                ),
+                at,
+            )
         if node.type.size > 1:
-            raise placed(Fact(f"the loss {name} is {node.type}, not one number", "reduce its own axes: write mean(...) or sum(...) inside expect"), at)
+            raise placed(
+                Fact(
+                    f"the loss {name} is {node.type}, not one number",
+                    "reduce its own axes: write mean(...) or sum(...) inside expect",
+                ),
+                at,
+            )
         made_node = Node("loss", (node,), Type() if not node.type.host else node.type, at, name=name)
         self.losses[name] = made_node
         return made_node
@@ -635,8 +720,12 @@ class _Inference(Expander):
                 if kind == "optimizer":
                     optimizers[name] = self._optimizer(expr, bound)
                 else:
-                    rules[kind][name] = self._gradient_rule(expr, bound) if kind == "gradient" else self._rule(expr, bound)
-        return Player(member.name, networks, optimizers, rules["gradient"], rules["before"], rules["after"], member.place)
+                    rules[kind][name] = (
+                        self._gradient_rule(expr, bound) if kind == "gradient" else self._rule(expr, bound)
+                    )
+        return Player(
+            member.name, networks, optimizers, rules["gradient"], rules["before"], rules["after"], member.place
+        )
 
     def _part_names(self, part: str, networks: tuple[str, ...], place: Place) -> list[str]:
         """`optimizer.F`: a network of the player, a family of them, or a parameter below one."""
@@ -654,16 +743,26 @@ class _Inference(Expander):
             raise placed(Fact(f"an optimizer is written like Adam(lr=2e-4), not {show(expr)}"), expr.at)
         name = expr.function.id
         if name not in OPTIMIZERS:
-            raise placed(Fact(f"no optimizer is called '{name}'", nearest(name, OPTIMIZERS) or ", ".join(OPTIMIZERS)), expr.at)
+            raise placed(
+                Fact(f"no optimizer is called '{name}'", nearest(name, OPTIMIZERS) or ", ".join(OPTIMIZERS)), expr.at
+            )
         if expr.arguments:
             raise placed(Fact(f"{name} takes its arguments by name", f"{name}(lr={show(expr.arguments[0])})"), expr.at)
         arguments: dict[str, Any] = {}
         for key, inner in expr.keywords:
             if key not in OPTIMIZERS[name]:
-                raise placed(Fact(f"{name} has no argument '{key}'", nearest(key, OPTIMIZERS[name]) or ", ".join(OPTIMIZERS[name])), inner.at)
+                raise placed(
+                    Fact(
+                        f"{name} has no argument '{key}'", nearest(key, OPTIMIZERS[name]) or ", ".join(OPTIMIZERS[name])
+                    ),
+                    inner.at,
+                )
             arguments[key] = self._optimizer_argument(key, self.value(inner, self.scope(bound)), inner)
         if "lr" not in arguments:
-            raise placed(Fact(f"{name} needs its learning rate", f"{name}(lr=...): a paper's rate is never PyTorch's default"), expr.at)
+            raise placed(
+                Fact(f"{name} needs its learning rate", f"{name}(lr=...): a paper's rate is never PyTorch's default"),
+                expr.at,
+            )
         return Optimizer(name, arguments)
 
     def _optimizer_argument(self, key: str, value: Any, expr: Expr) -> Any:
@@ -682,28 +781,39 @@ class _Inference(Expander):
             raise placed(Fact(f"{key} is a number, of constants, clocks and state, not {node.type}"), expr.at)
         number = node.value
         if number is not None:
-            bad = number < 0 or key in ("beta", "alpha", "rho") and number >= 1
+            bad = number < 0 or (key in ("beta", "alpha", "rho") and number >= 1)
             if bad:
-                raise placed(Fact(f"{key} = {number} is out of its range", "betas lie in [0, 1), rates are at least 0"), expr.at)
+                raise placed(
+                    Fact(f"{key} = {number} is out of its range", "betas lie in [0, 1), rates are at least 0"), expr.at
+                )
         return float(number) if number is not None and node.op != "constant" else node
 
     def _gradient_rule(self, expr: Expr, bound: dict[str, Any]) -> tuple[str, Node]:
-        if not isinstance(expr, Call) or not isinstance(expr.function, Name) or expr.function.id not in ("clip_norm", "clip_value") or len(expr.arguments) != 1:
+        if (
+            not isinstance(expr, Call)
+            or not isinstance(expr.function, Name)
+            or expr.function.id not in ("clip_norm", "clip_value")
+            or len(expr.arguments) != 1
+        ):
             raise placed(Fact(f"a gradient rule is clip_norm(bound) or clip_value(bound), not {show(expr)}"), expr.at)
         node = self.node(self.value(expr.arguments[0], self.scope(bound)))
-        if not node.type.host or node.value is not None and node.value <= 0:
+        if not node.type.host or (node.value is not None and node.value <= 0):
             raise placed(Fact("the bound is a number above 0"), expr.at)
         return expr.function.id, node
 
     def _rule(self, expr: Expr, bound: dict[str, Any]) -> Node:
         """An expression of `p`, each parameter in turn."""
         p = Node("p", (), Type(), expr.at, name="p")
-        node = ops.tensor_of(self.value(expr, self.scope(bound, {"p": p})), "an expression of p")
-        return node
+        return ops.tensor_of(self.value(expr, self.scope(bound, {"p": p})), "an expression of p")
 
     def _average_name(self, member: Member) -> Named:
         expr = member.body
-        ok = isinstance(expr, Call) and isinstance(expr.function, Name) and expr.function.id == "average" and expr.arguments
+        ok = (
+            isinstance(expr, Call)
+            and isinstance(expr.function, Name)
+            and expr.function.id == "average"
+            and expr.arguments
+        )
         if not ok:
             raise placed(Fact(f"an average is written average(NETWORK, decay=0.999), not {show(expr)}"), expr.at)
         source = self.value(expr.arguments[0], self.scope(member.bound))
@@ -721,17 +831,19 @@ class _Inference(Expander):
         if "decay" not in keywords or len(expr.arguments) != 1:
             raise placed(Fact("an average needs its decay", "average(G, decay=0.999)"), expr.at)
         decay = self.node(self.value(keywords["decay"], self.scope(member.bound)))
-        if not decay.type.host or decay.value is not None and not 0 <= decay.value <= 1:
+        if not decay.type.host or (decay.value is not None and not 0 <= decay.value <= 1):
             raise placed(Fact("decay is a number in [0, 1]"), keywords["decay"].at)
         start = self.value(keywords["start"], self.scope()) if "start" in keywords else "copy"
         if start not in ("copy", "zeros"):
-            raise placed(Fact(f'start="{start}" is not known', 'start="zeros", or nothing for a copy'), keywords["start"].at)
+            raise placed(
+                Fact(f'start="{start}" is not known', 'start="zeros", or nothing for a copy'), keywords["start"].at
+            )
         return Average(member.name, named.source, decay, start == "zeros")
 
     def _steps(self, moves: tuple[Move, ...], players: dict[str, Player], path: str) -> tuple[Step, ...]:
         made = []
         for move in moves:
-            step = self.attempt(f"{path}.{move.name}", move.place, lambda m=move: self._step(m, players, path))
+            step = self.attempt(f"{path}.{move.name}", move.place, partial(self._step, move, players, path))
             if step is not MISSING:
                 made.append(step)
         return tuple(made)
@@ -745,7 +857,9 @@ class _Inference(Expander):
         if move.kind == "group":
             members = []
             for member in move.moves:
-                phase = self.attempt(f"{inner}.{member.name}", member.place, lambda m=member: self._phase(m, players, True))
+                phase = self.attempt(
+                    f"{inner}.{member.name}", member.place, partial(self._phase, member, players, True)
+                )
                 if phase is not MISSING:
                     members.append(phase)
             return Step("group", move.name, move.place, tuple(members), **common)
@@ -757,10 +871,10 @@ class _Inference(Expander):
     def _update_names(self, expr: Expr, move: Move, players: dict[str, Player]) -> list[str]:
         text = show(expr)
         if isinstance(expr, Index):
-            from gangraph.resolve import member_of
-
             text = member_of(expr, self.top.index | move.bound, self)
-        known: dict[str, Any] = dict(players) if move.kind == "reset" else {**{m.name: m for m in self.resolved.averages}, **self.states}
+        known: dict[str, Any] = (
+            dict(players) if move.kind == "reset" else {**{m.name: m for m in self.resolved.averages}, **self.states}
+        )
         families = self.resolved.player_families if move.kind == "reset" else self.resolved.families
         names = list(families[text].values()) if text in families else [text]
         for name in names:
@@ -788,7 +902,10 @@ class _Inference(Expander):
             if "." not in name:
                 found[name] = Node("latest", (), HOST, node.at, name=name)
         for name in self.sided:
-            sides = [Node("latest", (), HOST, self.losses[f"{name}.{s}"].at, name=f"{name}.{s}") for s in ("discriminator", "generator")]
+            sides = [
+                Node("latest", (), HOST, self.losses[f"{name}.{s}"].at, name=f"{name}.{s}")
+                for s in ("discriminator", "generator")
+            ]
             found[name] = TwoSided(sides[0], sides[1])
         return found
 
@@ -810,13 +927,17 @@ class _Inference(Expander):
     def _phase(self, move: Move, players: dict[str, Player], member: bool) -> Phase:
         name = move.name
         if move.player is not None:
-            from gangraph.resolve import member_of
-
             name = member_of(move.player, self.top.index | move.bound, self)
         if name not in players:
             at = move.player.at if move.player is not None else move.place
             hint = nearest(name, players)
-            raise placed(Fact(f"no player is called '{name}'", hint or "a phase is called like its player, or names it: `player: NAME`"), at)
+            raise placed(
+                Fact(
+                    f"no player is called '{name}'",
+                    hint or "a phase is called like its player, or names it: `player: NAME`",
+                ),
+                at,
+            )
         player = players[name]
         networks = player.networks
         if move.networks is not None:
@@ -824,7 +945,12 @@ class _Inference(Expander):
             inside = {inner for n in player.networks for inner in self._inside(n)}
             for network, expr in zip(networks, move.networks, strict=False):
                 if network not in inside:
-                    raise placed(Fact(f"{network} is not a network of the player {name}", f"it owns {', '.join(player.networks)}"), expr.at)
+                    raise placed(
+                        Fact(
+                            f"{network} is not a network of the player {name}", f"it owns {', '.join(player.networks)}"
+                        ),
+                        expr.at,
+                    )
         assert move.minimize is not None
         objective = self._objective(move.minimize, move.bound, move.name)
         when = self._condition(move.when, move.bound, own=True) if member else None
@@ -850,7 +976,13 @@ class _Inference(Expander):
             raise placed(Fact("no term of the objective is left: every factor is 0"), expr.at)
         if node.type.samples is not None or node.type.size > 1 or node.type.host:
             what = "a number that no network makes" if node.type.host else f"{node.type}, not one number"
-            raise placed(Fact(f"the objective is {what}", None if node.type.host else "an objective is made of losses: expect(mean(...))"), expr.at)
+            raise placed(
+                Fact(
+                    f"the objective is {what}",
+                    None if node.type.host else "an objective is made of losses: expect(mean(...))",
+                ),
+                expr.at,
+            )
         return node
 
     def _terms(self, expr: Expr, bound: dict[str, Any]) -> list[Term]:
@@ -875,7 +1007,15 @@ class _Inference(Expander):
                 for operator, factor in factors:
                     value = self._weight(factor, bound)
                     if number is not None:
-                        number = None if value is None else number * value if operator == "*" else number / value if value else None
+                        number = (
+                            None
+                            if value is None
+                            else number * value
+                            if operator == "*"
+                            else number / value
+                            if value
+                            else None
+                        )
                     shown = show(factor, 6)
                     text = f"{text} {operator} {shown}" if text else shown if operator == "*" else f"1 / {shown}"
                 found.append(Term(show(e), ("-" if sign < 0 else "") + (text or "1"), number))
@@ -905,7 +1045,9 @@ class _Inference(Expander):
             stack = [*step.steps, *stack]
         for name, state in self.file.state.items():
             if str(name) in self.states:
-                self.attempt(f"state.{name}", _place(name, self.resolved), lambda n=str(name), s=state: self._becoming(n, s, steps))
+                self.attempt(
+                    f"state.{name}", _place(name, self.resolved), partial(self._becoming, str(name), state, steps)
+                )
 
     def _becoming(self, name: str, state: StateSpec, steps: dict[str, str]) -> None:
         known = self.states[name]
@@ -914,7 +1056,11 @@ class _Inference(Expander):
             within: dict[str, Node] = {}
             entries = state.within
             if entries is not None:
-                pairs = [(show(e), state.becomes, e.at) for e in entries] if isinstance(entries, list) else [(k, e, e.at) for k, e in entries.items()]
+                pairs = (
+                    [(show(e), state.becomes, e.at) for e in entries]
+                    if isinstance(entries, list)
+                    else [(k, e, e.at) for k, e in entries.items()]
+                )
                 for phase, expr, at in pairs:
                     if phase not in steps:
                         raise placed(Fact(f"no phase is called '{phase}'", nearest(phase, steps)), at)
@@ -943,7 +1089,7 @@ class _Inference(Expander):
     def _views(self) -> dict[str, Node]:
         found = {}
         for name, expr in self.file.sample.items():
-            value = self.attempt(f"sample.{name}", expr.at, lambda e=expr: self._view(e))
+            value = self.attempt(f"sample.{name}", expr.at, partial(self._view, expr))
             if value is not MISSING:
                 found[str(name)] = value
         return found
@@ -957,19 +1103,17 @@ class _Inference(Expander):
     def _once(self) -> tuple[str, ...]:
         found: list[str] = []
         for expr in self.file.once:
-            self.attempt("once", expr.at, lambda e=expr: found.extend(self._once_names(e)))
+            self.attempt("once", expr.at, partial(self._once_names, expr, found))
         return tuple(found)
 
-    def _once_names(self, expr: Expr) -> list[str]:
-        from gangraph.resolve import member_of
-
+    def _once_names(self, expr: Expr, found: list[str]) -> None:
         text = member_of(expr, self.top.index, self) if isinstance(expr, Name | Index) else show(expr)
         names = list(self.resolved.families[text].values()) if text in self.resolved.families else [text]
         known = {n for m in (*self.resolved.draws, *self.resolved.values) for n in m.names}
         for name in names:
             if name not in known:
                 raise placed(Fact(f"no draw or value is called '{name}'", nearest(name, known)), expr.at)
-        return names
+        found += names
 
 
 class _Path:
@@ -984,13 +1128,3 @@ _WRONG = object()
 
 def _place(name: Any, resolved: Resolved) -> Place:
     return getattr(name, "place", resolved.spec.place)
-
-
-def _reread(definition: Any) -> Any:
-    """The `is:` of a given network, read as a network."""
-    from gangraph.spec import _value
-
-    return _value(definition)
-
-
-_ = (LayerTemplate, Wrapped, Init, List, Number)

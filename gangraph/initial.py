@@ -18,7 +18,9 @@ def rules(graph: Graph) -> list[tuple[str, str, Init]]:
     """(modules, parameter, initializer) in the order in which they apply; the text of the modules reads `networks`."""
     found = []
     for key, expr in graph.resolved.spec.file.init.items():
-        found += [(rank, target, parameter, evaluated(graph, expr)) for rank, target, parameter in _targets(graph, str(key))]
+        found += [
+            (rank, target, parameter, evaluated(graph, expr)) for rank, target, parameter in _targets(graph, str(key))
+        ]
     found.sort(key=lambda item: item[0])
     return [(target, parameter, init) for _, target, parameter, init in found]
 
@@ -40,7 +42,9 @@ def check_init(graph: Graph) -> list[tuple[str, Fact]]:
 def evaluated(graph: Graph, expr: Expr) -> Init:
     value = known(graph.resolved, expr)
     if not isinstance(value, Init):
-        raise placed(Fact(f"{expr} is not an initializer", "as in normal(0, 0.02), zeros(), xavier_normal(gain=0.02)"), expr.at)
+        raise placed(
+            Fact(f"{expr} is not an initializer", "as in normal(0, 0.02), zeros(), xavier_normal(gain=0.02)"), expr.at
+        )
     return value
 
 
@@ -68,7 +72,9 @@ def _targets(graph: Graph, key: str) -> list[tuple[int, str, str]]:
     for name, network in graph.networks.items():
         if head.startswith(f"{name}."):
             inner = head[len(name) + 1 :]
-            if network.module and any(path == inner or path.startswith(f"{inner}.") for path, _ in network.module.layers()):
+            if network.module and any(
+                path == inner or path.startswith(f"{inner}.") for path, _ in network.module.layers()
+            ):
                 return _layer_targets(graph, name, inner, parameter)
     known = [*graph.networks, *graph.resolved.families, *LAYERS]
     raise Fact(f"'{head}' is neither a network, nor one of its layers, nor a type of layers", nearest(head, known))
@@ -79,7 +85,9 @@ def _layer_targets(graph: Graph, name: str, inner: str, parameter: str) -> list[
     kinds = [k for k in WEIGHTED if k in _kinds(graph, [name])]
     layers = [(path, m) for path, m in graph.networks[name].module.layers() if m.title in kinds]
     numbers = [i for i, (path, _) in enumerate(layers) if path == inner or path.startswith(f"{inner}.")]
-    return [(3, f"list(layers_of(networks[{literal(name)}], {_classes(kinds)}))[{i} : {i + 1}]", parameter) for i in numbers]
+    return [
+        (3, f"list(layers_of(networks[{literal(name)}], {_classes(kinds)}))[{i} : {i + 1}]", parameter) for i in numbers
+    ]
 
 
 def _kinds(graph: Graph, networks: list[str]) -> set[str]:
@@ -92,4 +100,3 @@ def _kinds(graph: Graph, networks: list[str]) -> set[str]:
 
 def _classes(names: list[str]) -> str:
     return ", ".join(f"nn.{n}" for n in names)
-

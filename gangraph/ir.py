@@ -101,7 +101,7 @@ class Type:
 HOST = Type(host=True)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Node:
     """One value: `op` applied to `args`.
 
@@ -254,16 +254,21 @@ def all_calls(module: Module) -> Iterator[str]:
 def walk(roots: list[Node] | tuple[Node, ...]) -> list[Node]:
     """Every node that the roots are made of, arguments before the node, left to right, each once."""
     seen: set[int] = set()
-    order: list[Node] = []
-    stack: list[tuple[Node, bool]] = [(root, False) for root in reversed(roots)]
+    made: list[Node] = []
+    path: list[Node] = []
+    stack: list[Node | None] = list(roots[::-1])
     while stack:
-        node, done = stack.pop()
-        if done:
-            order.append(node)
+        node = stack.pop()
+        if node is None:
+            made.append(path.pop())
             continue
         if id(node) in seen:
             continue
         seen.add(id(node))
-        stack.append((node, True))
-        stack.extend((argument, False) for argument in reversed(node.args) if id(argument) not in seen)
-    return order
+        if not node.args:
+            made.append(node)
+            continue
+        path.append(node)
+        stack.append(None)  # closes the node when its arguments have been placed
+        stack.extend(node.args[::-1])
+    return made

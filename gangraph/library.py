@@ -58,7 +58,9 @@ def signature(key: str, place: Place) -> tuple[str, tuple[tuple[str, Expr | None
         expr = parse(key, place)
     except Fact:
         expr = Name(place, "")
-    good = isinstance(expr, Call) and isinstance(expr.function, Name) and all(isinstance(a, Name) for a in expr.arguments)
+    good = (
+        isinstance(expr, Call) and isinstance(expr.function, Name) and all(isinstance(a, Name) for a in expr.arguments)
+    )
     if not good:
         raise Fact(f"{key} is not a signature", "it looks like NAME(a, b=0)")
     assert isinstance(expr, Call) and isinstance(expr.function, Name)

@@ -16,11 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gangraph.code import identifier, literal
+from gangraph.code import identifier
 from gangraph.compiler import Spec
-from gangraph.emit import _PhaseWriter, _Stage, registered
+from gangraph.emit import Emitter
 from gangraph.graph import Graph, Step
-from gangraph.ir import Length, Module, Node
+from gangraph.ir import Length, Module, Node, walk
+from gangraph.phases import PhaseWriter, StageWriter, call_places, registered
+from gangraph.prepare import steps
 from gangraph.schedule import Evaluation, Schedule, ordered
 
 Batch = dict[str, Tensor]
@@ -64,6 +66,7 @@ class Compiled:
         self.spec, self.module = spec, module
         self.game = getattr(module, spec.program.title)()
         self._inspection = _inspection(spec, module)
+        self._kept: dict[str, Any] = {}
 
     # --- what it is
 
@@ -100,7 +103,10 @@ class Compiled:
     def streams(self) -> dict[str, dict[str, InputType]]:
         """Inputs by stream: what is drawn together."""
         graph = self.graph
-        return {stream: {name: input_type(graph.inputs[name]) for name in names} for stream, names in graph.resolved.streams.items()}
+        return {
+            stream: {name: input_type(graph.inputs[name]) for name in names}
+            for stream, names in graph.resolved.streams.items()
+        }
 
     @property
     def inputs(self) -> dict[str, InputType]:
@@ -109,8 +115,6 @@ class Compiled:
     @property
     def prepare(self) -> dict[str, list[tuple[str, tuple[Any, ...], dict[str, Any]]]]:
         """Steps of preparation by stream: (name, arguments, keywords)."""
-        from gangraph.prepare import steps
-
         return steps(self.graph)
 
     @property
@@ -138,7 +142,9 @@ class Compiled:
         """How many batches the next iteration takes."""
         return int(self.game.fetches())
 
-    def step(self, batch: Batch | list[Batch] | None = None, draws: Batch | None = None, seed: int | None = None) -> dict[str, Tensor]:
+    def step(
+        self, batch: Batch | list[Batch] | None = None, draws: Batch | None = None, seed: int | None = None
+    ) -> dict[str, Tensor]:
         """One whole iteration: `{"PHASE/LOSS": value, "PHASE": objective}` as each evaluation saw them."""
         self._checked(batch)
         log: dict[str, Tensor] = self.game.step(batch, draws, seed)
@@ -218,7 +224,9 @@ class Compiled:
                 self._restore(self._kept)
         return found
 
-    def gradients(self, phase: str, batch: Batch | None, draws: Batch | None = None, seed: int | None = None) -> dict[str, Tensor]:
+    def gradients(
+        self, phase: str, batch: Batch | None, draws: Batch | None = None, seed: int | None = None
+    ) -> dict[str, Tensor]:
         """What this phase would hand to its optimizer if it ran now, by parameter; nothing changes.
 
         Keys are the names NETWORK.LAYER.weight of exactly the parameters that the step would change.
@@ -235,7 +243,9 @@ class Compiled:
                 found = self.game.gradient(phase, result.objectives[phase], False)
                 sums = [self.module.add(a, b) for a, b in zip(sums, found, strict=True)] if sums else found
             names = self.parameter_names(phase)
-            return {name: g.detach() / accumulate if accumulate > 1 else g.detach() for name, g in zip(names, sums, strict=True) if g is not None}
+            mean = [g if g is None or accumulate == 1 else g / accumulate for g in sums]
+            ruled = self.game.ruled(phase, mean)
+            return {name: g.detach() for name, g in zip(names, ruled, strict=True) if g is not None}
 
     def parameter_names(self, phase: str) -> list[str]:
         """Names of the parameters that a phase may step, in the order of `trained`."""
@@ -267,7 +277,8 @@ class Compiled:
                 if name not in one:
                     raise KeyError(f"the batch has no '{name}'; the inputs are {', '.join(self.inputs)}")
                 if tuple(one[name].shape[1:]) != type_.shape:
-                    raise ValueError(f"the input {name} is [N, {', '.join(map(str, type_.shape))}], and the batch brings {list(one[name].shape)}")
+                    wanted = ", ".join(["N", *map(str, type_.shape)])
+                    raise ValueError(f"the input {name} is [{wanted}], and the batch brings {list(one[name].shape)}")
 
     def _untouched(self, batch: Any, draws: Any, seed: int | None) -> _Untouched:
         self._checked(batch)
@@ -300,8 +311,10 @@ class _Untouched:
 
     def __enter__(self) -> None:
         game = self.compiled.game
-        self.before = {k: getattr(game, k) for k in ("batch", "held", "latest", "counts", "given", "seed", "N", "coming")}
-        self.compiled._kept = self.kept = self.compiled._keep()  # type: ignore[attr-defined]
+        self.before = {
+            k: getattr(game, k) for k in ("batch", "held", "latest", "counts", "given", "seed", "N", "coming")
+        }
+        self.compiled._kept = self.kept = self.compiled._keep()
         game.begin(*self.arguments)
         game.reading = False
         for pool in game.pools.values():
@@ -348,24 +361,24 @@ def _count(compiled: Compiled, evaluation: Evaluation) -> int:
 
 def _inspection(spec: Spec, module: types.ModuleType) -> list[dict[str, Any]]:
     """For each stage: functions that evaluate one loss alone, written like phases and kept out of the program."""
-    from gangraph.emit import _Emitter
-
-    emitter = _Emitter(spec.schedules)
-    emitter._builds()
+    emitter = Emitter(spec.schedules)
+    emitter.builds()
     stages = []
     for schedule in spec.schedules:
-        stage = _Stage(emitter, schedule)
+        stage = StageWriter(emitter, schedule)
         lines = []
         names = {}
         for number, (name, node) in enumerate(schedule.graph.losses.items()):
-            writer = _PhaseWriter(stage, None, frozenset())
+            writer = PhaseWriter(stage, None, frozenset())
             writer.owner = writer._owners()
             nodes = ordered([node], schedule.graph.order, {})
             leaves = frozenset(id(n.args[1]) for n in nodes if n.op == "grad" and n.args[1].op in ("input", "draw"))
             leaves |= frozenset(id(n.args[1]) for n in nodes if n.op == "grad" and n.args[1].op not in ("parameter",))
             body = writer.statements(nodes, set(), leaves)
             text = writer.code(node).plain()
-            lines.append("\n".join([f"    def loss_{number}(self, draws):", *body, f"        return {text} + self.full(0.0)"]))
+            lines.append(
+                "\n".join([f"    def loss_{number}(self, draws):", *body, f"        return {text} + self.full(0.0)"])
+            )
             names[name] = f"loss_{number}"
         holder = "class Losses:\n" + ("\n\n".join(lines) or "    pass")
         scope: dict[str, Any] = dict(module.__dict__)
@@ -392,15 +405,13 @@ def _number(value: Any, game: Any) -> int:
     """A count of the schedule at the present clocks."""
     if value is None or isinstance(value, int):
         return 1 if value is None else value
-    writer = _PhaseWriter.__new__(_PhaseWriter)
+    writer = PhaseWriter.__new__(PhaseWriter)
     writer.names = {}
     words = {"__builtins__": {"max": max, "min": min}, "self": game}
     return int(eval(writer.code(value).plain(), words))  # text that gangraph made, of clocks and constants
 
 
 def _node_draws(nodes: list[Node], prefix: str, n: int, graph: Graph, place: str) -> Iterator[tuple[str, Any]]:
-    from gangraph.emit import call_places
-
     places = call_places(graph)
     calls: dict[tuple[str, str], int] = {}
     for node in nodes:
@@ -411,7 +422,7 @@ def _node_draws(nodes: list[Node], prefix: str, n: int, graph: Graph, place: str
             samples = evaluate_length(count.text, n) if count else n
             pool, size, swap = node.fields["pool"], node.fields["size"], node.fields["swap"]
             yield f"{prefix}{pool}/swap", lambda d, k, p=swap, s=samples: d.bernoulli(k, p, s)
-            yield f"{prefix}{pool}/slot", lambda d, k, m=max(size, 1), s=samples: d.integer(k, 0, m, s)
+            yield f"{prefix}{pool}/slot", lambda d, k, m=size or 1, s=samples: d.integer(k, 0, m, s)
         elif node.op == "call":
             samples = evaluate_length(node.type.samples.text, n) if node.type.samples else 1
             where = places.get(id(node), place)
@@ -419,14 +430,25 @@ def _node_draws(nodes: list[Node], prefix: str, n: int, graph: Graph, place: str
             network = graph.networks[node.fields["source"]]
             if training is False or (training is None and network.frozen and network.mode != "train"):
                 continue
-            yield from _call_draws(node.fields["module"], node.fields["network"], where, prefix, samples, graph, calls, node)
+            yield from _call_draws(
+                node.fields["module"], node.fields["network"], where, prefix, samples, graph, calls, node
+            )
 
 
 def _call_draws(
-    module: Module, network: str, place: str, prefix: str, samples: int, graph: Graph, calls: dict[tuple[str, str], int], node: Node
+    module: Module,
+    network: str,
+    place: str,
+    prefix: str,
+    samples: int,
+    graph: Graph,
+    calls: dict[tuple[str, str], int],
+    node: Node,
 ) -> Iterator[tuple[str, Any]]:
     """Draws of the random layers of one call, in the order of the module's own numbering."""
-    if not any(m.random for inner in graph.contained(node.fields["source"]) for m in graph.networks[inner].variants.values()):
+    if not any(
+        m.random for inner in graph.contained(node.fields["source"]) for m in graph.networks[inner].variants.values()
+    ):
         return
     calls[place, network] = calls.get((place, network), 0) + 1
     count = calls[place, network]
@@ -437,8 +459,6 @@ def _call_draws(
 def _module_draws(
     module: Module, head: str, place: str, prefix: str, samples: int, graph: Graph, calls: dict[tuple[str, str], int]
 ) -> Iterator[tuple[str, Any]]:
-    from gangraph.ir import walk
-
     for node in walk(list(module.outputs)):
         if node.op == "apply":
             child: Module = node.fields["module"]
@@ -449,7 +469,9 @@ def _module_draws(
             elif child.layer is None:
                 yield from _module_draws(child, path, place, prefix, samples, graph, calls)
         elif node.op == "call":
-            yield from _call_draws(node.fields["module"], node.fields["network"], place, prefix, samples, graph, calls, node)
+            yield from _call_draws(
+                node.fields["module"], node.fields["network"], place, prefix, samples, graph, calls, node
+            )
 
 
 def _layer_maker(child: Module, shape: tuple[int, ...]) -> Any:
@@ -473,6 +495,3 @@ def _maker(node: Node, n: int) -> Any:
     if kind == "integer":
         return lambda d, k: d.integer(k, f["low"], f["high"], *shape)
     return lambda d, k: d.permutation(k, f.get("n") or shape[0])
-
-
-_ = literal

@@ -20,10 +20,12 @@ from gangraph.templates import Init
 from gangraph.writer import Writer, shape_comment
 
 CHANNELS = {"in_channels", "out_channels", "num_features", "num_channels", "in_features", "out_features", "num_groups"}
-TAKEN = frozenset(
-    "add_module apply bfloat16 buffers call_super_init children compile cpu cuda double eval extra_repr float forward "
-    "half modules named_buffers named_children parameters requires_grad_ state_dict to train training type zero_grad "
-    "register_buffer share_memory get_parameter load_state_dict xpu ipu mtia dump_patches".split()
+TAKEN = frozenset(  # attributes of nn.Module
+    """
+    add_module apply bfloat16 buffers call_super_init children compile cpu cuda double eval extra_repr float forward
+    half modules named_buffers named_children parameters requires_grad_ state_dict to train training type zero_grad
+    register_buffer share_memory get_parameter load_state_dict xpu ipu mtia dump_patches
+    """.split()
 )
 
 
@@ -68,9 +70,18 @@ class Draft:
     def key(self) -> Any:
         def skeleton(line: tuple[Part, ...]) -> tuple[Any, ...]:
             kept = (p for p in line if not isinstance(p, Note))
-            return tuple(("slot", p.hint, isinstance(p.value, NetworkName)) if isinstance(p, Slot) else ("use", p.group, len(p.slots)) if isinstance(p, Use) else p for p in kept)
+            return tuple(
+                ("slot", p.hint, isinstance(p.value, NetworkName))
+                if isinstance(p, Slot)
+                else ("use", p.group, len(p.slots))
+                if isinstance(p, Use)
+                else p
+                for p in kept
+            )
 
-        methods = tuple((name, signature, tuple(map(skeleton, body))) for name, (signature, body) in self.methods.items())
+        methods = tuple(
+            (name, signature, tuple(map(skeleton, body))) for name, (signature, body) in self.methods.items()
+        )
         return self.title, self.sequential, tuple(map(skeleton, self.setup)), methods
 
 
@@ -119,7 +130,9 @@ class Classes:
         if id(module) not in self._random:
             graph = self.graphs[0]
             inner = {name for called in all_calls(module) for name in graph.contained(called)}
-            self._random[id(module)] = module.random or any(m.random for n in inner for m in graph.networks[n].variants.values())
+            self._random[id(module)] = module.random or any(
+                m.random for n in inner for m in graph.networks[n].variants.values()
+            )
         return self._random[id(module)]
 
     def method(self, module: Module) -> str:
@@ -146,8 +159,16 @@ class Classes:
 
     def layer(self, module: Module) -> Code:
         assert module.layer is not None
-        made = construct_code(wrap(module.layer, module.wrappers, module.shape) if module.wrappers else module.layer.construct(module.shape))
-        for block in (wrap(module.layer, module.wrappers, module.shape) if module.wrappers else module.layer.construct(module.shape)).blocks():
+        made = construct_code(
+            wrap(module.layer, module.wrappers, module.shape)
+            if module.wrappers
+            else module.layer.construct(module.shape)
+        )
+        for block in (
+            wrap(module.layer, module.wrappers, module.shape)
+            if module.wrappers
+            else module.layer.construct(module.shape)
+        ).blocks():
             self.blocks[block] = None
         begins = {}
         for name in ("weight", "bias", "init"):
@@ -185,7 +206,9 @@ class Classes:
             name = wanted[0] if len(set(wanted)) == 1 or not set(wanted) <= CHANNELS else "channels"
             name = identifier(name, taken | {"self"})
             if name.rstrip("_") != name and name.rstrip("_") in taken:
-                name = next(f"{name.rstrip('_')}_{k}" for k in itertools.count(2) if f"{name.rstrip('_')}_{k}" not in taken)
+                name = next(
+                    f"{name.rstrip('_')}_{k}" for k in itertools.count(2) if f"{name.rstrip('_')}_{k}" not in taken
+                )
             taken.add(name)
             found.append((name, slots))
         return found
@@ -229,7 +252,9 @@ class Classes:
         return f"{self.names[part.group]}({', '.join(self._given(part, start, names))})"
 
     def _given(self, use: Use, numbers: list[int], names: dict[int, str]) -> list[str]:
-        return [names.get(numbers[slots[0]]) or _shown(use.slots[slots[0]].value) for _, slots in self.parameters[use.group]]
+        return [
+            names.get(numbers[slots[0]]) or _shown(use.slots[slots[0]].value) for _, slots in self.parameters[use.group]
+        ]
 
     def constructed(self, code: Code) -> str:
         """The construction of a network, in the program."""
@@ -262,12 +287,27 @@ def init_text(init: Init, target: str) -> str:
     if init.name == "constant":
         made = f"nn.init.constant_({target}, {literal(arguments['value'])})"
     elif init.name == "fan_uniform":
-        made = f"nn.init.kaiming_uniform_({target}, nonlinearity=\"linear\")" if arguments["gain"] == 1 else f"nn.init.kaiming_uniform_({target}, nonlinearity=\"linear\").mul_({literal(arguments['gain'])})"
+        made = (
+            f'nn.init.kaiming_uniform_({target}, nonlinearity="linear")'
+            if arguments["gain"] == 1
+            else f'nn.init.kaiming_uniform_({target}, nonlinearity="linear").mul_({literal(arguments["gain"])})'
+        )
     elif init.name in names:
         slope = arguments["slope"]
-        made = f"nn.init.{init.name}_({target})" if slope == 0 else f"nn.init.{init.name}_({target}, a={literal(slope)})"
+        made = (
+            f"nn.init.{init.name}_({target})" if slope == 0 else f"nn.init.{init.name}_({target}, a={literal(slope)})"
+        )
     else:
-        shown = ", ".join([target, *(f"{_word(init.name, k)}={literal(v)}" for k, v in arguments.items() if init.name not in ("zeros", "ones"))])
+        shown = ", ".join(
+            [
+                target,
+                *(
+                    f"{_word(init.name, k)}={literal(v)}"
+                    for k, v in arguments.items()
+                    if init.name not in ("zeros", "ones")
+                ),
+            ]
+        )
         made = f"nn.init.{init.name}_({shown})"
     return made if init.scale == 1 else f"{made}.mul_({literal(init.scale)})"
 
@@ -280,7 +320,7 @@ def _entries(graphs: tuple[Graph, ...]) -> dict[str, tuple[str, ...]]:
     """Labels at which some call enters a network (`upto`)."""
     found: dict[str, dict[str, None]] = {}
     for graph in graphs:
-        roots = [n for n in graph.named().values()] + [p.objective for p in graph.phases()] + list(graph.views.values())
+        roots = list(graph.named().values()) + [p.objective for p in graph.phases()] + list(graph.views.values())
         for node in walk(roots):
             if node.op == "call" and node.fields["view"].get("entry"):
                 found.setdefault(node.fields["source"], {})[node.fields["view"]["entry"]] = None
@@ -301,10 +341,14 @@ class _Drafter(Writer):
 
     def draft(self, sequence: bool = True) -> Draft:
         module = self.module
-        entries = [e for e in self._entries() if e in module.labels or any(e.startswith(f"{c.path}.") for c in module.children)]
+        entries = [
+            e for e in self._entries() if e in module.labels or any(e.startswith(f"{c.path}.") for c in module.children)
+        ]
         items = None if entries or not sequence else self.sequence(module)
         if items is not None:
-            return Draft(module.title, [(*code.parts, ",", _note(shape)) for code, shape in _folded(items)], sequential=True)
+            return Draft(
+                module.title, [(*code.parts, ",", _note(shape)) for code, shape in _folded(items)], sequential=True
+            )
         inputs = self._inputs()
         body = self._forward(walk(list(module.outputs)), module.outputs)
         self._unread(walk([*module.outputs, *module.values]))
@@ -387,7 +431,12 @@ class _Drafter(Writer):
             if inner.free or _free(module):
                 return None
             return [(Code((self.classes.use(draft),)), shape if node.type.shape != node.args[0].type.shape else "")]
-        if node.op == "call" and not node.fields["view"] and not node.fields.get("several") and not self.classes.random(node.fields["module"]):
+        if (
+            node.op == "call"
+            and not node.fields["view"]
+            and not node.fields.get("several")
+            and not self.classes.random(node.fields["module"])
+        ):
             return [(Code((Slot(identifier(node.fields["network"]), NetworkName(node.fields["network"])),)), "")]
         if node.op == "reshape" and node.args[0].type.rank == 1 and node.type.samples is not None:
             sizes = [Slot("size", n) for n in node.fields["shape"]]
@@ -452,7 +501,7 @@ class _Drafter(Writer):
             parts: list[Part] = ["return "]
             for i, output in enumerate(outputs):
                 parts += [", "] * bool(i) + list(self.code(output).parts)
-            lines.append(tuple([*parts, ","]) if len(outputs) == 1 else tuple(parts))
+            lines.append((*parts, ",") if len(outputs) == 1 else tuple(parts))
         return lines
 
     def _assign(self, node: Node, nodes: list[Node], lines: list[tuple[Part, ...]], taken: set[str]) -> None:
@@ -521,8 +570,14 @@ class _Drafter(Writer):
             else:
                 inner = _Drafter(self.classes, module, self.network, _joined(self.prefix, module.path))
                 draft = inner.draft()
-                if draft.sequential and len(draft.setup) <= 4 and not any(isinstance(p, Use) for line in draft.setup for p in line):
-                    code = _sequential([(Code(line[:-2]), line[-1].text) for line in draft.setup if isinstance(line[-1], Note)])
+                if (
+                    draft.sequential
+                    and len(draft.setup) <= 4
+                    and not any(isinstance(p, Use) for line in draft.setup for p in line)
+                ):
+                    code = _sequential(
+                        [(Code(line[:-2]), line[-1].text) for line in draft.setup if isinstance(line[-1], Note)]
+                    )
                 else:
                     code = Code((self.classes.use(draft),))
         else:
@@ -635,11 +690,11 @@ class _Drafter(Writer):
 
 def call_arguments(writer: Writer, node: Node) -> list[Code]:
     """The arguments of a call; inputs that are lists come as lists, free numbers by name."""
-    module: Module = node.fields["module"]
-    found: list[Code] = []
-    lists: dict[str, list[Code]] = {}
-    if module.layer is not None:
+    module: Module | None = node.fields.get("module")
+    if module is None or module.layer is not None:
         return [writer.code(a) for a in node.args]
+    found: list[Code | str] = []  # a text is the name of a list of inputs
+    lists: dict[str, list[Code]] = {}
     for entry, argument in zip(module.inputs, node.args, strict=True):
         base, bracket, _ = (entry.name or "").partition("[")
         if not bracket:
@@ -647,18 +702,10 @@ def call_arguments(writer: Writer, node: Node) -> list[Code]:
             continue
         if base not in lists:
             lists[base] = []
-            found.append(Code((), ATOM))
-            found[-1] = _Pending(base)  # type: ignore[assignment]
+            found.append(base)
         lists[base].append(writer.code(argument))
-    made = [_listed(lists[c.base]) if isinstance(c, _Pending) else c for c in found]
-    for name, free in _free(module).items():
-        made.append(text(f"{name}=") + writer.code(free))
-    return made
-
-
-class _Pending:
-    def __init__(self, base: str):
-        self.base = base
+    made = [_listed(lists[c]) if isinstance(c, str) else c for c in found]
+    return made + [text(f"{name}=") + writer.code(free) for name, free in _free(module).items()]
 
 
 def _listed(codes: list[Code]) -> Code:
@@ -724,8 +771,9 @@ def _note(shape: str) -> Note:
 
 
 def _snake(title: str) -> str:
-    made = "".join("_" + c.lower() if c.isupper() and i and not title[i - 1].isupper() else c.lower() for i, c in enumerate(title))
-    return made
+    return "".join(
+        "_" + c.lower() if c.isupper() and i and not title[i - 1].isupper() else c.lower() for i, c in enumerate(title)
+    )
 
 
 def _joined(*parts: str) -> str:

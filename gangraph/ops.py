@@ -7,13 +7,14 @@ shared value, which has length 1 there. Whatever does not fit is a `Fact`.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gangraph.errors import Fact, nearest
-from gangraph.ir import Length, Node, Range, Shape, Type
+from gangraph.errors import Fact, Place, nearest
+from gangraph.ir import HOST, Length, Node, Range, Shape, Type
 
 Made = tuple[tuple[Node, ...], Type, dict[str, Any]]
 Rule = Callable[..., Made]
@@ -34,7 +35,9 @@ class Operator:
     host_text: str | None = None
     takes_samples: bool = False  # reduces or mixes samples
 
+    @functools.cached_property
     def parameters(self) -> list[tuple[str, Any]]:
+        """Names with their defaults."""
         found = []
         for part in filter(None, (p.strip() for p in self.signature.split(","))):
             name, _, default = part.partition("=")
@@ -43,7 +46,9 @@ class Operator:
 
     def bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
         """Arguments by name. Raises `Fact` for a missing, unknown or surplus one."""
-        parameters = self.parameters()
+        parameters = self.parameters
+        if len(arguments) == len(parameters) and not keywords and parameters and "*" not in self.signature:
+            return {name: value for (name, _), value in zip(parameters, arguments, strict=True)}
         bound: dict[str, Any] = {}
         starred = next((i for i, (name, _) in enumerate(parameters) if name.startswith("*")), None)
         if starred is not None:
@@ -51,11 +56,15 @@ class Operator:
             parameters, arguments = parameters[:starred] + parameters[starred + 1 :], arguments[:starred]
         names = [name for name, _ in parameters]
         if len(arguments) > len(names):
-            raise Fact(f"{self.name} takes {len(names)} arguments, not {len(arguments)}", f"{self.name}({self.signature})")
+            raise Fact(
+                f"{self.name} takes {len(names)} arguments, not {len(arguments)}", f"{self.name}({self.signature})"
+            )
         bound |= dict(zip(names, arguments, strict=False))
         for name, value in keywords.items():
             if name not in names:
-                raise Fact(f"{self.name} has no argument '{name}'", nearest(name, names) or f"{self.name}({self.signature})")
+                raise Fact(
+                    f"{self.name} has no argument '{name}'", nearest(name, names) or f"{self.name}({self.signature})"
+                )
             if name in bound:
                 raise Fact(f"{self.name} gets '{name}' twice")
             bound[name] = value
@@ -68,7 +77,16 @@ class Operator:
 
 
 _REQUIRED = object()
-_DEFAULTS: dict[str, Any] = {"None": None, "True": True, "False": False, "0": 0, "1": 1, "-1": -1, "0.01": 0.01, "[]": ()}
+_DEFAULTS: dict[str, Any] = {
+    "None": None,
+    "True": True,
+    "False": False,
+    "0": 0,
+    "1": 1,
+    "-1": -1,
+    "0.01": 0.01,
+    "[]": (),
+}
 
 OPERATORS: dict[str, Operator] = {}
 
@@ -95,7 +113,9 @@ def node_of(value: Any, what: str = "a value") -> Node:
     if value is None:
         raise Fact(f"None stands where {what} was expected")
     if isinstance(value, tuple):
-        raise Fact(f"a list stands where {what} was expected", "reduce it with `add` or `average`, or take one with [i]")
+        raise Fact(
+            f"a list stands where {what} was expected", "reduce it with `add` or `average`, or take one with [i]"
+        )
     raise Fact(f"{value!r} stands where {what} was expected")
 
 
@@ -152,6 +172,9 @@ def same_samples(types: list[Type], what: str) -> Length | None:
 
 def aligned(types: list[Type], what: str) -> tuple[Shape, Length | None]:
     """Own axes and samples of operands that meet at the sample axis; missing axes are added on the right."""
+    first, last = types[0], types[-1]
+    if len(types) == 2 and first.shape == last.shape and first.samples == last.samples and not first.host:
+        return first.shape, first.samples
     rank = max((t.rank for t in types), default=0)
     padded = [t.shape + (1,) * (rank - t.rank) for t in types if not t.host]
     shape = []
@@ -179,7 +202,7 @@ def _domain(types: list[Type]) -> str | None:
 def elementwise(name: str, nodes: list[Node], dtype: str = "float", range: Range | None = None) -> Made:
     types = [n.type for n in nodes]
     if all(t.host for t in types):
-        return tuple(nodes), Type(host=True), {}
+        return tuple(nodes), HOST, {}
     shape, samples = aligned(types, name)
     return tuple(nodes), Type(shape, samples, dtype, range=range, domain=_domain(types)), {}
 
@@ -187,14 +210,22 @@ def elementwise(name: str, nodes: list[Node], dtype: str = "float", range: Range
 # --- one value ----------------------------------------------------------------------------------------------------
 
 
-def _unary(name: str, text: str, host: Callable[[float], float], range: Range | None = None, affine: bool = False) -> None:
+def _unary(
+    name: str, text: str, host: Callable[[float], float], range: Range | None = None, affine: bool = False
+) -> None:
     def rule(v: Any) -> Made:
         nodes, type_, fields = elementwise(name, [node_of(v)], range=range)
-        return nodes, type_.but(kind="probability" if name == "sigmoid" else None), fields
+        return nodes, type_.but(kind="probability") if name == "sigmoid" else type_, fields
 
     hosts = {"sqrt": "{0} ** 0.5", "abs": "abs({0!s})", "square": "{0} ** 2"}
     OPERATORS[name] = Operator(
-        name, "v", rule, text, affine=affine, host=host, host_text=hosts.get(name, "{self}.number(torch." + name + ", {0!s})")
+        name,
+        "v",
+        rule,
+        text,
+        affine=affine,
+        host=host,
+        host_text=hosts.get(name, "{self}.number(torch." + name + ", {0!s})"),
     )
 
 
@@ -240,10 +271,17 @@ def _stop(v: Any) -> Made:
 @operator("reverse(v, s=1)", text="reverse({0!s}, {1!s})", blocked=(1,), affine=True)
 def _reverse(v: Any, s: Any) -> Made:
     node = tensor_of(v)
-    return (node, node_of(s)), node.type, {}
+    factor = s if isinstance(s, Node) else Node("number", (), Type(host=True), Place(), value=s)
+    return (node, node_of(factor, "the factor")), node.type, {}
 
 
-@operator("clamp(v, low, high)", text="{0}.clamp({1!s}, {2!s})", blocked=(1, 2), host=lambda v, a, b: min(max(v, a), b), host_text="min(max({0!s}, {1!s}), {2!s})")
+@operator(
+    "clamp(v, low, high)",
+    text="{0}.clamp({1!s}, {2!s})",
+    blocked=(1, 2),
+    host=lambda v, a, b: min(max(v, a), b),
+    host_text="min(max({0!s}, {1!s}), {2!s})",
+)
 def _clamp(v: Any, low: Any, high: Any) -> Made:
     nodes = [node_of(v), node_of(low, "the lower bound"), node_of(high, "the upper bound")]
     if not all(n.type.host for n in nodes[1:]):
@@ -252,7 +290,11 @@ def _clamp(v: Any, low: Any, high: Any) -> Made:
     if None not in bounds and bounds[0] > bounds[1]:
         raise Fact(f"clamp from {bounds[0]} to {bounds[1]}: the lower bound is above the upper one")
     made = elementwise("clamp", nodes)
-    return made[0], made[1].but(range=None if None in bounds or made[1].host else (float(bounds[0]), float(bounds[1]))), {}
+    return (
+        made[0],
+        made[1].but(range=None if None in bounds or made[1].host else (float(bounds[0]), float(bounds[1]))),
+        {},
+    )
 
 
 # --- two values ---------------------------------------------------------------------------------------------------
@@ -278,7 +320,8 @@ def _binary(name: str, text: str, host: Callable[[Any, Any], Any], affine: bool 
             range_ = _scaled(left.type, right.type, right.value, name)
             if range_ is None and name in ("add", "mul"):
                 range_ = _scaled(right.type, left.type, left.value, name)
-            type_ = type_.but(range=range_)
+            if range_ is not None:
+                type_ = type_.but(range=range_)
         return nodes, type_, fields
 
     OPERATORS[name] = Operator(name, "a, b", rule, text, affine=affine, host=host, host_text=text)
@@ -318,7 +361,12 @@ def _where(condition: Any, a: Any, b: Any) -> Made:
     return nodes_, type_.but(range=ranges.pop() if len(ranges) == 1 else None), fields
 
 
-@operator("lerp(a, b, t)", text="torch.lerp({0!s}, {1!s}, {2!s})", host=lambda a, b, t: a + t * (b - a), host_text="{0} + {2} * ({1} - {0})")
+@operator(
+    "lerp(a, b, t)",
+    text="torch.lerp({0!s}, {1!s}, {2!s})",
+    host=lambda a, b, t: a + t * (b - a),
+    host_text="{0} + {2} * ({1} - {0})",
+)
 def _lerp(a: Any, b: Any, t: Any) -> Made:
     nodes = [node_of(a), node_of(b), node_of(t)]
     made = elementwise("lerp", nodes)
@@ -444,7 +492,9 @@ def _cross_entropy(logits: Any, target: Any) -> Made:
         return (node,), Type(rest, node.type.samples), {"target": target}
     label = tensor_of(target, "a label")
     if label.type.dtype != "int" or label.type.shape != rest:
-        raise Fact(f"cross_entropy of logits {node.type} needs a label of {list(rest) or 'one integer a sample'}, not {label.type}")
+        raise Fact(
+            f"cross_entropy of logits {node.type} needs a label of {list(rest) or 'one integer a sample'}, not {label.type}"
+        )
     if label.type.classes is not None and label.type.classes > classes:
         raise Fact(f"the label has {label.type.classes} classes and the logits {classes}")
     return (node, label), Type(rest, same_samples([node.type, label.type], "cross_entropy")), {}
@@ -469,7 +519,9 @@ def _concat(values: tuple[Any, ...], dim: Any) -> Made:
     width = 0
     for node in nodes:
         shape = node.type.shape if isinstance(node, Node) else (len(node),)
-        if len(shape) != rank or any(a != b for i, (a, b) in enumerate(zip(shape, tensors[0].type.shape, strict=True)) if i + 1 != axis):
+        if len(shape) != rank or any(
+            a != b for i, (a, b) in enumerate(zip(shape, tensors[0].type.shape, strict=True)) if i + 1 != axis
+        ):
             text = ", ".join(str(n.type) if isinstance(n, Node) else f"[{len(n)}]" for n in nodes)
             cure = "tile(vector, like=map) spreads a vector over a map" if rank != len(shape) else None
             raise Fact(f"concat in axis {axis} cannot meet {text}", cure)
@@ -479,7 +531,11 @@ def _concat(values: tuple[Any, ...], dim: Any) -> Made:
     items = tuple(None if isinstance(n, Node) else tuple(n) for n in nodes)
     range_ = common(types, "range") if len(tensors) == len(nodes) else None
     dtype = "float" if any(t.dtype == "float" for t in types) else types[0].dtype
-    return tuple(tensors), Type(shape, same_samples(types, "concat"), dtype, range=range_, domain=_domain(types)), {"axis": axis, "items": items}
+    return (
+        tuple(tensors),
+        Type(shape, same_samples(types, "concat"), dtype, range=range_, domain=_domain(types)),
+        {"axis": axis, "items": items},
+    )
 
 
 @operator("stack(*values, dim=1)", maps=False, affine=True)
@@ -545,7 +601,10 @@ def _matmul(a: Any, b: Any) -> Made:
     if left.type.shape[-1] != right.type.shape[-2]:
         raise bad
     if left.type.rank == 1 and right.type.samples is not None:
-        raise Fact(f"matmul of a vector and a matrix of each sample: {left.type} and {right.type}", "reshape the vector to 1 x n")
+        raise Fact(
+            f"matmul of a vector and a matrix of each sample: {left.type} and {right.type}",
+            "reshape the vector to 1 x n",
+        )
     if left.type.rank > 1 and left.type.shape[:-2] != right.type.shape[:-2]:
         raise bad
     shape = (*left.type.shape[:-1], right.type.shape[-1])
@@ -580,7 +639,11 @@ def _arg(name: str, v: Any, dim: Any) -> Made:
     node = tensor_of(v)
     (axis,) = _axes(node.type, dim, name) or (1,)
     kept = tuple(n for i, n in enumerate(node.type.shape) if i + 1 != axis)
-    return (node,), Type(kept, node.type.samples, "int", classes=node.type.shape[axis - 1]), {"dim": axis, "method": name}
+    return (
+        (node,),
+        Type(kept, node.type.samples, "int", classes=node.type.shape[axis - 1]),
+        {"dim": axis, "method": name},
+    )
 
 
 @operator("one_hot(v, n)", blocked=(0,))
@@ -639,7 +702,11 @@ def _pad(v: Any, sizes: Any, mode: Any) -> Made:
     if height + top + bottom < 1 or width + left + right < 1:
         raise Fact(f"pad of {list(sizes)} leaves nothing of {node.type}")
     shape = (channels, height + top + bottom, width + left + right)
-    return (node,), node.type.but(shape=shape), {"sizes": (left, right, top, bottom), "mode": {"zeros": "constant"}.get(mode, mode)}
+    return (
+        (node,),
+        node.type.but(shape=shape),
+        {"sizes": (left, right, top, bottom), "mode": {"zeros": "constant"}.get(mode, mode)},
+    )
 
 
 @operator("take(v, p, dim=0)", blocked=(1,), affine=True)
@@ -683,7 +750,11 @@ def _batch_concat(values: Any) -> Made:
     if all(n.type.samples == nodes[0].type.samples for n in nodes) and nodes[0].type.samples is not None:
         total = Length(f"{len(nodes)} * {nodes[0].type.samples}", total.values)
     types = [n.type for n in nodes]
-    return nodes, types[0].but(samples=total, range=common(types, "range"), domain=_domain(types), kind=common(types, "kind")), {}
+    return (
+        nodes,
+        types[0].but(samples=total, range=common(types, "range"), domain=_domain(types), kind=common(types, "kind")),
+        {},
+    )
 
 
 @operator("batch_repeat(v, n)", affine=True)

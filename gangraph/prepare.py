@@ -20,7 +20,13 @@ def steps(graph: Graph) -> dict[str, list[Step]]:
     for stream, exprs in graph.resolved.spec.file.prepare.items():
         if stream not in graph.resolved.streams:
             known = list(graph.resolved.streams)
-            raise placed(Fact(f"no stream is called '{stream}'", nearest(str(stream), known) or f"the streams are {', '.join(known)}"), stream.place)
+            raise placed(
+                Fact(
+                    f"no stream is called '{stream}'",
+                    nearest(str(stream), known) or f"the streams are {', '.join(known)}",
+                ),
+                stream.place,
+            )
         found[str(stream)] = [_step(graph, expr) for expr in exprs]
     return found
 
@@ -28,12 +34,21 @@ def steps(graph: Graph) -> dict[str, list[Step]]:
 def _step(graph: Graph, expr: Expr) -> Step:
     if not isinstance(expr, Call) or not isinstance(expr.function, Name) or expr.function.id not in STEPS:
         hint = nearest(expr.function.id, STEPS) if isinstance(expr, Call) and isinstance(expr.function, Name) else None
-        raise placed(Fact(f"{show(expr)} is not a step of preparation", hint or ", ".join(f"{k}({v})" for k, v in STEPS.items())), expr.at)
+        raise placed(
+            Fact(
+                f"{show(expr)} is not a step of preparation", hint or ", ".join(f"{k}({v})" for k, v in STEPS.items())
+            ),
+            expr.at,
+        )
     name = expr.function.id
     arguments, keywords = known(graph.resolved, expr, arguments=True)
-    sizes = [v for v in (*arguments, *keywords.values())]
+    sizes = [*arguments, *keywords.values()]
     if name == "flip":
-        good = len(sizes) <= 1 and all(isinstance(v, int | float) and 0 <= v <= 1 for v in sizes) and set(keywords) <= {"p"}
+        good = (
+            len(sizes) <= 1
+            and all(isinstance(v, int | float) and 0 <= v <= 1 for v in sizes)
+            and set(keywords) <= {"p"}
+        )
     else:
         good = len(sizes) == 2 and all(isinstance(v, int) and v > 0 for v in sizes) and set(keywords) <= {"h", "w"}
     if not good:

@@ -48,8 +48,16 @@ class Move:
 
     def _lines(self, depth: int) -> Iterator[str]:
         what = {"phase": f"minimize {self.minimize}", "update": f"update {', '.join(map(str, self.names))}"}
-        extra = [f"{k} {v}" for k, v in (("when", self.when), ("repeat", self.repeat), ("accumulate", self.accumulate)) if v is not None]
-        yield "  " * depth + f"{self.name}: {what.get(self.kind, self.kind)}" + "".join(f", {e}" for e in [*extra, *["fresh batch"] * self.fresh])
+        extra = [
+            f"{k} {v}"
+            for k, v in (("when", self.when), ("repeat", self.repeat), ("accumulate", self.accumulate))
+            if v is not None
+        ]
+        yield (
+            "  " * depth
+            + f"{self.name}: {what.get(self.kind, self.kind)}"
+            + "".join(f", {e}" for e in [*extra, *["fresh batch"] * self.fresh])
+        )
         for move in self.moves:
             yield from move._lines(depth + 1)
 
@@ -151,12 +159,20 @@ def _overrides(spec: GraphSpec, sizes: dict[str, Any], constants: dict[str, Any]
     for name in made["sizes"]:
         if tiny and name not in known["sizes"]:
             place = getattr(name, "place", spec.place)
-            problems.append(spec.sources.problem(place, "tiny.sizes", Fact(f"'{name}' is not one of the sizes", nearest(name, known["sizes"]))))
+            problems.append(
+                spec.sources.problem(
+                    place, "tiny.sizes", Fact(f"'{name}' is not one of the sizes", nearest(name, known["sizes"]))
+                )
+            )
     for name in made["constants"]:
         if tiny and name not in known["constants"]:
             place = getattr(name, "place", spec.place)
             problems.append(
-                spec.sources.problem(place, "tiny.constants", Fact(f"'{name}' is not one of the constants", nearest(name, known["constants"])))
+                spec.sources.problem(
+                    place,
+                    "tiny.constants",
+                    Fact(f"'{name}' is not one of the constants", nearest(name, known["constants"])),
+                )
             )
     if problems:
         raise SpecError(problems)
@@ -205,8 +221,25 @@ def _interleaved(first: list[Member], second: list[Member]) -> list[Member]:
 class _Resolver(Evaluator):
     """Evaluates what is known without values: sizes, indices, keys."""
 
-    def __init__(self, spec: GraphSpec, stage: str, number: int, keys: StageKeys, bound: dict[str, Any], library: Library, over: _Over, batch_size: int | None):
-        self.spec, self.file, self.stage, self.number, self.keys, self.bound = spec, spec.file, stage, number, keys, bound
+    def __init__(
+        self,
+        spec: GraphSpec,
+        stage: str,
+        number: int,
+        keys: StageKeys,
+        bound: dict[str, Any],
+        library: Library,
+        over: _Over,
+        batch_size: int | None,
+    ):
+        self.spec, self.file, self.stage, self.number, self.keys, self.bound = (
+            spec,
+            spec.file,
+            stage,
+            number,
+            keys,
+            bound,
+        )
         self.library, self.over, self.batch_size = library, over, batch_size
         self.problems: list[Problem] = []
         self.places: dict[str, Place] = {}
@@ -239,7 +272,9 @@ class _Resolver(Evaluator):
         if isinstance(value, str | bool) or value is None:
             return value
         if not isinstance(value, int) or not -TOP < value < TOP:
-            raise placed(Fact(f"the size {name} is {value}, not an integer", "a number with a fraction is a constant"), expr.at)
+            raise placed(
+                Fact(f"the size {name} is {value}, not an integer", "a number with a fraction is a constant"), expr.at
+            )
         return value
 
     def problem(self, fact: Fact, path: str, place: Place | None = None) -> None:
@@ -250,7 +285,7 @@ class _Resolver(Evaluator):
         found: dict[str, tuple[Any, ...]] = {}
         for name, expr in self.file.index.items():
             try:
-                found[name] = self._index(name, expr) if name not in self.bound else (self.bound[name],)  # type: ignore[arg-type]
+                found[name] = self._index(name, expr) if name not in self.bound else (self.bound[name],)
             except Fact as fact:
                 self.problem(fact, f"index.{name}", getattr(name, "place", None))
                 found[name] = ()
@@ -260,11 +295,14 @@ class _Resolver(Evaluator):
     def _index(self, name: str, expr: Expr) -> tuple[Any, ...]:  # type: ignore[override]
         if isinstance(expr, List) and all(isinstance(i, Name | Number) for i in expr.items):
             values: Any = tuple(
-                i.id if isinstance(i, Name) and i.id not in self.sizes else self.value(i, Scope({}, index=self.bound)) for i in expr.items
+                i.id if isinstance(i, Name) and i.id not in self.sizes else self.value(i, Scope({}, index=self.bound))
+                for i in expr.items
             )
         else:
             values = self.value(expr, Scope({}, index=self.bound))
-        if not isinstance(values, tuple) or not all(isinstance(v, int | str) and not isinstance(v, bool) for v in values):
+        if not isinstance(values, tuple) or not all(
+            isinstance(v, int | str) and not isinstance(v, bool) for v in values
+        ):
             raise placed(Fact(f"the index {name} is a list of numbers or names, or a range"), expr.at)
         if len(set(values)) != len(values):
             raise placed(Fact(f"the index {name} names a member twice"), expr.at)
@@ -309,12 +347,16 @@ class _Resolver(Evaluator):
         players, player_families = self._expand("players", self._rules(self.file.players, "players"))
         schedule = self._schedule(self.file.schedule, {}, "schedule")
         self._phases_once(schedule)
-        train = self.over.tiny and self.spec.file.tiny.train.batch or None
+        train = (self.over.tiny and self.spec.file.tiny.train.batch) or None
         expr = train or self.file.train.batch
         size = self.batch_size
         if size is None:
             try:
-                size = ops.integer(self.value(expr, Scope({}, index=self.bound)), "the batch", 1) if expr is not None else 16
+                size = (
+                    ops.integer(self.value(expr, Scope({}, index=self.bound)), "the batch", 1)
+                    if expr is not None
+                    else 16
+                )
             except Fact as fact:
                 self.problem(fact, "train.batch", expr.at if expr else None)
                 size = 16
@@ -349,11 +391,24 @@ class _Resolver(Evaluator):
 
     def _declare(self, sections: dict[str, tuple[Member, ...]], families: Families) -> None:
         """One namespace: a name that is declared twice, or that is a word of the core, is an error."""
-        core = {*ops.OPERATORS, *ops.SPECIAL, *ops.SCALAR_FUNCTIONS, *ops.VIEWS, *LAYERS, *WRAPPERS, *ops.INPUT_TYPES, *ops.DRAW_TYPES}
+        core = {
+            *ops.OPERATORS,
+            *ops.SPECIAL,
+            *ops.SCALAR_FUNCTIONS,
+            *ops.VIEWS,
+            *LAYERS,
+            *WRAPPERS,
+            *ops.INPUT_TYPES,
+            *ops.DRAW_TYPES,
+        }
         core |= {*ops.CLOCKS, "N", "pi"}
         seen: dict[str, tuple[str, Place]] = {}
         own = {"sizes": self.file.sizes, "constants": self.file.constants, "state": self.file.state}
-        entries = [(section, str(name), getattr(name, "place", self.spec.place)) for section, group in own.items() for name in group]
+        entries = [
+            (section, str(name), getattr(name, "place", self.spec.place))
+            for section, group in own.items()
+            for name in group
+        ]
         for section, members in sections.items():
             entries += [(section, name, m.place) for m in members for name in m.names]
         heads: dict[str, str] = {}
@@ -362,11 +417,19 @@ class _Resolver(Evaluator):
             head = name.split("[")[0]
             if name in seen and name != "_":
                 first, line = seen[name]
-                self.problem(placed(Fact(f"{name} is declared twice", f"it is one of the {first} too, in line {line.line}"), place), section)
+                self.problem(
+                    placed(
+                        Fact(f"{name} is declared twice", f"it is one of the {first} too, in line {line.line}"), place
+                    ),
+                    section,
+                )
                 continue
             seen[name] = (section, place)
             if head in core and head not in heads:
-                self.problem(placed(Fact(f"{head} is a word of the core and cannot be declared", "choose another name"), place), section)
+                self.problem(
+                    placed(Fact(f"{head} is a word of the core and cannot be declared", "choose another name"), place),
+                    section,
+                )
             if not head.isidentifier():
                 self.problem(placed(Fact(f"{head} is not a name"), place), section)
             heads[head] = section
@@ -393,7 +456,9 @@ class _Resolver(Evaluator):
                 moves += self._move(member.name, rule, bound | member.bound, path)
         return tuple(moves)
 
-    def _expand_move(self, rule: Rule, index: dict[str, tuple[Any, ...]], bound: dict[str, Any], path: str) -> tuple[list[Member], Families]:
+    def _expand_move(
+        self, rule: Rule, index: dict[str, tuple[Any, ...]], bound: dict[str, Any], path: str
+    ) -> tuple[list[Member], Families]:
         try:
             return expand_keys([rule], index, lambda expr, more: self._key_index(expr, bound | more))
         except Fact as fact:
@@ -408,17 +473,38 @@ class _Resolver(Evaluator):
         assert isinstance(body, MoveSpec)
         kinds = [k for k in ("minimize", "moves", "together", "update", "reset") if getattr(body, k) is not None]
         if len(kinds) != 1:
-            fact = Fact("a move is one of minimize, moves, together, update, reset" + (f", not {' and '.join(kinds)}" if kinds else ""))
+            fact = Fact(
+                "a move is one of minimize, moves, together, update, reset"
+                + (f", not {' and '.join(kinds)}" if kinds else "")
+            )
             self.problem(placed(fact, place), path)
             return []
         (kind,) = kinds
         for key in ("player", "networks", "accumulate"):
             if kind != "minimize" and getattr(body, key) is not None:
-                self.problem(placed(Fact(f"'{key}' belongs to a phase, which has 'minimize'"), getattr(body, key)[0].at if key == "networks" else getattr(body, key).at), path)
+                self.problem(
+                    placed(
+                        Fact(f"'{key}' belongs to a phase, which has 'minimize'"),
+                        getattr(body, key)[0].at if key == "networks" else getattr(body, key).at,
+                    ),
+                    path,
+                )
         common: dict[str, Any] = {"when": body.when, "repeat": body.repeat, "fresh": body.batch == "fresh"}
         if kind == "minimize":
             networks = tuple(body.networks) if body.networks is not None else None
-            return [Move("phase", name, place, bound, body.player, body.minimize, networks, accumulate=body.accumulate, **common)]
+            return [
+                Move(
+                    "phase",
+                    name,
+                    place,
+                    bound,
+                    body.player,
+                    body.minimize,
+                    networks,
+                    accumulate=body.accumulate,
+                    **common,
+                )
+            ]
         if kind == "moves":
             return [Move("sequence", name, place, bound, moves=self._schedule(body.moves or {}, bound, path), **common)]
         if kind == "together":
@@ -427,9 +513,12 @@ class _Resolver(Evaluator):
                 if move.kind != "phase":
                     self.problem(placed(Fact("a group has phases, and nothing else"), move.place), path)
                 if move.fresh or move.repeat is not None or move.accumulate is not None:
-                    self.problem(placed(Fact("repeat, batch and accumulate belong to the group, not to a member"), move.place), path)
+                    self.problem(
+                        placed(Fact("repeat, batch and accumulate belong to the group, not to a member"), move.place),
+                        path,
+                    )
             return [Move("group", name, place, bound, moves=moves, **common)]
-        names = tuple(body.update if kind == "update" else body.reset or ())
+        names = tuple((body.update if kind == "update" else body.reset) or ())
         return [Move(kind, name, place, bound, names=names, **common)]
 
     def _phases_once(self, moves: tuple[Move, ...]) -> None:
@@ -438,7 +527,13 @@ class _Resolver(Evaluator):
         while stack:
             move = stack.pop(0)
             if move.name in seen:
-                self.problem(placed(Fact(f"two moves are called {move.name}", f"the other is in line {seen[move.name].line}"), move.place), "schedule")
+                self.problem(
+                    placed(
+                        Fact(f"two moves are called {move.name}", f"the other is in line {seen[move.name].line}"),
+                        move.place,
+                    ),
+                    "schedule",
+                )
             seen[move.name] = move.place
             stack = [*move.moves, *stack]
 
@@ -450,4 +545,3 @@ def member_of(expr: Expr, bound: dict[str, Any], evaluator: Evaluator) -> str:
     if isinstance(expr, Index) and isinstance(expr.value, Name):
         return member_name(expr.value.id, tuple(evaluator.index_value(i, Scope({}, index=bound)) for i in expr.items))
     raise placed(Fact(f"{expr} is not a name"), expr.at)
-

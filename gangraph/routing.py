@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from gangraph import ops
 from gangraph.graph import Graph, Phase
-from gangraph.ir import Module, Node
+from gangraph.ir import Module, Node, walk
 from gangraph.templates import join
 
 Found = tuple[frozenset[str], frozenset[int]]  # parameters by name, and ids of the leaves that are reached
@@ -116,7 +116,9 @@ class Reach:
                 leaves.add(id(node))
         return frozenset(parameters), frozenset(leaves)
 
-    def _through(self, node: Node, outputs: tuple[int, ...], prefix: str, parameters: set[str], stack: list[Node]) -> None:
+    def _through(
+        self, node: Node, outputs: tuple[int, ...], prefix: str, parameters: set[str], stack: list[Node]
+    ) -> None:
         found, read = self.body(node, outputs, prefix)
         if not (node.op == "call" and node.fields["view"].get("frozen")):
             parameters |= found
@@ -170,7 +172,9 @@ class Reach:
                 read += list(node.args)
         return frozenset(parameters), [n for n in read if differentiable(n)]
 
-    def _second_body(self, node: Node, path: dict[int, Node], xs: frozenset[int], prefix: str) -> tuple[frozenset[str], set[int]]:
+    def _second_body(
+        self, node: Node, path: dict[int, Node], xs: frozenset[int], prefix: str
+    ) -> tuple[frozenset[str], set[int]]:
         module: Module = node.fields["module"]
         inner = node.fields["source"] if node.op == "call" else join(prefix, module.path)
         if module.layer is not None:
@@ -191,11 +195,16 @@ class Reach:
 
     def depending(self, roots: list[Node], xs: frozenset[int]) -> dict[int, Node]:
         """The nodes between the xs and the roots: those that the xs feed with a gradient."""
-        return {key: node for key, (node, hit) in self._colour(roots, lambda n: id(n) in xs).items() if hit}
+        below = walk(roots)
+        fed = self._coloured(below, set(xs))
+        return {id(n): n for n in below if id(n) in fed}
 
     def live(self, roots: list[Node], owned: set[str]) -> frozenset[int]:
         """Nodes that an owned parameter feeds."""
-        return frozenset(key for key, (_, hit) in self._colour(roots, lambda n: self._owns(n, owned)).items() if hit)
+        below = walk(roots)
+        return frozenset(
+            self._coloured(below, {id(n) for n in below if n.op in ("parameter", "call") and self._owns(n, owned)})
+        )
 
     def _owns(self, node: Node, owned: set[str]) -> bool:
         if node.op == "parameter":
@@ -207,31 +216,46 @@ class Reach:
             self._owners[key] = frozenset(self.graph.parameters([node.fields["source"]]))
         return not owned.isdisjoint(self._owners[key])
 
-    def _colour(self, roots: list[Node], seed: object) -> dict[int, tuple[Node, bool]]:
-        """Every node below the roots, with whether the seed feeds it through arguments that pass a gradient."""
-        marks: dict[int, tuple[Node, bool]] = {}
-        stack: list[tuple[Node, bool]] = [(r, False) for r in roots]
-        while stack:
-            node, done = stack.pop()
-            if id(node) in marks:
-                continue
-            if not done:
-                stack.append((node, True))
-                stack.extend((a, False) for a in node.args if id(a) not in marks)
-                continue
-            hit = seed(node) or any(marks[id(a)][1] for a in self._fed(node) if id(a) in marks)  # type: ignore[operator]
-            marks[id(node)] = (node, hit)
-        return marks
+    def _coloured(self, below: list[Node], seeds: set[int]) -> set[int]:
+        """Ids of the nodes that a seed feeds through arguments that pass a gradient; arguments stand before nodes."""
+        found = set(seeds)
+        for node in below:
+            key = id(node)
+            if key not in found:
+                for argument in self._fed(node):
+                    if id(argument) in found:
+                        found.add(key)
+                        break
+        return found
 
-    def _fed(self, node: Node) -> list[Node]:
+    def _fed(self, node: Node) -> list[Node] | tuple[Node, ...]:
         """The arguments from which a gradient at this node comes."""
-        if node.op == "output" and node.args[0].op != "chunk":
-            return list(node.args)
+        if node.op in _OPEN:
+            return node.args
         if node.op in ("call", "apply"):
             return [a for a in node.args if differentiable(a)]
-        if node.op == "grad":
-            return list(node.args)
         return passing(node)
+
+
+_OPEN = frozenset(
+    {
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "neg",
+        "output",
+        "grad",
+        "loss",
+        "alias",
+        "tanh",
+        "exp",
+        "log",
+        "square",
+        "expect",
+        "mean",
+    }
+)
 
 
 def passing(node: Node) -> list[Node]:

@@ -69,7 +69,13 @@ class Schedule:
             for node in evaluation.nodes:
                 if node.name is None or node.op in ("input", "draw", "constant", "clock"):
                     continue
-                how = "held" if id(node) in evaluation.held else "gradient" if id(node) in evaluation.tracked else "no gradient"
+                how = (
+                    "held"
+                    if id(node) in evaluation.held
+                    else "gradient"
+                    if id(node) in evaluation.tracked
+                    else "no gradient"
+                )
                 lines.append(f"  {node.name}: {how}")
         return "\n".join(lines)
 
@@ -94,7 +100,9 @@ class _Planner:
     def roots(self, name: str, phases: tuple[Phase, ...]) -> tuple[list[Node], tuple[tuple[str, Node], ...]]:
         """Objectives of the members, then their conditions, then what states read."""
         names = {name, *(p.name for p in phases)}
-        states = tuple((s.name, node) for s in self.graph.state.values() for phase, node in s.within.items() if phase in names)
+        states = tuple(
+            (s.name, node) for s in self.graph.state.values() for phase, node in s.within.items() if phase in names
+        )
         conditions = [p.when for p in phases if isinstance(p.when, Node)]
         return [*(p.objective for p in phases), *conditions, *(node for _, node in states)], states
 
@@ -105,7 +113,9 @@ class _Planner:
         leaves = {id(n.args[1]) for n in nodes if n.op == "grad" and not self._fed(n.args[1], phases)}
         held = frozenset(id(n) for n in nodes if id(n) in self.once)
         losses = tuple(n for n in nodes if n.op == "loss")
-        return Evaluation(name, phases, tuple(nodes), held, tracked, frozenset(leaves), self._retain(name, phases), losses, states)
+        return Evaluation(
+            name, phases, tuple(nodes), held, tracked, frozenset(leaves), self._retain(name, phases), losses, states
+        )
 
     def _fed(self, node: Node, phases: tuple[Phase, ...]) -> bool:
         return any(id(node) in self.routing.routes[p.name].live for p in phases)
@@ -128,7 +138,7 @@ class _Planner:
 
     def _needless(self) -> None:
         """What only one held value reads is made with it, and needs no place of its own."""
-        while True:
+        while self.once:
             readers: dict[int, int] = {}
             named = set()
             for name, phases in self.groups:
@@ -181,35 +191,50 @@ def held_name(node: Node) -> str:
 
 
 def ordered(roots: list[Node], order: dict[int, int], stop: dict[int, Node]) -> list[Node]:
-    """Nodes in the order of evaluation: named values as declared, depth first, then the roots left to right."""
-    below = _below(roots, stop)
-    named = sorted((n for n in below if id(n) in order and n.op not in ("input", "draw")), key=lambda n: order[id(n)])
+    """Nodes in the order of evaluation: named values as declared, depth first, then the roots left to right.
+
+    What is below a node of `stop` is left out; that node itself is not.
+    """
+    below = {id(n): n for n in _below(roots, stop)}
+    named = sorted(
+        [(order[key], n) for key, n in below.items() if key in order and n.op not in ("input", "draw")],
+        key=lambda pair: pair[0],
+    )
     seen: set[int] = set()
     made: list[Node] = []
-    for root in [*named, *roots]:
-        stack = [(root, False)]
+    for root in [*[n for _, n in named], *roots]:
+        if id(root) in seen:
+            continue
+        stack: list[Node | None] = [root]
+        path: list[Node] = []  # nodes whose arguments are being placed; None on the stack closes the last
         while stack:
-            node, done = stack.pop()
-            if done:
+            node = stack.pop()
+            if node is None:
+                made.append(path.pop())
+                continue
+            key = id(node)
+            if key in seen:
+                continue
+            seen.add(key)
+            if not node.args or key in stop:
                 made.append(node)
                 continue
-            if id(node) in seen:
-                continue
-            seen.add(id(node))
-            stack.append((node, True))
-            if id(node) not in stop:
-                stack.extend((a, False) for a in reversed(node.args) if id(a) not in seen)
+            path.append(node)
+            stack.append(None)
+            stack.extend(node.args[::-1])
     return made
 
 
 def _below(roots: list[Node], stop: dict[int, Node]) -> list[Node]:
-    seen: dict[int, Node] = {}
+    seen: set[int] = set()
+    found: list[Node] = []
     stack = list(roots)
     while stack:
         node = stack.pop()
-        if id(node) in seen:
-            continue
-        seen[id(node)] = node
-        if id(node) not in stop:
-            stack.extend(node.args)
-    return list(seen.values())
+        key = id(node)
+        if key not in seen:
+            seen.add(key)
+            found.append(node)
+            if key not in stop:
+                stack.extend(node.args)
+    return found

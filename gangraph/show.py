@@ -43,7 +43,9 @@ def overview(spec: Spec) -> str:
     lines += ["", "players"]
     for player in graph.players.values():
         optimizers = ", ".join(f"{n + ': ' if n else ''}{o}" for n, o in player.optimizers.items())
-        lines.append(f"  {player.name}: {', '.join(player.networks)}; {_count(graph, list(player.networks)):,} parameters; {optimizers}")
+        lines.append(
+            f"  {player.name}: {', '.join(player.networks)}; {_count(graph, list(player.networks)):,} parameters; {optimizers}"
+        )
     lines += ["", "objectives (weight  term)"]
     for phase in graph.phases():
         lines.append(f"  {phase.name} ({phase.player})")
@@ -85,12 +87,18 @@ def _timeline(step: Step, schedule: Schedule, depth: int) -> list[str]:
     batch = [n.name or "" for n in evaluation.inputs if n.name in schedule.graph.inputs]
     draws = [n.name or "" for n in evaluation.draws]
     held = [n.name or "" for n in evaluation.nodes if id(n) in evaluation.held]
-    values = [n for n in evaluation.nodes if n.name and id(n) in schedule.graph.order and id(n) not in evaluation.held and n.op not in ("input", "draw")]
+    values = [
+        n
+        for n in evaluation.nodes
+        if n.name and id(n) in schedule.graph.order and id(n) not in evaluation.held and n.op not in ("input", "draw")
+    ]
     live = [n.name or "" for n in values if id(n) in evaluation.tracked]
     quiet = [n.name or "" for n in values if id(n) not in evaluation.tracked]
     rows = [("batch", batch), ("draws", draws), ("once", held), ("computed", live), ("without gradient", quiet)]
     rows += [("losses", [n.name or "" for n in evaluation.losses])]
-    rows += [("steps" if len(evaluation.phases) == 1 else f"steps, as {p.name}", list(p.networks)) for p in evaluation.phases]
+    rows += [
+        ("steps" if len(evaluation.phases) == 1 else f"steps, as {p.name}", list(p.networks)) for p in evaluation.phases
+    ]
     return lines + [f"{pad}  {title}: {', '.join(names)}" for title, names in rows if names]
 
 
@@ -111,16 +119,35 @@ def data(spec: Spec) -> dict[str, Any]:
             for name, network in graph.networks.items()
         },
         "players": {
-            p.name: {"networks": list(p.networks), "parameters": _count(graph, list(p.networks)), "optimizers": {k or "all": str(o) for k, o in p.optimizers.items()}}
+            p.name: {
+                "networks": list(p.networks),
+                "parameters": _count(graph, list(p.networks)),
+                "optimizers": {k or "all": str(o) for k, o in p.optimizers.items()},
+            }
             for p in graph.players.values()
         },
         "inputs": {
-            name: {"kind": n.fields["kind"], "stream": n.fields["stream"], "shape": list(n.type.shape), "samples": str(n.type.samples), "range": n.type.range, "classes": n.type.classes}
+            name: {
+                "kind": n.fields["kind"],
+                "stream": n.fields["stream"],
+                "shape": list(n.type.shape),
+                "samples": str(n.type.samples),
+                "range": n.type.range,
+                "classes": n.type.classes,
+            }
             for name, n in graph.inputs.items()
         },
-        "draws": {name: {"kind": n.fields["kind"], "shape": list(n.type.shape), "samples": str(n.type.samples)} for name, n in graph.draws.items()},
+        "draws": {
+            name: {"kind": n.fields["kind"], "shape": list(n.type.shape), "samples": str(n.type.samples)}
+            for name, n in graph.draws.items()
+        },
         "phases": [
-            {"name": p.name, "player": p.player, "networks": list(p.networks), "terms": [{"loss": t.loss, "weight": t.weight, "value": t.value} for t in p.terms]}
+            {
+                "name": p.name,
+                "player": p.player,
+                "networks": list(p.networks),
+                "terms": [{"loss": t.loss, "weight": t.weight, "value": t.value} for t in p.terms],
+            }
             for p in graph.phases()
         ],
         "averages": {a.name: a.source for a in graph.averages.values()},

@@ -7,8 +7,8 @@ Schema that editors read (`gangraph schema`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,7 +75,7 @@ def _truth(value: Any) -> bool:
     raise PydanticCustomError("kind", "`true` or `false` was expected")
 
 
-def _one_of(*words: str) -> Any:
+def _one_of(*words: str) -> Callable[[Any], str]:
     """One of a few words."""
 
     def check(value: Any) -> str:
@@ -83,7 +83,7 @@ def _one_of(*words: str) -> Any:
             return value.text
         raise PydanticCustomError("kind", "{words} was expected", {"words": " or ".join(f"`{w}`" for w in words)})
 
-    return Annotated[Any, PlainValidator(check), WithJsonSchema({"enum": list(words)})]
+    return check
 
 
 def _texts(value: Any) -> list[str]:
@@ -99,7 +99,7 @@ class Line:
     loop: str | None = None  # the loop's name
     over: Expr | None = None
     label: str | None = None
-    at: Place = Place()
+    at: Place = field(default_factory=Place)
 
 
 def _line(value: Any) -> Line:
@@ -109,7 +109,9 @@ def _line(value: Any) -> Line:
         except Fact as fact:
             raise _misread(fact, value.place) from None
     if not isinstance(value, dict) or len(value) != 1:
-        raise PydanticCustomError("kind", "a line of a chain is an expression, `for NAME in LIST: [...]` or `LABEL: ...`")
+        raise PydanticCustomError(
+            "kind", "a line of a chain is an expression, `for NAME in LIST: [...]` or `LABEL: ...`"
+        )
     ((key, inner),) = value.items()
     place = getattr(key, "place", Place())
     body = tuple(map(_line, inner)) if isinstance(inner, list) else (_line(inner),)
@@ -122,7 +124,9 @@ def _line(value: Any) -> Line:
         except Fact as fact:
             raise _misread(fact, place) from None
     if not key.isidentifier():
-        raise _misread(Fact(f"{key} is not a label", "a label is a name; an expression with a colon stands in quotes"), place)
+        raise _misread(
+            Fact(f"{key} is not a label", "a label is a name; an expression with a colon stands in quotes"), place
+        )
     return Line(body=body, label=str(key), at=place)
 
 
@@ -166,7 +170,9 @@ Text = Annotated[Any, PlainValidator(_text), WithJsonSchema({"type": ["string", 
 Texts = Annotated[Any, PlainValidator(_texts), WithJsonSchema({"type": ["string", "array"]})]
 Integer = Annotated[Any, PlainValidator(_integer), WithJsonSchema({"type": "integer"})]
 Flag = Annotated[Any, PlainValidator(_truth), WithJsonSchema({"type": "boolean"})]
-Mode, External, Fresh = _one_of("train", "eval"), _one_of("external"), _one_of("fresh")
+Mode = Annotated[Any, PlainValidator(_one_of("train", "eval")), WithJsonSchema({"enum": ["train", "eval"]})]
+External = Annotated[Any, PlainValidator(_one_of("external")), WithJsonSchema({"enum": ["external"]})]
+Fresh = Annotated[Any, PlainValidator(_one_of("fresh")), WithJsonSchema({"enum": ["fresh"]})]
 Value = Annotated[Any, PlainValidator(_value), WithJsonSchema(LEAF | {"description": "an expression or a chain"})]
 Word = Annotated[Any, PlainValidator(lambda key: key), WithJsonSchema({"type": "string"})]  # a key keeps its place
 Inputs = list[Annotated[Any, PlainValidator(_input_name), WithJsonSchema({"type": "string"})]]
@@ -206,18 +212,24 @@ class GraphNetwork(Model):
     outputs: list[Expression] | None = None
 
 
-class GivenNetwork(Model):
-    """`{is: NETWORK, frozen, mode, weights}`: a part that nobody trains."""
-
-    definition: Annotated[Any, Field(alias="is")]
-    frozen: Flag = False
-    mode: Mode = None
-    weights: External = None
-
-
 def _network_kind(value: Any) -> str:
     kind = _shape_of(value)
     return ("given" if "is" in value else "graph") if kind == "mapping" else "chain"
+
+
+Definition = Annotated[
+    Annotated[GraphNetwork, Tag("graph")] | Annotated[Value, Tag("chain")],
+    Discriminator(_network_kind),
+]
+
+
+class GivenNetwork(Model):
+    """`{is: NETWORK, frozen, mode, weights}`: a part that nobody trains."""
+
+    definition: Annotated[Definition, Field(alias="is")]
+    frozen: Flag = False
+    mode: Mode = None
+    weights: External = None
 
 
 NetworkSpec = Annotated[
@@ -417,13 +429,15 @@ def find(source: str | Path) -> Path:
     """The file of a spec: a path that exists, or the name of a system of the gallery."""
     path = Path(source)
     text = str(source)
-    if path.suffix in (".yaml", ".yml") or "/" in text or path.exists() and path.is_file():
+    if path.suffix in (".yaml", ".yml") or "/" in text or (path.exists() and path.is_file()):
         return path
     gallery = _paths.specs() / f"{text}.yaml"
     if gallery.is_file():
         return gallery
     hint = nearest(text, [p.stem for p in _paths.specs().glob("*.yaml")])
-    problem = Problem(Place(text), "", f"no system of the gallery is called '{text}', and no file", hint or "see `gangraph list`")
+    problem = Problem(
+        Place(text), "", f"no system of the gallery is called '{text}', and no file", hint or "see `gangraph list`"
+    )
     raise SpecError([problem])
 
 
@@ -450,8 +464,13 @@ def _merged(path: Path, sources: Sources, folder: Path, seen: tuple[Path, ...]) 
     if target.suffix in (".yaml", ".yml"):
         found = path.parent / target
         inside = found.resolve().is_relative_to(folder.resolve()) and not target.is_absolute()
-        if not inside or any(p.is_symlink() for p in [found, *found.parents] if p.is_relative_to(folder) and p != folder):
-            raise refuse(f"{parent.text} is not in the spec's own folder or below it", "a parent may not be elsewhere, nor behind a link")
+        if not inside or any(
+            p.is_symlink() for p in [found, *found.parents] if p.is_relative_to(folder) and p != folder
+        ):
+            raise refuse(
+                f"{parent.text} is not in the spec's own folder or below it",
+                "a parent may not be elsewhere, nor behind a link",
+            )
         if not found.is_file():
             raise refuse(f"no file {parent.text} beside this one")
     else:
@@ -479,13 +498,19 @@ def merge(below: Mapping, above: Mapping, drop: tuple[str, ...] = (), ordered: b
         if isinstance(value, Scalar) and value.null and key in entries:
             del entries[key]
             continue
-        entries[key] = merge(old, value, ordered=key == "schedule") if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        entries[key] = (
+            merge(old, value, ordered=key == "schedule")
+            if isinstance(old, Mapping) and isinstance(value, Mapping)
+            else value
+        )
         keys[key] = above.keys[key]
     if order is not None:
         missing = [key for key in order if key not in entries]
         if missing:
             place = above.key_place("order")
-            raise SpecError([Problem(place, "schedule.order", f"no phase is called {missing[0]}", nearest(missing[0], entries))])
+            raise SpecError(
+                [Problem(place, "schedule.order", f"no phase is called {missing[0]}", nearest(missing[0], entries))]
+            )
         entries = {key: entries[key] for key in [*order, *(k for k in entries if k not in order)]}
     return Mapping(entries, above.place, keys)
 
@@ -497,10 +522,12 @@ def parse_spec(tree: Mapping, sources: Sources) -> GraphSpec:
     file = _validated(FileSpec, rest, sources)
     problems = []
     if file.gangraph != 1:
-        problems.append(sources.problem(_place(rest, "gangraph"), "gangraph", "this is gangraph 1, which reads `gangraph: 1`"))
+        problems.append(
+            sources.problem(rest.key_place("gangraph"), "gangraph", "this is gangraph 1, which reads `gangraph: 1`")
+        )
     if not str(file.name).replace("-", "").replace("_", "").replace(".", "").isalnum():
         help = Fact(f"'{file.name}' is no name for a system", "letters, digits, - and _")
-        problems.append(sources.problem(_place(rest, "name"), "name", help))
+        problems.append(sources.problem(rest.key_place("name"), "name", help))
     found: list[tuple[Key, Mapping]] = []
     if isinstance(stages, Mapping):
         for key, value in stages.entries.items():
@@ -548,7 +575,9 @@ def _lazy_library(document: Document) -> LibrarySpec:
     for section, tree in document.root.entries.items():
         if section not in LibrarySpec.model_fields or not isinstance(tree, Mapping):
             place = document.root.key_place(section)
-            raise SpecError([sources.problem(place, section, "a library has the mappings functions, families and blocks")])
+            raise SpecError(
+                [sources.problem(place, section, "a library has the mappings functions, families and blocks")]
+            )
         sections[section] = {
             Key(key, tree.key_place(key)): Lazy(section, Key(key, tree.key_place(key)), value, sources)
             for key, value in tree.entries.items()
@@ -565,7 +594,14 @@ class Lazy:
 
     def get(self) -> Any:
         if self._made is None:
-            wrapped = Mapping({self.section: Mapping({self.key: self.tree}, self.key.place, {self.key: Scalar(self.key, self.key.place)})}, self.key.place)
+            wrapped = Mapping(
+                {
+                    self.section: Mapping(
+                        {self.key: self.tree}, self.key.place, {self.key: Scalar(self.key, self.key.place)}
+                    )
+                },
+                self.key.place,
+            )
             library = _validated(LibrarySpec, wrapped, self.sources)
             self._made = getattr(library, self.section)[self.key]
         return self._made
@@ -590,12 +626,16 @@ def _plain(tree: Tree, path: tuple[str, ...] = ()) -> Any:
 
 def _player_parts(made: dict[Key, Any]) -> dict[Key, Any]:
     """`optimizer.F: ...` of a player goes to `parts`."""
-    parts = {k: v for k, v in made.items() if k.split(".")[0] in ("optimizer", "gradient", "before", "after") and "." in k}
+    parts = {
+        k: v for k, v in made.items() if k.split(".")[0] in ("optimizer", "gradient", "before", "after") and "." in k
+    }
     rest = {k: v for k, v in made.items() if k not in parts}
     return rest | {Key("parts", next(iter(parts)).place): parts} if parts else rest
 
 
-def _problems(error: ValidationError, tree: Mapping, sources: Sources, model: type[BaseModel], prefix: str) -> Iterator[Problem]:
+def _problems(
+    error: ValidationError, tree: Mapping, sources: Sources, model: type[BaseModel], prefix: str
+) -> Iterator[Problem]:
     for item in error.errors(include_url=False):
         place, path, parent = _locate(tree, item["loc"])
         name = ".".join(filter(None, (prefix, *path)))
@@ -607,10 +647,14 @@ def _problems(error: ValidationError, tree: Mapping, sources: Sources, model: ty
             known = _fields(model, [str(part) for part in item["loc"][:-1]])
             place = parent.key_place(key) if parent else place
             hint = nearest(key, known) or f"the keys here are {', '.join(sorted(known))}"
-            yield sources.problem(place, ".".join(filter(None, (prefix, *path[:-1]))), Fact(f"unknown key '{key}'", hint))
+            yield sources.problem(
+                place, ".".join(filter(None, (prefix, *path[:-1]))), Fact(f"unknown key '{key}'", hint)
+            )
         elif item["type"] == "missing":
             key = str(item["loc"][-1])
-            yield sources.problem(place, name.removesuffix(f".{key}") if "." in name else "", f"the key '{key}' is missing")
+            yield sources.problem(
+                place, name.removesuffix(f".{key}") if "." in name else "", f"the key '{key}' is missing"
+            )
         elif item["type"] in ("dict_type", "model_type", "model_attributes_type"):
             yield sources.problem(place, name, "a mapping was expected")
         elif item["type"] == "list_type":
@@ -632,18 +676,29 @@ def _locate(tree: Tree, loc: tuple[Any, ...]) -> tuple[Place, list[str], Mapping
             node = node.items[part]
             path.append(str(part))
     missing = str(loc[-1]) if loc else ""
-    if missing and (not path or path[-1] != missing) and not missing.isdigit() and isinstance(node, Mapping):
-        if missing not in ("mapping", "scalar", "list", "graph", "given", "chain"):
-            path.append(missing)
-    place = parent.key_place(path[-1]) if isinstance(node, Mapping) and parent and path and path[-1] in parent.entries else node.place
-    return place, path, parent if not isinstance(node, Mapping) else (node if node is not tree or not parent else node)
+    tags = ("mapping", "scalar", "list", "graph", "given", "chain")
+    if isinstance(node, Mapping) and missing not in (*path[-1:], *tags, "") and not missing.isdigit():
+        path.append(missing)
+    place = (
+        parent.key_place(path[-1])
+        if isinstance(node, Mapping) and parent and path and path[-1] in parent.entries
+        else node.place
+    )
+    return place, path, node if isinstance(node, Mapping) else parent
 
 
 def _fields(model: type[BaseModel], loc: list[str]) -> list[str]:
     """The keys that a model's place knows."""
     models: dict[str, type[BaseModel]] = {
-        "paper": Paper, "players": PlayerSpec, "schedule": MoveSpec, "state": StateSpec, "train": TrainSpec,
-        "tiny": TinySpec, "layers": LayerSpec, "losses": TwoSides, "families": TwoSides,
+        "paper": Paper,
+        "players": PlayerSpec,
+        "schedule": MoveSpec,
+        "state": StateSpec,
+        "train": TrainSpec,
+        "tiny": TinySpec,
+        "layers": LayerSpec,
+        "losses": TwoSides,
+        "families": TwoSides,
     }
     found = model
     if loc:
@@ -652,5 +707,3 @@ def _fields(model: type[BaseModel], loc: list[str]) -> list[str]:
             found = TrainSpec
     keys = [field.alias or name for name, field in found.model_fields.items()]
     return [*keys, "stages"] if found is FileSpec else keys
-
-

@@ -187,7 +187,7 @@ class TwoSided:
     generator: Any
     family: str | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
-    at: Place = Place()
+    at: Place = field(default_factory=Place)
 
     def side(self, name: str) -> Any:
         return self.discriminator if name == "discriminator" else self.generator

@@ -80,7 +80,9 @@ class Writer:
         template = operator.host_text if node.type.host and operator.host_text else operator.text
         if template is None:
             raise AssertionError(f"no text for {node.op}")
-        arguments = self.aligned(node) if len(node.args) > 1 and not node.type.host else [self.code(a) for a in node.args]
+        arguments = (
+            self.aligned(node) if len(node.args) > 1 and not node.type.host else [self.code(a) for a in node.args]
+        )
         return self.fill(template, arguments, node.fields)
 
     def fill(self, template: str, arguments: list[Code], fields: dict[str, Any]) -> Code:
@@ -104,7 +106,9 @@ class Writer:
                 made = made + literal(fields[key])
         loose = template.startswith("-") or " " in template.split("(")[0]
         operators = {" @ ": PRODUCT, " ** ": POWER, " + ": SUM}
-        strength = next((s for sign, s in operators.items() if sign in template.split("(")[0]), UNARY if loose else ATOM)
+        strength = next(
+            (s for sign, s in operators.items() if sign in template.split("(")[0]), UNARY if loose else ATOM
+        )
         return Code(made.parts, strength)
 
     def aligned(self, node: Node) -> list[Code]:
@@ -153,7 +157,11 @@ class Writer:
     def _softplus(self, node: Node) -> Code:
         """log(1 + exp(x)), exact for every x; of -x it is the familiar -logsigmoid(x)."""
         inner = node.args[0]
-        negated = self.code(inner.args[0]) if inner.op == "neg" and id(inner) not in self.names else Code(("-", *self.code(inner, UNARY).parts), UNARY)
+        negated = (
+            self.code(inner.args[0])
+            if inner.op == "neg" and id(inner) not in self.names
+            else Code(("-", *self.code(inner, UNARY).parts), UNARY)
+        )
         return Code(("-", *call("F.logsigmoid", negated).parts), UNARY)
 
     def _where(self, node: Node) -> Code:
@@ -165,7 +173,11 @@ class Writer:
     def _lerp(self, node: Node) -> Code:
         a, b, t = self.aligned(node) if not node.type.host else [self.code(x) for x in node.args]
         if node.type.host:
-            return join("", [a.at(SUM), text(" + "), t.at(PRODUCT), text(" * ("), b.at(SUM), text(" - "), a.at(PRODUCT), text(")")], SUM)
+            return join(
+                "",
+                [a.at(SUM), text(" + "), t.at(PRODUCT), text(" * ("), b.at(SUM), text(" - "), a.at(PRODUCT), text(")")],
+                SUM,
+            )
         return call("torch.lerp", a, b, t)
 
     def _max(self, node: Node) -> Code:
@@ -182,7 +194,10 @@ class Writer:
             host = next((i for i, a in enumerate(node.args) if a.type.host), None)
             if host is not None:
                 bound = arguments[host]
-                return call(arguments[1 - host].at(ATOM) + ".clamp", join("", [text("min=" if name == "max" else "max="), bound]))
+                return call(
+                    arguments[1 - host].at(ATOM) + ".clamp",
+                    join("", [text("min=" if name == "max" else "max="), bound]),
+                )
             return call(node.fields["pair"], *arguments)
         return self._reduced(node)
 
@@ -237,13 +252,16 @@ class Writer:
         first = next((a for a in node.args if a.type.samples is not None), node.args[0])
         for item in node.fields["items"]:
             if item is not None:
-                constant = self.code(first, ATOM) + f".new_tensor({literal(list(map(float, item))).replace('(', '[').replace(')', ']').replace(',]', ']')})"
+                constant = self.code(first, ATOM) + f".new_tensor([{', '.join(literal(float(x)) for x in item)}])"
                 parts.append(constant + f".expand(len({self.code(first).plain()}), {len(item)})" if many else constant)
                 continue
             argument = next(tensors)
             code = self.code(argument)
             if many and argument.type.samples is None:
-                code = code.at(ATOM) + f".expand(len({self.code(first).plain()}), {', '.join(['-1'] * argument.type.rank)})"
+                code = (
+                    code.at(ATOM)
+                    + f".expand(len({self.code(first).plain()}), {', '.join(['-1'] * argument.type.rank)})"
+                )
             parts.append(code)
         axis = node.fields["axis"] - (0 if many else 1)
         return Code((*call("torch.cat", Code(("[", *join(", ", parts).parts, "]"))).parts[:-1], f", dim={axis})"))
@@ -257,7 +275,11 @@ class Writer:
         vector, image = self.code(node.args[0], ATOM), self.code(node.args[1])
         height, *rest = node.fields["map"]
         if image.parts and len(image.parts) == 1 and isinstance(image.parts[0], str) and image.parts[0].isidentifier():
-            size = text(f", *{image.plain()}.shape[2:]") if node.args[1].type.samples is not None else text(f", *{image.plain()}.shape[1:]")
+            size = (
+                text(f", *{image.plain()}.shape[2:]")
+                if node.args[1].type.samples is not None
+                else text(f", *{image.plain()}.shape[1:]")
+            )
         else:
             size = join("", [text(", "), join(", ", [self.whole(n, "size") for n in (height, *rest)])])
         nones = ", ".join(["None"] * len(node.fields["map"]))
@@ -267,7 +289,7 @@ class Writer:
     def _reshape(self, node: Node) -> Code:
         sizes = [self.whole(n, "size") for n in node.fields["shape"]]
         if node.type.samples is not None:
-            return call(self.code(node.args[0], ATOM) + (".reshape" if len(sizes) != 1 or node.args[0].type.rank < 2 else ".reshape"), "-1", *sizes)
+            return call(self.code(node.args[0], ATOM) + ".reshape", "-1", *sizes)
         return call(self.code(node.args[0], ATOM) + ".reshape", *sizes)
 
     def _transpose(self, node: Node) -> Code:
@@ -309,10 +331,21 @@ class Writer:
     def _resize(self, node: Node) -> Code:
         mode = node.fields["mode"]
         size = literal(node.fields["size"])
-        return call("F.interpolate", self.code(node.args[0]), text(f"size={size}"), mode=mode, align_corners=False if mode == "bilinear" else None)
+        return call(
+            "F.interpolate",
+            self.code(node.args[0]),
+            text(f"size={size}"),
+            mode=mode,
+            align_corners=False if mode == "bilinear" else None,
+        )
 
     def _pad(self, node: Node) -> Code:
-        return call("F.pad", self.code(node.args[0]), literal(node.fields["sizes"]), mode=node.fields["mode"] if node.fields["mode"] != "constant" else None)
+        return call(
+            "F.pad",
+            self.code(node.args[0]),
+            literal(node.fields["sizes"]),
+            mode=node.fields["mode"] if node.fields["mode"] != "constant" else None,
+        )
 
     def _take(self, node: Node) -> Code:
         value, order = self.code(node.args[0], ATOM), self.code(node.args[1])
@@ -332,10 +365,15 @@ class Writer:
             if axis == 0 and shared:
                 continue
             if isinstance(item, tuple):
-                low, high = (self.samples(str(b)).plain() if axis == 0 and b is not None else "" if b is None else str(b) for b in item)
+                low, high = (
+                    self.samples(str(b)).plain() if axis == 0 and b is not None else "" if b is None else str(b)
+                    for b in item
+                )
                 low = "" if low == "0" else low
                 spaced = (" " in low or " " in high) and (low or high)
-                items.append(f"{low} : {high}".strip() if spaced and low else f": {high}" if spaced else f"{low}:{high}")
+                items.append(
+                    f"{low} : {high}".strip() if spaced and low else f": {high}" if spaced else f"{low}:{high}"
+                )
             else:
                 items.append(str(item))
         return self.code(node.args[0], ATOM) + f"[{', '.join(items)}]"
@@ -359,13 +397,19 @@ class Writer:
 
     def _convolve(self, node: Node) -> Code:
         f = node.fields
-        given = {k: v for k, v, default in (("stride", f["stride"], 1), ("padding", f["padding"], 0), ("groups", f["groups"], 1)) if v != default}
+        given = {
+            k: v
+            for k, v, default in (("stride", f["stride"], 1), ("padding", f["padding"], 0), ("groups", f["groups"], 1))
+            if v != default
+        }
         if not f["each"]:
             return call("F.conv2d", self.code(node.args[0]), self.code(node.args[1]), **given)
         image, kernel = self.code(node.args[0]), self.code(node.args[1])
         groups = f["groups"]
         one = f"x[None], w, stride={f['stride']}, padding={f['padding']}, groups={groups}"
-        return Code(("torch.cat([F.conv2d(", one, ") for x, w in zip(", *image.parts, ", ", *kernel.parts, ", strict=True)])"))
+        return Code(
+            ("torch.cat([F.conv2d(", one, ") for x, w in zip(", *image.parts, ", ", *kernel.parts, ", strict=True)])")
+        )
 
     # --- numbers of the program
 

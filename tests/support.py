@@ -198,5 +198,3 @@ def one_network(network: str, call: str, inputs: dict[str, str], outputs: int = 
         f"train: {{batch: {n}}}",
     ]
     return "\n".join(lines) + "\n"
-
-

@@ -111,6 +111,15 @@ def test_five_and_five_equal_ten(tmp_path: Path, burst: int) -> None:
         assert picture.read_bytes() == (tmp_path / "five/samples" / picture.name).read_bytes()
 
 
+def test_two_processes_average_their_gradients_and_resume(tmp_path: Path) -> None:
+    """Each compiles RUN/spec.yaml for itself; the samples of a batch are shared out between them."""
+    torch.manual_seed(0)
+    gan = compile(load_spec("digits", tiny=True))
+    assert train(gan, tmp_path / "run", iterations=2, devices=2) == Result(tmp_path / "run", 2)
+    assert train(gan, tmp_path / "run", iterations=3, devices=2, resume=True) == Result(tmp_path / "run", 3)
+    assert "was begun with --devices 2" in refused(gan, tmp_path / "run", iterations=4, resume=True)
+
+
 def test_the_seed_decides(tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         train(StandIn(), tmp_path / name, seed=seed, iterations=3)
@@ -496,7 +505,7 @@ def test_external_weights_that_are_no_safetensors(tmp_path: Path) -> None:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     train(StandIn(), tmp_path / "run", iterations=2)
-    monkeypatch.setattr(loop, "compiled", lambda spec, seed=0: StandIn(seed=5))
+    monkeypatch.setattr(loop, "compiled", lambda *arguments: StandIn(seed=5))
     return tmp_path / "run"
 
 

@@ -159,16 +159,13 @@ class Game:
             result = evaluate(self.draws(self.label(name)))
             phases = list(result.objectives)
             for i, phase in enumerate(phases):
-                gradients = self.gradient(phase, result.objectives[phase], retain or i + 1 < len(phases))
-                sums[phase] = (
-                    [add(a, b) for a, b in zip(sums.get(phase, gradients), gradients, strict=True)]
-                    if turn
-                    else gradients
-                )
+                found = self.gradient(phase, result.objectives[phase], retain or i + 1 < len(phases))
+                sums[phase] = [add(a, b) for a, b in zip(sums[phase], found, strict=True)] if turn else found
             self.note(name, result)
-        for phase, gradients in sums.items():
+        for phase, total in sums.items():
             if bool(result.when.get(phase, True)):
-                self.move(phase, [g if g is None or accumulate == 1 else g / accumulate for g in gradients])
+                mean = [g if g is None or accumulate == 1 else g / accumulate for g in total]
+                self.move(phase, self.ruled(phase, mean))
         self.state.update({k: v.detach() if torch.is_tensor(v) else v for k, v in result.state.items()})
 
     def label(self, name):
@@ -194,7 +191,7 @@ class Game:
             bucket = self.sync(torch.cat([found[i].flatten() for i in some]))
             for i, part in zip(some, bucket.split([found[i].numel() for i in some]), strict=True):
                 found[i] = part.view_as(found[i])
-        return self.ruled(phase, found)
+        return found
 
     def ruled(self, phase, gradients):
         """The player's rule for gradients: `clip_norm`, over all gradients of the phase or those of one network."""

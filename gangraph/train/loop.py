@@ -98,7 +98,7 @@ def train(
     """
     asked = Options(data, batch_size, seed, iterations, precision, devices, quiet, _weights(weights))
     _check_options(asked, strategy)
-    gan = compiled(spec, seed)
+    gan = compiled(spec, seed, batch_size)
     run = Run(out if out is not None else Path("runs") / gan.spec.name, say)
     state = run.open(resume)
     if state:
@@ -125,14 +125,14 @@ def train(
     return Result(run.folder, step, stopped)
 
 
-def compiled(spec: Any, seed: int = 0) -> Any:
+def compiled(spec: Any, seed: int = 0, batch_size: int | None = None) -> Any:
     """The compiled object of a spec; one that is compiled already passes through."""
     if hasattr(spec, "step"):
         return spec
-    from gangraph.compiler import compile
+    from gangraph.compiler import compile, load
 
     torch.manual_seed(seed)  # initialization has a random stream of its own
-    return compile(spec)
+    return compile(load(spec, batch_size=batch_size))
 
 
 def _check_options(asked: Options, strategy: str | None) -> None:
@@ -384,7 +384,8 @@ class Desk:
         if step == 1 or step == total or step % max(1, total // LOGGED) == 0:
             self.metrics.add({"step": step, "epoch": epoch, "images": int(self.gan.clocks["images"]), **numbers})
             if self.board:
-                self.board.log_metrics(dict(numbers), step)
+                with suppress(OSError):  # a full disk is told by the other files
+                    self.board.log_metrics(dict(numbers), step)
 
     def is_mark(self, step: int, total: int) -> bool:
         return step == total or step % _round(total / MARKS) == 0
@@ -419,7 +420,8 @@ class Desk:
         with suppress(RunError):  # whatever ended the run is the message
             self.draw_curves()
         if self.board:
-            self.board.finalize("success")
+            with suppress(OSError):
+                self.board.finalize("success")
 
 
 def samples(

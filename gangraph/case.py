@@ -1,0 +1,292 @@
+"""Schedules -> Case: a spec as the checks look at it: who owns what, what each value is made of, where gradients go.
+
+Sets of networks are the bits of one integer, so that every question about a graph is answered by one walk over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from gangraph import ops
+from gangraph.errors import Place
+from gangraph.graph import Graph, Phase
+from gangraph.ir import Module, Node, walk
+from gangraph.read import Read
+from gangraph.routing import differentiable, passing
+from gangraph.schedule import Schedule
+from gangraph.templates import TwoSided
+
+SAME = frozenset(
+    {"loss", "alias", "stop", "mean", "sum", "logsumexp", "reshape", "samples_of"}
+)  # of one number a sample
+HOSTS = frozenset(name for name, operator in ops.OPERATORS.items() if operator.host is not None)
+ARITHMETIC = SAME | HOSTS | {"expect", "total", "norm", "where", "leaky_relu", "ifelse", "and", "or", "not"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found. `name` declares it under `meant`; a `warning` stops nobody."""
+
+    place: Place
+    path: str
+    fact: str
+    help: str | None = None
+    name: str | None = None
+    warning: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Sided:
+    """A two-sided loss: its scores, who judges them, and the phases that minimize each side."""
+
+    name: str
+    loss: TwoSided
+    real: tuple[Node, ...]
+    fake: tuple[Node, ...]
+    shown: tuple[Node, ...]  # the fakes that the discriminator sees
+    judges: int
+    phases: dict[str, list[Phase]]  # by side
+
+    sign: int  # -1 where one of the sides, and not the other, is subtracted from its objective
+
+    @property
+    def path(self) -> str:
+        return f"losses.{self.name}"
+
+
+class Stage:
+    """One stage, with what the checks ask of it; each answer is worked out once."""
+
+    def __init__(self, schedule: Schedule, contained: dict[str, tuple[str, ...]] | None = None):
+        self.schedule = schedule
+        self.graph: Graph = schedule.graph
+        self.bits = {name: 1 << i for i, name in enumerate(self.graph.networks)}
+        self._contained = {} if contained is None else contained
+
+    # --- networks
+
+    def contained(self, name: str) -> tuple[str, ...]:
+        if name not in self._contained:
+            self._contained[name] = tuple(self.graph.contained(name))
+        return self._contained[name]
+
+    def mask(self, names: Iterable[str]) -> int:
+        """A set of networks, with all that they contain."""
+        found = 0
+        for name in names:
+            for inner in self.contained(name):
+                found |= self.bits[inner]
+        return found
+
+    def names(self, mask: int) -> list[str]:
+        return [name for name, bit in self.bits.items() if bit & mask]
+
+    @cached_property
+    def phases(self) -> list[Phase]:
+        return self.graph.phases()
+
+    @cached_property
+    def owned(self) -> dict[str, int]:
+        """What each phase trains."""
+        return {phase.name: self.mask(phase.networks) for phase in self.phases}
+
+    # --- values
+
+    @cached_property
+    def nodes(self) -> list[Node]:
+        """Every node of the stage, arguments first."""
+        roots = [
+            *self.graph.inputs.values(),
+            *self.graph.draws.values(),
+            *self.graph.named().values(),
+            *self.graph.views.values(),
+        ]
+        return walk([*roots, *(phase.objective for phase in self.phases)])
+
+    @cached_property
+    def made_of(self) -> dict[int, int]:
+        """Node -> the networks that its numbers come from."""
+        found: dict[int, int] = {}
+        for node in self.nodes:
+            found[id(node)] = self._own(node)
+            for argument in node.args:
+                found[id(node)] |= found[id(argument)]
+        return found
+
+    @cached_property
+    def feeds(self) -> dict[int, int]:
+        """Node -> the networks to whose parameters a gradient at the node passes."""
+        found: dict[int, int] = {}
+        for node in self.nodes:
+            live = node.op != "call" or not (node.fields["view"].get("frozen") or averaged(node))
+            found[id(node)] = self._own(node) if live else 0
+            for argument in passed(node):
+                found[id(node)] |= found[id(argument)]
+        return found
+
+    def _own(self, node: Node) -> int:
+        if node.op == "call":
+            return self.mask([node.fields["source"]])
+        return self.bits.get((node.name or "").split(".")[0], 0) if node.op == "parameter" else 0
+
+    # --- losses
+
+    @cached_property
+    def minimized(self) -> dict[str, list[tuple[Node, int]]]:
+        """Phase -> the losses (and sides) that its gradient comes through, each with the sign in front of it."""
+        found = {}
+        for phase in self.phases:
+            seen = {id(phase.objective)}
+            stack, losses = [(phase.objective, 1)], []
+            while stack:
+                node, sign = stack.pop()
+                if node.op == "loss":
+                    losses.append((node, sign))
+                for argument in passed(node):
+                    if id(argument) not in seen:
+                        seen.add(id(argument))
+                        stack.append((argument, sign * _sign(node, argument)))
+            found[phase.name] = losses
+        return found
+
+    @cached_property
+    def sided(self) -> list[Sided]:
+        by_loss: dict[int, list[Phase]] = {}
+        for phase in self.phases:
+            for node, _ in self.minimized[phase.name]:
+                by_loss.setdefault(id(node), []).append(phase)
+        return [self._sided(name, loss, by_loss) for name, loss in self.graph.sided.items()]
+
+    def _sided(self, name: str, loss: TwoSided, by_loss: dict[int, list[Phase]]) -> Sided:
+        phases = {side: by_loss.get(id(loss.side(side)), []) for side in ("discriminator", "generator")}
+        sign = 1
+        for side, several in phases.items():
+            for phase in several[:1]:
+                sign *= next(s for node, s in self.minimized[phase.name] if node is loss.side(side))
+        real, fake = (flat(loss.arguments.get(key)) for key in ("real", "fake"))
+        if real and fake:
+            shown = flat(loss.arguments.get("shown")) or fake
+            judges = self._called(real) & (self._called(fake) | self._called(shown))
+            return Sided(name, loss, real, fake, shown, judges, phases, sign)
+        # Written by hand: the fake scores are those that are made of what the generator's phases train.
+        judges = self._called([loss.discriminator]) & self._called([loss.generator])
+        makers = 0
+        for phase in phases["generator"]:
+            makers |= self.owned[phase.name]
+        scores = {side: frontier(loss.side(side)) for side in phases}
+        fakes = {
+            side: tuple(n for n in found if self.made_of[id(n)] & makers & ~judges) for side, found in scores.items()
+        }
+        real = tuple(
+            n for n in scores["discriminator"] if n not in fakes["discriminator"] and self.made_of[id(n)] & judges
+        )
+        return Sided(name, loss, real, fakes["generator"], fakes["discriminator"], judges, phases, sign)
+
+    def _called(self, roots: Iterable[Node]) -> int:
+        found = 0
+        for call in nearest_calls(roots):
+            found |= self.mask([call.fields["source"]])
+        return found
+
+
+class Case:
+    """All stages of a spec. Names mean the same in each of them."""
+
+    def __init__(self, schedules: tuple[Schedule, ...]):
+        contained: dict[str, tuple[str, ...]] = {}  # stages share their networks
+        self.stages = [Stage(schedule, contained) for schedule in schedules]
+        self.spec = self.stages[0].graph.resolved.spec
+        self.sources = self.spec.sources
+        self.file = next(
+            iter(self.sources.files), self.spec.place.file
+        )  # the spec's own; parents and library come later
+
+    @cached_property
+    def read(self) -> Read:
+        return Read(stage.graph.resolved for stage in self.stages)
+
+    def own(self, thing: Any) -> bool:
+        """Whether the spec's own file says it, and no parent or library."""
+        place = thing if isinstance(thing, Place) else getattr(thing, "place", None) or getattr(thing, "at", None)
+        return place is None or place.file == self.file
+
+
+def _sign(node: Node, argument: Node) -> int:
+    """The sign that an operator puts in front of an argument; an unknown factor counts as positive."""
+    if node.op == "neg" or (node.op == "sub" and argument is node.args[1]):
+        return -1
+    if node.op in ("mul", "div"):
+        factors = [a.value for a in node.args if a is not argument and a.type.host]
+        return -1 if any(isinstance(f, int | float) and f < 0 for f in factors) else 1
+    return 1
+
+
+# --- walks ------------------------------------------------------------------------------------------------------------
+
+
+def flat(value: Any) -> tuple[Node, ...]:
+    """The nodes of an argument that may be a list."""
+    if isinstance(value, tuple):
+        return tuple(node for item in value for node in flat(item))
+    return (value,) if isinstance(value, Node) and not value.type.host else ()
+
+
+def passed(node: Node) -> list[Node]:
+    """The arguments to which a gradient passes."""
+    if node.op in ("call", "apply", "grad", "output"):
+        return [a for a in node.args if differentiable(a)]
+    return passing(node)
+
+
+def averaged(call: Node) -> bool:
+    return bool(call.fields["source"] != call.fields["network"])
+
+
+def below(roots: Iterable[Node], stop: frozenset[str] = frozenset(), done: set[int] | None = None) -> Iterator[Node]:
+    """The nodes that the roots are made of, no further than those whose `op` stops the walk, which come too.
+
+    With `done`, nodes that an earlier walk came to are left out.
+    """
+    seen = set() if done is None else done
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        if node.op not in stop:
+            stack += node.args
+
+
+def nearest_calls(roots: Iterable[Node]) -> list[Node]:
+    """The calls of networks that stand nearest to the roots."""
+    return [node for node in below(roots, frozenset({"call"})) if node.op == "call"]
+
+
+def frontier(root: Node) -> list[Node]:
+    """The values where a formula's arithmetic ends: scores, inputs, pictures."""
+    found: dict[int, Node] = {}
+    stack, seen = [root], set()
+    while stack:
+        node = stack.pop()
+        if id(node) in seen or node.type.host:
+            continue
+        seen.add(id(node))
+        if node.op in ARITHMETIC:
+            stack += node.args
+        else:
+            found[id(node)] = node
+    return list(found.values())
+
+
+def modules(top: Module) -> Iterator[Module]:
+    """A module and all that are below it."""
+    stack = [top]
+    while stack:
+        module = stack.pop()
+        yield module
+        stack += module.children

@@ -1,0 +1,834 @@
+"""Spec -> Picture: which boxes the game has, what each says, and where gradients pass.
+
+What comes in is the last stage of a spec with its routing. A named value is a box, a call of a network in place is
+one too, and what lies between two boxes is the edge. Members of a family that are made alike are folded into one box.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from gangraph import ops
+from gangraph.compiler import Spec
+from gangraph.draw.picture import Box, Edge, Loss, Move, Owned, Picture, Player, Side, Term
+from gangraph.errors import Fact, Place
+from gangraph.expressions import STRENGTH, Attribute, Binary, Call, Expr, Index, Name, Number, names, parse, show
+from gangraph.families import Member
+from gangraph.graph import Graph, Phase, Step
+from gangraph.ir import Node, Type, walk
+from gangraph.routing import Reach, differentiable, passing
+from gangraph.spec import Chain, TwoSides
+from gangraph.templates import TwoSided
+from gangraph.writer import host_text
+
+SIDES = ("discriminator", "generator")
+NONE: frozenset[str] = frozenset()
+
+
+def describe(spec: Spec) -> Picture:
+    """The game of the last stage, which is the whole system."""
+    return _Describer(spec).picture()
+
+
+@dataclass(eq=False)
+class _Unit:
+    """A box or loss in the making: the members that it folds and the nodes that it stands for."""
+
+    kind: str  # input, draw, value, place (a call in place) or loss
+    members: list[Member]
+    roots: list[Node]
+    calls: list[Node] = field(default_factory=list)
+    body: Any = None
+    id: str = ""
+
+    @property
+    def nodes(self) -> list[Node]:
+        return [*self.roots, *self.calls]
+
+
+@dataclass
+class _Read:
+    """How a unit is read: the phases whose gradient passes, and whether no `stop` lies between."""
+
+    phases: frozenset[str] = NONE
+    open: bool = False
+
+
+class _Describer:
+    def __init__(self, spec: Spec):
+        self.spec, self.routing = spec, spec.routings[-1]
+        self.graph: Graph = self.routing.graph
+        self.resolved = self.graph.resolved
+        self.reach = Reach(self.graph)
+        self.phases = {p.name: p for p in self.graph.phases()}
+        self.written = {m.name: m for m in _flat(self.resolved.schedule)}
+        self.places = self._calls_by_place()
+        self.player_of = self._fold_players()
+        self.owned = {name: set(self._contained(p.networks)) for name, p in self.graph.players.items()}
+        self.passed, self.visited = self._gradients()
+        self.needed = self._needed()
+        self.trained = self._trained()
+        self.unit: dict[int, _Unit] = {}
+        self.units: list[_Unit] = []
+        self._declare()
+        self.losses = {node.name: unit for unit in self.units if unit.kind == "loss" for node in unit.roots}
+        self.moves = self._fold_phases()
+        self.minimizers = self._minimizers()
+
+    # --- the pieces
+
+    def picture(self) -> Picture:
+        edges = [e for unit in self.units if unit.kind != "loss" for e in self._edges_into(unit)]
+        losses = []
+        for unit in self.units:
+            if unit.kind == "loss":
+                loss, inward = self._loss(unit)
+                losses.append(loss)
+                edges += inward
+        players, outward = self._players()
+        edges = self._spare(edges + outward)
+        boxes = [self._box(unit, edges) for unit in self.units if unit.kind != "loss"]
+        read = {e.tail for e in edges} | {e.head for e in edges}
+        return Picture(
+            self.spec.name,
+            str(self.spec.parsed.file.paper.title or ""),
+            tuple(b for b in boxes if b.id in read),
+            tuple(losses),
+            tuple(players),
+            tuple(self._settled(edges, boxes, losses)),
+        )
+
+    def _spare(self, edges: list[Edge]) -> list[Edge]:
+        """Edges without those from mere data into a loss, whose text names it; but every box keeps one."""
+        units = {u.id: u for u in self.units}
+        heads = {u.id for u in self.units if u.kind == "loss"}
+
+        def mere(edge: Edge) -> bool:
+            tail = units[edge.tail]
+            return edge.head in heads and tail.kind != "loss" and not tail.calls and not self._depends(tail)
+
+        kept = {e.tail for e in edges if not mere(e)}
+        return [e for e in edges if not mere(e) or e.tail not in kept]
+
+    def _settled(self, edges: list[Edge], boxes: list[Box], losses: list[Loss]) -> Iterator[Edge]:
+        """Edges into what no gradient reaches carry none."""
+        live = {item.id: item.live for item in (*boxes, *losses)}
+        cut = {box.id for box in boxes if box.cut}
+        for edge in edges:
+            tee = edge.tail in cut or edge.cut and edge.head not in cut
+            yield replace(edge, live=edge.live and live.get(edge.head, True), cut=tee)
+
+    # --- gradients
+
+    def _gradients(self) -> tuple[dict[tuple[int, int], frozenset[str]], dict[int, frozenset[str]]]:
+        """For every step from a node to an argument, and for every node, the phases whose gradient passes."""
+        steps: dict[tuple[int, int], set[str]] = {}
+        nodes: dict[int, set[str]] = {}
+        for phase in self.phases.values():
+            live = self.routing.routes[phase.name].live
+            stack, seen = [phase.objective], set()
+            while stack:
+                node = stack.pop()
+                if id(node) in seen:
+                    continue
+                seen.add(id(node))
+                nodes.setdefault(id(node), set()).add(phase.name)
+                for argument in self._fed(node):
+                    if id(argument) in live:
+                        steps.setdefault((id(node), id(argument)), set()).add(phase.name)
+                        stack.append(argument)
+        return {k: frozenset(v) for k, v in steps.items()}, {k: frozenset(v) for k, v in nodes.items()}
+
+    def _fed(self, node: Node) -> list[Node]:
+        """The arguments to which a gradient at this node goes on."""
+        if node.op == "call":
+            outputs = tuple(range(len(node.fields["module"].outputs)))
+            _, read = self.reach.body(node, outputs, "")
+            return [a for i, a in enumerate(node.args) if i in read and differentiable(a)]
+        if node.op == "grad" or node.op == "output" and node.args[0].op != "chunk":
+            return list(node.args)
+        return passing(node)
+
+    def _trained(self) -> set[int]:
+        """Nodes that are made from something that a player trains, with or without a gradient."""
+        found: set[int] = set()
+        for node in walk(list(self.needed.values())):
+            own = node.op == "parameter" or node.op == "call" and bool(self._owners(node.fields["source"]))
+            if own or any(id(a) in found for a in node.args):
+                found.add(id(node))
+        return found
+
+    def _depends(self, unit: _Unit) -> bool:
+        return any(id(n) in self.trained for n in unit.nodes)
+
+    def _players_of(self, phases: Iterable[str]) -> frozenset[str]:
+        return frozenset(self.player_of[self.phases[p].player] for p in phases)
+
+    # --- who owns what
+
+    def _contained(self, networks: Iterable[str]) -> list[str]:
+        return [inner for name in networks for inner in self.graph.contained(name)]
+
+    def _owners(self, network: str) -> tuple[str, ...]:
+        """The (folded) players of a network; of one composed of owned ones, theirs."""
+        found = [p for p, inside in self.owned.items() if network in inside]
+        inside = set(self.graph.contained(network))
+        found = found or [p for p, owned in self.owned.items() if inside & owned]
+        return tuple(dict.fromkeys(self.player_of[p] for p in found))
+
+    def _fold_players(self) -> dict[str, str]:
+        """Every player's name -> that of its table: members of a family share one."""
+        found = {}
+        for group in _by_rule(self.resolved.players):
+            found |= dict.fromkeys([m.name for m in group], self._title(group))
+        return found
+
+    # --- boxes
+
+    def _needed(self) -> dict[int, Node]:
+        """Every node that an objective or a condition reads, by id."""
+        return {id(node): node for node in walk([p.objective for p in self.phases.values()] + [n for n, _ in self._conditions()])}
+
+    def _conditions(self) -> list[tuple[Node, str]]:
+        """The losses that a condition or a number of repeats reads, with the phase that waits for it."""
+        found = []
+        for phase, above in _phases(self.graph.schedule, ()):
+            for value in [phase.when, phase.repeat, *(v for s in above for v in (s.when, s.repeat))]:
+                nodes = walk([value]) if isinstance(value, Node) else []
+                read = [n for n in nodes if n.op in ("loss", "latest")]
+                found += [(self.graph.losses[n.name], phase.name) for n in read if n.name in self.graph.losses]
+        return found
+
+    def _calls_by_place(self) -> dict[Place, Call]:
+        """Every call that the spec writes; of those that begin at one place the outermost."""
+        bodies: list[Any] = [m.body for m in (*self.resolved.values, *self.resolved.losses)]
+        bodies += [m.minimize for m in self.written.values()]
+        found: dict[Place, Call] = {}
+        for body in bodies:
+            for expr in _expressions(body):
+                for inner in _inside(expr):
+                    if isinstance(inner, Call):
+                        found.setdefault(inner.at, inner)
+        return found
+
+    def _declare(self) -> None:
+        """A unit for everything that is needed: declared things first, then calls in place, in the order of reading."""
+        for kind, members, values in (("input", self.resolved.inputs, self.graph.inputs), ("draw", self.resolved.draws, self.graph.draws)):
+            groups: dict[Any, list[Member]] = {}
+            for group in _by_rule(members):
+                same = {_facts([values[m.name].type]) for m in group}
+                key = (group[0].patterns[0].family, *same) if len(same) == 1 and _indexed(group[0]) else id(group)
+                groups.setdefault(key, []).extend(group)
+            for group in groups.values():
+                self._add(_Unit(kind, group, [values[m.name] for m in group], body=group[0].body))
+        for member_group in _by_rule(self.resolved.values):
+            self._declare_values(member_group)
+        for group in _by_rule(self.resolved.losses):
+            roots = [self.graph.losses[n] for m in group for n in self._loss_names(m.name)]
+            self._add(_Unit("loss", group, roots, body=group[0].body))
+        for node in self.needed.values():
+            if node.op == "call" and id(node) not in self.unit:
+                self._declare_call(node)
+        for number, unit in enumerate(self.units):
+            unit.id = f"n{number}"
+
+    def _add(self, unit: _Unit) -> None:
+        """Keeps a unit if something reads it."""
+        if any(id(n) in self.needed for n in unit.nodes) or unit.kind == "loss":
+            self.units.append(unit)
+            self.unit |= {id(n): unit for n in unit.nodes}
+
+    def _declare_values(self, group: list[Member]) -> None:
+        """The members of one rule, unfolded where networks of different families make them."""
+        split: dict[Any, _Unit] = {}
+        for member in group:
+            roots = [n for name in member.names for n in _leaves(self.graph.values.get(name)) if id(n) not in self.unit]
+            if not roots:
+                continue
+            mains = {id(main): main for main in map(self._main, roots) if main is not None}
+            calls = list(mains.values()) if len(mains) == 1 else []
+            key = tuple(self._signature(c) for c in calls)
+            unit = split.setdefault(key, _Unit("value", [], [], body=member.body))
+            unit.members.append(member)
+            unit.roots += roots
+            unit.calls += [c for c in calls if c not in roots]
+        for unit in split.values():
+            self._add(unit)
+
+    def _main(self, node: Node) -> Node | None:
+        """The one call that a value comes from, behind operators that read nothing else."""
+        declared = set(map(id, self.graph.named().values())) if False else self.graph.order
+        while node.op != "call":
+            inner = {id(a): a for a in node.args if not a.type.host and a.op not in ("zeros", "ones", "parameter")}
+            if len(inner) != 1:
+                return None
+            (node,) = inner.values()
+            if id(node) in declared:
+                return None
+        return node
+
+    def _signature(self, call: Node) -> tuple[Any, ...]:
+        return _family(call.fields["network"]), self._owners(call.fields["source"])
+
+    def _declare_call(self, node: Node) -> None:
+        key = (node.at, self._signature(node))
+        known = next((u for u in self.units if u.kind == "place" and (u.calls[0].at, self._signature(u.calls[0])) == key), None)
+        if known is None:
+            self._add(_Unit("place", [], [], [node], self.places.get(node.at)))
+        else:
+            known.calls.append(node)
+            self.unit[id(node)] = known
+
+    def _box(self, unit: _Unit, edges: list[Edge]) -> Box:
+        out = [e for e in edges if e.tail == unit.id]
+        phases = frozenset(p for n in unit.nodes for p in self.visited.get(id(n), NONE))
+        live = bool(phases) if self._depends(unit) else unit.kind in ("input", "draw") or any(e.live for e in out)
+        made = bool(self._made_by(unit))
+        networks = self._made_by(unit)
+        return Box(
+            unit.id,
+            "call" if made else unit.kind,
+            self._title(unit.members) if unit.members else "",
+            self._text(unit),
+            self._box_facts(unit),
+            tuple(n for m in unit.members for n in m.names),
+            tuple(dict.fromkeys(p for n in networks for p in self._owners(n))),
+            live,
+            any(n.op in ("stop", "replay") for n in self._between(unit)),
+            self._players_of(phases),
+        )
+
+    def _made_by(self, unit: _Unit) -> list[str]:
+        nodes = [*unit.calls, *(n for n in unit.roots if n.op == "call")]
+        return list(dict.fromkeys(n.fields["source"] for n in nodes))
+
+    def _between(self, unit: _Unit) -> list[Node]:
+        """The nodes from a unit's values to the call that makes them (or to nothing else)."""
+        found = []
+        for root in unit.roots:
+            node = root
+            while id(node) not in {id(c) for c in unit.calls}:
+                found.append(node)
+                if not node.args or node.op == "call":
+                    break
+                node = node.args[0]
+                if id(node) in self.graph.order:
+                    break
+        return found
+
+    def _title(self, members: list[Member]) -> str:
+        """`fake[d]` for a whole rule, else the names of the members."""
+        if len(members) > 1 and len({id(m.body) for m in members}) == 1 and self._whole(members):
+            return ", ".join(p.family + (f"[{', '.join(map(show, p.items))}]" if p.items else "") for p in members[0].patterns)
+        found = [n for m in members for n in m.names]
+        return ", ".join(found) if len(found) <= 4 else f"{found[0]}, ..., {found[-1]}"
+
+    def _whole(self, members: list[Member]) -> bool:
+        sections = (self.resolved.inputs, self.resolved.draws, self.resolved.values, self.resolved.losses, self.resolved.networks)
+        rules = [m for section in (*sections, self.resolved.players) for m in section if m.body is members[0].body]
+        return len(rules) == len(members)
+
+    def _text(self, unit: _Unit) -> str:
+        if unit.kind in ("input", "draw"):
+            return self._leaf_text(unit)
+        if unit.body is None:
+            call = unit.calls[0]
+            return f"{call.fields['network']}({', '.join(a.name or '...' for a in call.args)})"
+        bound = unit.members[0].bound if len(unit.members) == 1 else {}
+        return ", ".join(pretty(_bind(e, bound)) for e in _expressions(unit.body))
+
+    def _leaf_text(self, unit: _Unit) -> str:
+        node = unit.roots[0]
+        fields, kind, once = node.fields, node.fields["kind"], ""
+        facts = [_shape_text(n.type) if n.type.shape or n.op == "input" and not n.type.classes else "" for n in unit.roots]
+        if unit.kind == "input":
+            words = f"{kind} {node.type.classes}" if node.type.classes else kind
+        else:
+            said: dict[str, Callable[[], str]] = {
+                "normal": lambda: f"N({fields['mean']:g}, {fields['std'] ** 2:g})",
+                "uniform": lambda: f"U({fields['low']:g}, {fields['high']:g})",
+                "bernoulli": lambda: f"bernoulli {fields['p']:g}",
+                "integer": lambda: f"integer {fields['low']} to {fields['high'] - 1}",
+            }
+            words = said.get(kind, lambda: kind)()
+            once = ", once" if any(m.name in self.graph.once for m in unit.members) else ""
+        shared = "shared " if node.type.samples is None else ""
+        return f"{shared}{words} {_span(facts)}".strip() + _samples(node.type) + once
+
+    def _box_facts(self, unit: _Unit) -> str:
+        if unit.kind == "input":
+            return _range(unit.roots[0].type)
+        if unit.kind == "draw":
+            return ""
+        if unit.kind == "place":
+            outputs = unit.calls[0].fields["module"].outputs if unit.calls[0].fields.get("several") else [unit.calls[0]]
+            return _facts([n.type for n in outputs])
+        rows = [[_facts([n.type for n in _leaves(self.graph.values[name])]) for name in m.names] for m in unit.members]
+        columns = [_span(column) for column in zip(*rows, strict=True)]
+        once = ", once" if any(n in self.graph.once for m in unit.members for n in m.names) else ""
+        return (columns[0] if len(set(columns)) == 1 and len(columns) > 1 and not once else ", ".join(columns)) + once
+
+    # --- edges
+
+    def _sources(self, roots: list[Node], own: _Unit | None = None) -> dict[_Unit, _Read]:
+        """The units that some nodes are made of, through whatever has no box of its own."""
+        found: dict[_Unit, _Read] = {}
+        every = frozenset(self.phases)
+        stack = [(node, every, True) for node in reversed(roots)]
+        seen: dict[int, tuple[frozenset[str], bool]] = {}
+        while stack:
+            node, phases, free = stack.pop()
+            before = seen.get(id(node))
+            if before is not None and phases <= before[0] and free <= before[1]:
+                continue
+            seen[id(node)] = (phases | before[0], free or before[1]) if before else (phases, free)
+            for argument in reversed(node.args):
+                step = phases & self.passed.get((id(node), id(argument)), NONE)
+                through = free and node.op not in ("stop", "replay")
+                unit = self.unit.get(id(argument))
+                if unit is not None and (unit is not own or any(argument is r for r in unit.roots)):
+                    read = found.setdefault(unit, _Read())
+                    read.phases, read.open = read.phases | step, read.open or through
+                elif not argument.type.host or argument.args:
+                    stack.append((argument, step, through))
+        return {unit: read for unit, read in found.items() if unit is not own}
+
+    def _edge(self, tail: _Unit, head: str, read: _Read, players: tuple[str, ...] = (), port: str = "") -> Edge:
+        live = bool(read.phases) or read.open and not self._depends(tail)
+        return Edge(tail.id, head, "", port, players, live, not read.open and self._depends(tail), self._players_of(read.phases))
+
+    def _edges_into(self, unit: _Unit) -> list[Edge]:
+        sources = self._sources(unit.nodes, unit)
+        return [self._edge(tail, unit.id, read) for tail, read in sorted(sources.items(), key=lambda s: self.units.index(s[0]))]
+
+    # --- losses
+
+    def _loss_names(self, name: str) -> list[str]:
+        return [name] if name in self.graph.losses else [f"{name}.{side}" for side in SIDES]
+
+    def _loss(self, unit: _Unit) -> tuple[Loss, list[Edge]]:
+        names = tuple(m.name for m in unit.members)
+        phases = frozenset(p for n in unit.roots for p in self.visited.get(id(n), NONE))
+        depends = self._depends(unit)
+        players = tuple(dict.fromkeys(p for n in unit.roots for p in self.minimizers.get(n.name or "", ())))
+        loss = Loss(unit.id, self._title(unit.members), "", names, players, bool(phases) or not depends, self._players_of(phases))
+        if names[0] not in self.graph.sided:
+            return replace(loss, text=self._text(unit)), self._edges_into(unit)
+        return self._two_sides(unit, loss)
+
+    def _two_sides(self, unit: _Unit, loss: Loss) -> tuple[Loss, list[Edge]]:
+        sided: list[TwoSided] = [self.graph.sided[name] for name in loss.members]
+        players, roots, read = {}, {}, {}
+        for side in SIDES:
+            roots[side] = [self.graph.losses[f"{name}.{side}"] for name in loss.members]
+            players[side] = tuple(dict.fromkeys(p for n in roots[side] for p in self.minimizers.get(n.name or "", ())))
+            read[side] = self._sources(roots[side], unit)
+        edges, rows, covered = [], [], set()
+        for name in sided[0].arguments:
+            arguments = [n for s in sided for n in _leaves(s.arguments[name])]
+            if any(self._same(arguments, [n for s in sided for n in _leaves(s.arguments[other])]) for other, _ in rows):
+                continue
+            direct = {self.unit[id(n)]: None for n in arguments if id(n) in self.unit}
+            sources = direct | dict.fromkeys(self._sources([n for n in arguments if id(n) not in self.unit]))
+            rows.append((name, ""))
+            for tail in sources:
+                sides = [s for s in SIDES if tail in read[s] and self._reads(roots[s], arguments)]
+                covered.add(tail)
+                how = _Read(frozenset(p for s in sides for p in read[s][tail].phases), any(read[s][tail].open for s in sides))
+                colours = tuple(dict.fromkeys(p for s in sides for p in players[s]))
+                edges.append(self._edge(tail, unit.id, how, colours, name))
+        for side in SIDES:
+            for tail, how in read[side].items():
+                if tail not in covered:
+                    edges.append(self._edge(tail, unit.id, how, players[side], "" if rows else side))
+        family = sided[0].family or ""
+        body = unit.body
+        texts = {s: pretty(getattr(body, s)) if isinstance(body, TwoSides) else "" for s in SIDES}
+        sides_ = tuple(Side(s, texts[s], players[s]) for s in SIDES)
+        rows = [(name, self._instead(unit, name, edges)) for name, _ in rows]
+        return replace(loss, text=family, arguments=tuple(rows), sides=sides_), edges
+
+    def _instead(self, unit: _Unit, argument: str, edges: list[Edge]) -> str:
+        """What a row says where nothing that a network made enters it."""
+        units = {u.id: u for u in self.units}
+        tails = [units[e.tail] for e in edges if e.head_port == argument]
+        return ", ".join(self._title(t.members) for t in tails) if not any(t.calls or self._depends(t) for t in tails) else ""
+
+    @staticmethod
+    def _same(one: list[Node], other: list[Node]) -> bool:
+        return [id(n) for n in one] == [id(n) for n in other]
+
+    @staticmethod
+    def _reads(roots: list[Node], nodes: list[Node]) -> bool:
+        below = {id(n) for n in walk(roots)}
+        return any(id(n) in below for n in nodes)
+
+    # --- players
+
+    def _terms(self, phase: Phase) -> list[tuple[str, str, list[str]]]:
+        """Weight, text and losses of every term."""
+        read = {n.name: n for n in _first_losses(phase.objective) if n.name}
+        found = []
+        for term in phase.terms:
+            expr = parse(term.loss)
+            losses = [name for ref in _references(expr) for name in read if _matches(name, ref)]
+            losses = list(dict.fromkeys(losses))
+            one = {self.losses[name] for name in losses}
+            text = pretty(expr)
+            if len(one) == 1 and isinstance(expr, Name | Index | Attribute):
+                (unit,) = one
+                text = self._title(unit.members) + next((f".{s}" for s in SIDES if losses[0].endswith(f".{s}")), "")
+            found.append((self._weight(term.weight, term.value), text, losses))
+        return found
+
+    def _weight(self, weight: str, value: float | None) -> str:
+        sign, body = ("−", weight[1:]) if weight.startswith("-") else ("+", weight)
+        if value is None:
+            clocks = list(dict.fromkeys(self._clocks(parse(body))))
+            return f"{sign}{body}({', '.join(clocks)})" if clocks and body.isidentifier() else f"{sign}{body}"
+        number = f"{-value if sign == '−' else value:g}".replace("-", "−")
+        try:
+            return f"{sign}{number}" if float(parse_number(body)) is not None else ""
+        except ValueError:
+            return f"{sign}{body} = {number}"
+
+    def _clocks(self, expr: Expr) -> Iterator[str]:
+        for name in names(expr):
+            if name.id in self.resolved.constants:
+                yield from self._clocks(self.resolved.constants[name.id])
+            elif name.id in ops.CLOCKS or name.id in self.graph.state:
+                yield name.id
+
+    def _minimizers(self) -> dict[str, tuple[str, ...]]:
+        """Every loss that is a term, by name -> the players who minimize it."""
+        found: dict[str, list[str]] = {}
+        for phase in self.phases.values():
+            for _, _, losses in self._terms(phase):
+                for name in losses:
+                    found.setdefault(name, []).append(self.player_of[phase.player])
+        return {name: tuple(dict.fromkeys(players)) for name, players in found.items()}
+
+    def _fold_phases(self) -> dict[str, list[list[str]]]:
+        """Every table's name -> its phases, those with the same objective together."""
+        found: dict[str, dict[Any, list[str]]] = {}
+        for phase, above in _phases(self.graph.schedule, ()):
+            terms = [(w, t, tuple(dict.fromkeys(self.losses[n].id for n in losses))) for w, t, losses in self._terms(phase)]
+            key = (tuple(terms), self._circumstances(phase, above))
+            found.setdefault(self.player_of[phase.player], {}).setdefault(key, []).append(phase.name)
+        return {player: list(groups.values()) for player, groups in found.items()}
+
+    def _circumstances(self, phase: Phase, above: tuple[Step, ...]) -> tuple[str, ...]:
+        """What a phase says of itself beside its objective: how often, when, on which batch."""
+        found = []
+        steps: list[Any] = [*above, phase]
+        for step in steps:
+            if step.repeat is not None and step.repeat != 1:
+                found.append(f"×{host_text(step.repeat)}")
+            if step.fresh:
+                found.append("fresh batch")
+            if step.when is not None:
+                expr = self.written[step.name].when if step.name in self.written else None
+                found.append(f"when {show(expr) if expr is not None else host_text(step.when)}")
+        if phase.accumulate is not None:
+            found.append(f"accumulates {host_text(phase.accumulate)}")
+        return tuple(dict.fromkeys(found))
+
+    def _players(self) -> tuple[list[Player], list[Edge]]:
+        order = {phase.name: number for number, names in enumerate(self._evaluations(), 1) for phase in names}
+        colours = self._colours()
+        players, edges = [], []
+        conditions = self._conditions()
+        for number, title in enumerate(dict.fromkeys(self.player_of.values())):
+            id_, moves, rows = f"p{number}", [], 0
+            for group in self.moves.get(title, []):
+                port = f"m{len(moves)}"
+                terms = []
+                for weight, text, losses in self._terms(self.phases[group[0]]):
+                    terms.append(Term(weight, text, f"t{rows}"))
+                    rows += 1
+                    every = [n for p in group for w, t, found in self._terms(self.phases[p]) if (w, t) == (weight, text) for n in found]
+                    edges += self._edges_out(every, id_, terms[-1].port, title)
+                    if not losses:
+                        read = self._sources([self.phases[group[0]].objective])
+                        edges += [self._edge(u, id_, r, (title,), terms[-1].port) for u, r in read.items() if u.kind != "loss"]
+                read_by = dict.fromkeys(self.losses[n.name] for n, p in conditions if p in group)
+                edges += [Edge(u.id, id_, _side(n), port, (), False) for u in read_by for n in [u.roots[0].name or ""]]
+                moves.append(Move(self._move_text(group, order), tuple(group), tuple(terms), port))
+            players.append(Player(id_, title, colours[title], tuple(self._networks(title)), tuple(moves)))
+        rest = tuple(self._networks(""))
+        return players + ([Player("rest", "", -1, rest, ())] if rest else []), edges
+
+    def _evaluations(self) -> list[tuple[Phase, ...]]:
+        return [step.phases for step in self.graph.steps() if step.phases]
+
+    def _edges_out(self, losses: list[str], head: str, port: str, player: str) -> list[Edge]:
+        """From every loss of a term to its row, once."""
+        ends = dict.fromkeys((self.losses[name], _side(name)) for name in losses)
+        return [Edge(unit.id, head, side, port, (player,), paths=frozenset([player])) for unit, side in ends]
+
+    def _move_text(self, group: list[str], order: dict[str, int]) -> str:
+        """`1. D_latent  2. D_reference`, and what else is to say of these phases."""
+        said = []
+        for name in group:
+            phase = self.phases[name]
+            part = set(phase.networks) != set(self.graph.players[phase.player].networks)
+            said.append(f"{order[name]}. {name}" + (f" (steps {', '.join(phase.networks)})" if part else ""))
+        above = {phase.name: steps for phase, steps in _phases(self.graph.schedule, ())}
+        together = [s.name for s in above[group[0]] if s.kind == "group"]
+        extra = [*(f"together in {name}" for name in together), *self._circumstances(self.phases[group[0]], above[group[0]])]
+        return ", ".join([", ".join(said) if len(said) < 5 else f"{said[0]}, ..., {said[-1]}", *extra])
+
+    def _colours(self) -> dict[str, int]:
+        """The first who minimizes a discriminator's side is 0, the first of the others with a side 1; then in order."""
+        titles = list(dict.fromkeys(self.player_of.values()))
+        sides = {t: {_side(n) for n, players in self.minimizers.items() if t in players} for t in titles}
+        critic = next((t for t in titles if "discriminator" in sides[t]), None)
+        maker = next((t for t in titles if t != critic and "generator" in sides[t]), None)
+        found = {t: number for number, t in enumerate((critic, maker)) if t is not None}
+        free = (n for n in range(len(titles) + 2) if n not in found.values())
+        return found | {t: next(free) for t in titles if t not in found}
+
+    def _networks(self, player: str) -> Iterator[Owned]:
+        """The rows of a table: what the player owns, what that contains, what is composed of it."""
+        for group in _by_rule(self.resolved.networks):
+            names = [m.name for m in group if self._table(m.name) == player and self.graph.networks[m.name].variants]
+            if names:
+                calls = sum(1 for u in self.units if any(n in names for n in self._made_by(u)))
+                title = self._title([m for m in group if m.name in names])
+                yield Owned(title, tuple(names), self._network_text(names, calls), calls)
+
+    def _table(self, network: str) -> str:
+        """The table that a network stands in: its first owner's."""
+        owners = self._owners(network)
+        return owners[0] if owners else ""
+
+    def _network_text(self, names: list[str], calls: int) -> str:
+        said = [_count(self.graph, names)]
+        holders = [n for n, network in self.graph.networks.items() if set(names) & set(network.called)]
+        if holders:
+            inside = self._group_title(holders)
+            said.append(f"shared by {inside}" if len(holders) > 1 and len(names) == 1 else f"in {inside}")
+        if calls:
+            said.append(f"called ×{calls}")
+        owners = self._owners(names[0])
+        if len(owners) > 1:
+            said.append(f"also {', '.join(owners[1:])}'s")
+        if not owners or self.graph.networks[names[0]].frozen:
+            said.append("frozen")
+        return ", ".join(said)
+
+    def _group_title(self, names: list[str]) -> str:
+        groups = [[m for m in group if m.name in names] for group in _by_rule(self.resolved.networks)]
+        return ", ".join(self._title(g) for g in groups if g)
+
+
+# --- families and schedule
+
+
+def _by_rule(members: Iterable[Member]) -> list[list[Member]]:
+    """Members that one key declares, together."""
+    groups: dict[int, list[Member]] = {}
+    for member in members:
+        groups.setdefault(id(member.body) if _indexed(member) else id(member), []).append(member)
+    return list(groups.values())
+
+
+def _indexed(member: Member) -> bool:
+    return bool(member.patterns and member.patterns[0].items)
+
+
+def _family(name: str) -> str:
+    return name.partition("[")[0]
+
+
+def _side(name: str) -> str:
+    return next((s for s in SIDES if name.endswith(f".{s}")), "")
+
+
+def _flat(moves: Iterable[Any]) -> Iterator[Any]:
+    for move in moves:
+        yield move
+        yield from _flat(move.moves)
+
+
+def _phases(steps: Iterable[Step], above: tuple[Step, ...]) -> Iterator[tuple[Phase, tuple[Step, ...]]]:
+    """Every phase with the steps that it stands in."""
+    for step in steps:
+        for phase in step.phases:
+            yield phase, (*above, step)
+        yield from _phases(step.steps, (*above, step))
+
+
+def _leaves(value: Any) -> list[Node]:
+    """The nodes of a value, of a list, of a list of lists."""
+    if isinstance(value, Node):
+        return [value]
+    return [n for item in value for n in _leaves(item)] if isinstance(value, tuple) else []
+
+
+def _first_losses(root: Node) -> list[Node]:
+    """The losses that an objective names, not those that these read."""
+    found, stack, seen = [], [root], set()
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.op == "loss":
+            found.append(node)
+        else:
+            stack += reversed(node.args)
+    return found
+
+
+# --- expressions
+
+
+def pretty(expr: Expr) -> str:
+    """An expression as its author wrote it, with a blackboard E for `expect` and a small 2 for a square."""
+
+    def change(e: Expr) -> Expr:
+        if isinstance(e, Call) and isinstance(e.function, Name) and e.function.id == "expect" and len(e.arguments) == 1:
+            inner = e.arguments[0]
+            bare = isinstance(inner, Call | Name | Index)
+            return Name(e.at, f"𝔼 {show(inner)}" if bare else f"𝔼({show(inner)})")
+        if isinstance(e, Binary) and e.operator == "**" and isinstance(e.right, Number) and e.right.value == 2:
+            return Name(e.at, f"{show(e.left, STRENGTH['**'] + 1)}²")
+        return e
+
+    return show(_map(expr, change))
+
+
+def parse_number(text: str) -> str:
+    """The text of a number literal. Raises `ValueError` for any other."""
+    return str(float(text))
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Lines of at most `width` characters where spaces allow it."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _map(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
+    """The expression with `change` applied to everything inside, innermost first."""
+
+    def inside(value: Any) -> Any:
+        if isinstance(value, Expr):
+            return _map(value, change)
+        return tuple(map(inside, value)) if isinstance(value, tuple) else value
+
+    return change(replace(expr, **{f.name: inside(getattr(expr, f.name)) for f in fields(expr) if f.name != "at"}))
+
+
+def _inside(expr: Expr) -> Iterator[Expr]:
+    """An expression and everything in it, from the outside in."""
+
+    def below(value: Any) -> Iterator[Expr]:
+        if isinstance(value, Expr):
+            yield from _inside(value)
+        elif isinstance(value, tuple):
+            for item in value:
+                yield from below(item)
+
+    yield expr
+    for f in fields(expr):
+        yield from below(getattr(expr, f.name))
+
+
+def _bind(expr: Expr, bound: dict[str, Any]) -> Expr:
+    """The expression of one member: index variables are their values."""
+    return _map(expr, lambda e: Name(e.at, str(bound[e.id])) if isinstance(e, Name) and e.id in bound else e) if bound else expr
+
+
+def _expressions(body: Any) -> list[Expr]:
+    """The expressions of a value or loss: one, those of a chain's lines, or both sides."""
+    if isinstance(body, Expr):
+        return [body]
+    if isinstance(body, Chain):
+        return [e for line in body.lines for e in _line(line)]
+    if isinstance(body, TwoSides):
+        return [body.discriminator, body.generator]
+    return []
+
+
+def _line(line: Any) -> list[Expr]:
+    return [*line.items, *(e for inner in line.body for e in _line(inner))]
+
+
+def _references(expr: Expr) -> Iterator[tuple[str, str, str]]:
+    """What may name a loss: its name, the name with its indices, and the side."""
+    if isinstance(expr, Attribute) and expr.name in SIDES:
+        yield from ((base, text, expr.name) for base, text, _ in _references(expr.value))
+    elif isinstance(expr, Index) and isinstance(expr.value, Name):
+        yield expr.value.id, f"{expr.value.id}[{', '.join(map(show, expr.items))}]", ""
+    elif isinstance(expr, Name):
+        yield expr.id, expr.id, ""
+    else:
+        for inner in list(_inside(expr))[1:]:
+            if not any(inner in list(_inside(outer))[1:] for outer in ()):
+                yield from _references(inner) if isinstance(inner, Attribute | Index | Name) else ()
+
+
+def _matches(loss: str, reference: tuple[str, str, str]) -> bool:
+    base, text, side = reference
+    whole = loss.removesuffix(f".{_side(loss)}") if _side(loss) else loss
+    if side and _side(loss) != side:
+        return False
+    exact = whole == text
+    free = any(not part.strip().isdigit() for part in text.partition("[")[2].rstrip("]").split(",")) if "[" in text else True
+    return exact or (_family(whole) == base and free and "[" in whole)
+
+
+# --- facts
+
+
+def _shape_text(type_: Type) -> str:
+    return "×".join(map(str, type_.shape)) or "1"
+
+
+def _samples(type_: Type) -> str:
+    return f" of {type_.samples.text}".replace(" // ", "/") if type_.samples is not None and type_.samples.text != "N" else ""
+
+
+def _range(type_: Type) -> str:
+    if type_.range is None:
+        return ""
+    low, high = type_.range
+    said = f"≥ {low:g}" if high == math.inf else f"≤ {high:g}" if low == -math.inf else f"[{low:g}, {high:g}]"
+    return said.replace("-", "−")
+
+
+def _facts(types: list[Type]) -> str:
+    """Shapes and ranges of a value, or of the items of a list."""
+    found = []
+    for type_ in types:
+        shared = "shared " if type_.samples is None and not type_.host else ""
+        found.append(" ".join(filter(None, (f"{shared}{_shape_text(type_)}{_samples(type_)}", _range(type_)))))
+    return ", ".join(found) if len(found) < 4 else f"{found[0]}, ..., {found[-1]}"
+
+
+def _span(texts: Iterable[str]) -> str:
+    """One text where all members have it, else the first and the last."""
+    found = list(dict.fromkeys(texts))
+    return found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+
+def _count(graph: Graph, networks: list[str]) -> str:
+    """Parameters in a short form: 33.9 M."""
+    total = 0
+    for shape in graph.parameters(networks).values():
+        size = 1
+        for n in shape:
+            size *= n
+        total += size
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if total >= limit:
+            return f"{total / limit:.1f} {unit}"
+    return str(total)
+
+
+_ = Fact

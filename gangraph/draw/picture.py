@@ -1,0 +1,138 @@
+"""What the game view says, before anybody decides where it stands: boxes, losses, players, and the edges between.
+
+Everything here is text, names and truth values. A `Picture` is made by `describe`, printed as DOT by `dot` and as
+Mermaid by `mermaid`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Box:
+    """An input, a draw, or a value. `kind`: input, draw, call (a network makes it) or value (no network does)."""
+
+    id: str
+    kind: str
+    name: str  # "" for a call in place
+    text: str  # the expression, as its author wrote it; the type of an input or draw
+    facts: str  # shape and range
+    members: tuple[str, ...]  # the names that are folded here
+    players: tuple[str, ...]  # whose network makes it
+    live: bool  # whether some gradient arrives here, or could if something trained stood behind it
+    cut: bool  # a `stop`, or a pool
+    paths: frozenset[str]  # the players whose gradient passes
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a two-sided loss, with the players who minimize it."""
+
+    name: str
+    text: str
+    players: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss; one with two sides has a row for each argument and one for each side."""
+
+    id: str
+    name: str
+    text: str  # the formula, or the family of a two-sided loss
+    members: tuple[str, ...]
+    players: tuple[str, ...]  # who minimizes it
+    live: bool
+    paths: frozenset[str]
+    arguments: tuple[tuple[str, str], ...] = ()  # row and what stands there instead of an edge
+    sides: tuple[Side, ...] = ()
+
+
+@dataclass(frozen=True)
+class Term:
+    """A summand of an objective: `+cyc = 1` of `cycle[via]`. `port` names its row."""
+
+    weight: str
+    text: str
+    port: str
+
+
+@dataclass(frozen=True)
+class Move:
+    """Phases of a player with the same objective: a row of its table, with the terms below."""
+
+    text: str
+    phases: tuple[str, ...]
+    terms: tuple[Term, ...]
+    port: str
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A network in its owner's table."""
+
+    name: str
+    members: tuple[str, ...]
+    text: str
+    calls: int  # boxes that it makes
+
+
+@dataclass(frozen=True)
+class Player:
+    """A player's table; without a name, that of the networks that nobody trains."""
+
+    id: str
+    name: str
+    colour: int  # the number of its colour and glyph; -1 for none
+    networks: tuple[Owned, ...]
+    moves: tuple[Move, ...]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """From what is read to what reads it; a port is a row of a loss or player."""
+
+    tail: str
+    head: str
+    tail_port: str = ""
+    head_port: str = ""
+    players: tuple[str, ...] = ()  # whose colours it bears
+    live: bool = True
+    cut: bool = False  # whether the gradient is cut where this edge begins
+    paths: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The game of one stage."""
+
+    name: str
+    title: str
+    boxes: tuple[Box, ...]
+    losses: tuple[Loss, ...]
+    players: tuple[Player, ...]
+    edges: tuple[Edge, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([self.name, *self._lines()])
+
+    def _lines(self) -> Iterator[str]:
+        named = {item.id: item.name or item.text for item in (*self.boxes, *self.losses, *self.players)}
+        for box in self.boxes:
+            state = "" if box.live else ", no gradient"
+            made = f" by {', '.join(box.players)}" if box.players else ""
+            yield f"  {box.kind} {box.name}: {box.text} -> {box.facts}{made}{state}"
+        for loss in self.losses:
+            yield f"  loss {loss.name}: {loss.text}" + "".join(f"; {s.name} by {', '.join(s.players)}" for s in loss.sides)
+        for player in self.players:
+            yield f"  player {player.name or 'nobody'}"
+            yield from (f"    {n.name}: {n.text}" for n in player.networks)
+            for move in player.moves:
+                yield f"    {move.text}"
+                yield from (f"      {t.weight}  {t.text}" for t in move.terms)
+        for edge in self.edges:
+            ports = (f" ({edge.tail_port})" if edge.tail_port else "", f" ({edge.head_port})" if edge.head_port else "")
+            arrow = "->" if edge.live else "..>"
+            yield f"  {named[edge.tail]}{ports[0]} {arrow} {named[edge.head]}{ports[1]}"

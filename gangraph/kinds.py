@@ -1,0 +1,345 @@
+"""What values mean: probabilities and logits, ranges, domains, samples that see each other.
+
+A discriminator's output is a probability once it has been through a sigmoid. A value belongs to the domain of the
+stream that it comes from, or, where a network has made it, to that of the reals beside which it is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from gangraph.case import Finding, Sided, Stage, below, modules, nearest_calls, passed
+from gangraph.errors import Place
+from gangraph.graph import Phase
+from gangraph.ir import Module, Node, Range, walk
+
+CALLS = frozenset({"call"})
+UNBOUNDED_SCORES = ("wasserstein",)
+
+
+# --- probabilities --------------------------------------------------------------------------------------------------------
+
+
+def probabilities(stage: Stage) -> Iterator[Finding]:
+    """A probability where a logit is expected, a logit where a probability is, a squashed score under Wasserstein's loss."""
+    for sided in stage.sided:
+        if sided.loss.family in UNBOUNDED_SCORES:
+            for score in (*sided.real, *sided.fake):
+                if _kind(score) == "probability":
+                    fact = f"{sided.loss.family} takes unbounded scores, and {_said(score)} went through a sigmoid"
+                    help = "let the critic end in a linear layer"
+                    yield Finding(sided.loss.at, sided.path, fact, help, f"probability({sided.name})", warning=True)
+                    break
+    done: set[int] = set()
+    for name, loss in stage.graph.losses.items():
+        for node in below([loss], CALLS, done):
+            yield from _misfit(node, name, loss)
+
+
+def _misfit(node: Node, name: str, loss: Node) -> Iterator[Finding]:
+    head = name.removesuffix(".discriminator").removesuffix(".generator")
+    if node.op in ("softplus", "sigmoid", "cross_entropy", "log_softmax"):
+        score = _score(node.args[0])
+        if score is not None and _kind(score) == "probability":
+            fact = f"a logit is expected here, and {_said(score)} is a probability: it went through a sigmoid"
+            help = "leave the sigmoid out of the network; the loss has it inside"
+            yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"probability({head})")
+    if node.op == "log":
+        score = _score(node.args[0])
+        if score is not None and _linear_end(score):
+            fact = f"the logarithm of {_said(score)}, which can be negative: the network ends in a linear layer"
+            help = "end it in Sigmoid(), or use a loss of logits: non_saturating, bce_logits"
+            yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"probability({head})")
+
+
+def _place(node: Node, loss: Node) -> Place:
+    """The formula's place where the loss's own file writes it, else the loss's (the formula is the library's)."""
+    return node.at if node.at.file == loss.at.file else loss.at
+
+
+def _score(node: Node) -> Node | None:
+    """The score behind signs, factors and shifts: `1 - D(x)`, `-D(x) + eta`."""
+    while node.op in ("neg", "add", "sub", "mul", "alias", "mean", "stop"):
+        inner = [a for a in node.args if not a.type.host]
+        if len(inner) != 1:
+            return None
+        node = inner[0]
+    return node if node.op in ("call", "output", "apply", "slice") or node.type.kind else None
+
+
+def _kind(node: Node) -> str | None:
+    while node.op in ("alias", "mean", "reshape", "stop") and node.type.kind is None:
+        node = node.args[0]
+    return node.type.kind
+
+
+def _linear_end(score: Node) -> bool:
+    """Whether a network's last layer makes numbers of either sign."""
+    call = score.args[0] if score.op == "output" and score.args[0].op != "chunk" else score
+    if call.op != "call":
+        return False
+    index = score.fields.get("index", 0) if score.op == "output" else 0
+    module: Module = call.fields["module"]
+    if call.fields["view"].get("entry"):
+        return False
+    end = module.outputs[index]
+    while end.op in ("alias", "reshape") or (end.op == "apply" and end.fields["module"].title == "Flatten"):
+        end = end.args[0]
+    if end.op != "apply":
+        return False
+    last: Module = end.fields["module"]
+    while last.layer is None and not last.several and last.outputs[0].op == "apply":
+        last = last.outputs[0].fields["module"]
+    return last.layer is not None and last.layer.weighted and last.title.startswith(("Conv", "Linear"))
+
+
+def _said(node: Node) -> str:
+    """What the user calls a value."""
+    if node.name:
+        return node.name
+    call = node.args[0] if node.op == "output" else node
+    if call.op == "call":
+        return f"{call.fields['network']}({', '.join(a.name or '...' for a in call.args)})"
+    return "this value"
+
+
+# --- ranges and domains -------------------------------------------------------------------------------------------------------
+
+
+def ranges(stage: Stage) -> Iterator[Finding]:
+    """Reals and fakes of unequal ranges in front of one discriminator; an unbounded range is legal."""
+    for sided in stage.sided:
+        for real, fake in _judged(stage, sided):
+            a, b = real.type.range, _origin(fake).type.range
+            if a and b and not _alike(a, b):
+                judge = next(iter(stage.names(sided.judges)), "the discriminator")
+                fact = f"{judge} sees {_said(real)} in {_interval(a)} beside {_said(fake)} in {_interval(b)}, and tells them apart by that"
+                help = f"end the generator in {'Tanh()' if a[0] < 0 else 'Sigmoid()'}, or declare the input's range: image(..., range={_interval(b)})"
+                yield Finding(sided.loss.at, sided.path, fact, help, f"ranges({judge})")
+                break
+
+
+def _judged(stage: Stage, sided: Sided) -> Iterator[tuple[Node, Node]]:
+    """Reals and fakes that stand at the same place of a judge."""
+    real_calls = [c for c in nearest_calls(sided.real) if stage.bits[c.fields["source"]] & sided.judges]
+    fake_calls = [
+        c for c in nearest_calls((*sided.fake, *sided.shown)) if stage.bits[c.fields["source"]] & sided.judges
+    ]
+    for real in real_calls:
+        for fake in fake_calls:
+            if real is not fake and real.fields["network"] == fake.fields["network"]:
+                for a, b in zip(real.args, fake.args, strict=False):
+                    if a is not b and a.type.shape == b.type.shape:
+                        yield from _beyond_judges(stage, sided, a, b)
+
+
+def _beyond_judges(stage: Stage, sided: Sided, real: Node, fake: Node) -> Iterator[tuple[Node, Node]]:
+    """A head judges the features of a trunk: what the trunk sees is what is judged."""
+    calls = [n if n.op == "call" else n.args[0] if n.op == "output" else n for n in map(_origin, (real, fake))]
+    if all(c.op == "call" for c in calls) and calls[0].fields["network"] == calls[1].fields["network"]:
+        for a, b in zip(calls[0].args, calls[1].args, strict=False):
+            if a is not b:
+                yield a, b
+        return
+    yield real, fake
+
+
+def _origin(node: Node) -> Node:
+    """The value behind names, pools and cuts."""
+    while node.op in ("alias", "replay", "stop", "reverse"):
+        node = node.args[0]
+    return node
+
+
+def _alike(a: Range, b: Range) -> bool:
+    if any(abs(end) > 1e9 for end in (*a, *b)):
+        return True
+    width = max(a[1] - a[0], b[1] - b[0])
+    return abs(a[0] - b[0]) <= 0.25 * width and abs(a[1] - b[1]) <= 0.25 * width
+
+
+def _interval(range_: Range) -> str:
+    return f"[{range_[0]:g}, {range_[1]:g}]"
+
+
+def domains(stage: Stage) -> Iterator[Finding]:
+    """A difference between values of two domains in a loss: a swapped cycle or identity term."""
+    of = _domains(stage)
+    named = stage.graph.order.keys()
+    for name, loss in stage.graph.losses.items():
+        head = name.removesuffix(".discriminator").removesuffix(".generator")
+        stack, seen = [loss.args[0]], set()
+        while stack:
+            node = stack.pop()
+            if id(node) in seen or id(node) in named or node.op in ("call", "grad"):
+                continue
+            seen.add(id(node))
+            stack += node.args
+            if node.op == "sub" and not any(a.type.host for a in node.args):
+                a, b = node.args
+                left, right = of.get(id(a)), of.get(id(b))
+                if left and right and left != right:
+                    fact = f"{_said(a)} belongs to {left} and {_said(b)} to {right}, and this is the difference between them"
+                    help = "compare values of one domain"
+                    yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"domains({head})")
+                    stack.clear()
+
+
+def _domains(stage: Stage) -> dict[int, str]:
+    """Node -> its stream: inputs by declaration, generated values by the reals beside which they are judged."""
+    judged: dict[int, set[str]] = {}
+    makers: dict[str, set[str]] = {}
+    for sided in stage.sided:
+        for real, fake in _judged(stage, sided):
+            domain = real.type.domain
+            made = _origin(fake)
+            if domain is None or made.type.domain is not None:
+                continue
+            judged.setdefault(id(made), set()).add(domain)
+            call = made.args[0] if made.op == "output" else made
+            if call.op == "call":
+                makers.setdefault(call.fields["source"], set()).add(domain)
+    found: dict[int, str] = {}
+    for node in stage.nodes:
+        call = node.args[0] if node.op == "output" and node.args else node
+        known = judged.get(id(node)) or (makers.get(call.fields["source"]) if call.op == "call" else None)
+        if known is None and node.op in ("alias", "replay", "stop", "reverse", "slice"):
+            inner = found.get(id(node.args[0]))
+            known = {inner} if inner and node.type.shape == node.args[0].type.shape else None
+        if known is not None and len(known) == 1:
+            found[id(node)] = next(iter(known))
+        elif known is None and node.type.domain and node.op not in ("mean", "sum", "max", "min", "norm", "std"):
+            found[id(node)] = node.type.domain
+    return found
+
+
+# --- samples that see each other ------------------------------------------------------------------------------------------------
+
+
+def penalties(stage: Stage) -> Iterator[Finding]:
+    """What stands between the y and the x of an inner derivative: layers that mix samples, layers without second derivative."""
+    again = _differentiated(stage)
+    done: set[int] = set()
+    for name, loss in stage.graph.losses.items():
+        head = name.removesuffix(".discriminator").removesuffix(".generator")
+        for node in below(loss.args, done=done):
+            if node.op == "grad":
+                for finding in _under_grad(stage, node, id(node) in again):
+                    yield replace(finding, place=_place(node, loss), path=f"losses.{head}")
+
+
+def _under_grad(stage: Stage, node: Node, again: bool) -> Iterator[Finding]:
+    y, x = node.args
+    for call in _between(y, x):
+        network = call.fields["network"]
+        inside = [m for m in _layers(stage, call) if m.layer is not None]
+        once = next((m for m in inside if m.layer is not None and not m.layer.differentiable_twice), None)
+        if once is not None and again:
+            fact = f"{network} has {once.title}, which has no second derivative, and the objective differentiates this derivative again"
+            yield Finding(node.at, "", fact, f"use another layer than {once.title} under grad")
+        mixing = next((m for m in inside if m.layer is not None and m.layer.batch_coupled), None)
+        if mixing is not None and x.type.samples is not None and _training(stage, call):
+            fact = f"a derivative for each sample, and through {mixing.title} in {network} the samples of a batch see each other"
+            help = "use a norm of one sample: InstanceNorm2d, GroupNorm(1)"
+            yield Finding(node.at, "", fact, help, f"batch_coupled({network})", warning=True)
+
+
+def _between(y: Node, x: Node) -> Iterator[Node]:
+    """The calls on the way from x to y."""
+    fed: dict[int, bool] = {}
+    stack = [(y, False)]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            fed[id(node)] = node is x or any(fed.get(id(a), False) for a in node.args)
+            if node.op == "call" and fed[id(node)] and node is not x:
+                yield node
+        elif id(node) not in fed:
+            fed[id(node)] = False
+            stack.append((node, True))
+            stack += [(a, False) for a in node.args if node is not x]
+
+
+def _layers(stage: Stage, call: Node) -> list[Module]:
+    """All modules that a call runs through, those of the networks inside included."""
+    found = list(modules(call.fields["module"]))
+    for name in stage.contained(call.fields["source"])[1:]:
+        for module in stage.graph.networks[name].variants.values():
+            found += modules(module)
+    return found
+
+
+def _training(stage: Stage, call: Node) -> bool:
+    mode = call.fields["view"].get("training")
+    network = stage.graph.networks[call.fields["source"]]
+    if mode is not None:
+        return bool(mode)
+    return not (network.frozen or call.fields["source"] != call.fields["network"]) or network.mode == "train"
+
+
+def _differentiated(stage: Stage) -> set[int]:
+    """Derivatives through which the gradient of some phase passes."""
+    found: set[int] = set()
+    for phase in stage.phases:
+        live = stage.schedule.routing.routes[phase.name].live
+        stack, seen = [phase.objective], set()
+        while stack:
+            node = stack.pop()
+            if id(node) in seen or id(node) not in live:
+                continue
+            seen.add(id(node))
+            if node.op == "grad":
+                found.add(id(node))
+            stack += passed(node)
+    return found
+
+
+# --- accumulation -------------------------------------------------------------------------------------------------------------
+
+
+def accumulations(stage: Stage) -> Iterator[Finding]:
+    """Phases whose gradient accumulates although their objective is not a mean over samples."""
+    for phase in stage.phases:
+        if phase.accumulate not in (None, 1):
+            reasons = not_additive(stage, phase)
+            if reasons:
+                fact = f"accumulation changes this objective, which is no mean over samples: {reasons[0]}"
+                help = "its parts see another batch than the whole would"
+                yield Finding(
+                    phase.place, f"schedule.{phase.name}", fact, help, f"accumulate({phase.name})", warning=True
+                )
+
+
+def not_additive(stage: Stage, phase: Phase) -> list[str]:
+    """Why an objective over a batch is not the mean of the same over its parts (accumulation, many processes)."""
+    reasons: list[str] = []
+    pooled: set[int] = set()  # numbers that were made of all samples
+    for node in walk([phase.objective]):
+        behind = [a for a in node.args if id(a) in pooled]
+        if node.op == "call" and _training(stage, node):
+            mixing = next((m for m in _layers(stage, node) if m.layer is not None and m.layer.batch_coupled), None)
+            if mixing is not None:
+                reasons.append(f"{node.fields['network']} has {mixing.title}, through which samples see each other")
+        if node.op in ("total", "samples_of"):
+            reasons.append(f"`{node.op}` takes the samples together")
+        if behind and not _additive(node, behind):
+            reasons.append(f"`{node.op}` of an expectation")
+        if behind or node.op in ("expect", "total", "samples_of"):
+            pooled.add(id(node))
+    return list(dict.fromkeys(reasons))
+
+
+def _additive(node: Node, behind: list[Node]) -> bool:
+    if node.op in ("loss", "alias", "neg", "stop"):
+        return True
+    if node.op in ("add", "sub"):
+        return all(a.type.samples is None for a in node.args)
+    if node.op in ("mul", "div"):
+        others = [a for a in node.args if a not in behind]
+        return (
+            len(behind) == 1
+            and all(a.type.host for a in others)
+            and not (node.op == "div" and behind[0] is node.args[1])
+        )
+    return False
