@@ -8,6 +8,7 @@ file, however deep or large, can do more than be refused.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from gangraph.errors import Place, Problem, SpecError
 
 LARGEST = 2_000_000  # characters; the largest spec of the gallery has 4,000
 DEEPEST = 40
+_CALL = re.compile(r"[A-Za-z_][\w.]*[(\[]")  # where an expression with brackets begins
 
 
 @dataclass(frozen=True)
@@ -201,12 +203,37 @@ class _Reader:
             mark = error.problem_mark or error.context_mark
             place = self.place(mark) if mark else Place(self.name)
             fact = " ".join(str(error.problem or error.context or "not YAML").split())
-            self.problem(place, f"not YAML: {fact}", _yaml_help(fact))
+            if not self._cut_at(place):
+                opened = error.context_mark.line + 1 if "flow" in str(error.context) and error.context_mark else 0
+                self.problem(place, f"not YAML: {fact}", self._yaml_help(fact, place, opened))
             return None
         except (YAMLError, ValueError, RecursionError) as error:
             self.problem(Place(self.name), f"not YAML: {' '.join(str(error).split())[:200]}")
             return None
         return root
+
+    def _cut_at(self, place: Place) -> bool:
+        """Whether YAML stumbled inside an expression with a comma, which it had cut; says so."""
+        line = self.lines[place.line - 1] if place.line <= len(self.lines) else ""
+        for found in _CALL.finditer(line):
+            whole = _to_balance(line[found.start() :])
+            inside = found.start() < place.column - 1 <= found.start() + len(whole)
+            if inside and "," in whole and any(c in line[: found.start()] for c in "{["):
+                here = Place(self.name, place.line, found.start() + 1)
+                self.problem(here, f"{whole} was cut at the comma", "put it in quotes or on a line of its own")
+                return True
+        return False
+
+    def _yaml_help(self, fact: str, place: Place, opened: int) -> str | None:
+        if place.line <= len(self.lines) and "\t" in self.lines[place.line - 1]:
+            return "a tab stands here, and YAML is indented with spaces"
+        if "mapping values are not allowed" in fact:
+            return "an expression with a colon or a comma stands in quotes or on a line of its own"
+        if opened:
+            return f"the bracket of line {opened} is not closed, or an expression in it needs quotes"
+        if "expected <block end>" in fact or "did not find expected" in fact:
+            return "look at the indentation and at the brackets of the lines above"
+        return None
 
     def _scalar(self, event: Any, place: Place) -> Scalar:
         quoted = event.style in ("'", '"')
@@ -288,16 +315,6 @@ def _to_balance(text: str) -> str:
         if depth == 0 and char in ")]}":
             return text[: index + 1]
     return text.strip()
-
-
-def _yaml_help(fact: str) -> str | None:
-    if "mapping values are not allowed" in fact:
-        return "an expression with a colon or a comma stands in quotes or on a line of its own"
-    if "expected <block end>" in fact or "did not find expected" in fact:
-        return "look at the indentation and at the brackets of the lines above"
-    if "tab" in fact or "\\t" in fact:
-        return "YAML is indented with spaces"
-    return None
 
 
 # --- writing ------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from gangraph.infer import known
 from gangraph.ir import walk
 from gangraph.networks import Classes, init_text
 from gangraph.phases import StageWriter, attribute
-from gangraph.schedule import Schedule
+from gangraph.schedule import Schedule, ordered
 
 _MARKED = re.compile(r"\w+@")
 _NAME = re.compile(r"def (\w+@?)")
@@ -270,20 +270,24 @@ class Emitter:
         return lines
 
     def _tables(self) -> list[str]:
-        """The phases of each stage: the player of each, and the networks that it steps; and the views."""
-        lines = ["        self.phases_of = {"]
-        for graph in self.graphs:
-            entries = [
-                f"{literal(p.name)}: ({literal(p.player)}, {literal(tuple(p.networks))})" for p in graph.phases()
-            ]
-            lines += fit(
-                f"{literal(identifier(graph.resolved.stage) if self.staged else '')}: {{{', '.join(entries)}}},", 12
-            )
-        lines.append("        }")
-        if not self.staged:
-            lines = fit("self.phases = {" + ", ".join(entries) + "}", 8)
+        """The phases of each stage: the player of each, its networks and losses; and the views."""
+        tables = [self._phases(graph) for graph in self.graphs]
+        if self.staged:
+            lines = ["        self.phases_of = {"]
+            for graph, table in zip(self.graphs, tables, strict=True):
+                lines += fit(f"{literal(identifier(graph.resolved.stage))}: {table},", 12)
+            lines.append("        }")
+        else:
+            lines = fit(f"self.phases = {tables[0]}", 8)
         views = {n: f"view_{identifier(n)}" for n in self.graphs[-1].views}
         return lines + fit("self.views = {" + ", ".join(f"{literal(k)}: self.{v}" for k, v in views.items()) + "}", 8)
+
+    def _phases(self, graph: Graph) -> str:
+        entries = []
+        for phase in graph.phases():
+            losses = tuple(n.name for n in ordered([phase.objective], graph.order, {}) if n.op == "loss")
+            entries.append(f"{literal(phase.name)}: {literal((phase.player, phase.networks, losses))}")
+        return "{" + ", ".join(entries) + "}"
 
     def _stage(self, graph: Graph) -> str:
         keys = graph.resolved.keys

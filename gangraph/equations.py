@@ -8,8 +8,8 @@ in two forms, LaTeX and terminal text, as a `Piece`; MathML is made from the LaT
 >>> print(equations(gangraph.load("gan-minimax")).split("\\n\\n")[3])
 adv
   min_G max_D V_adv = 𝔼_{x ∼ p_data}[log σ(D(x))] + 𝔼_{z ∼ N(0, I)}[log(1 − σ(D(fake)))]
-              ℒ_adv^dis = −V_adv
-              ℒ_adv^gen = 𝔼_{z ∼ N(0, I)}[log(1 − σ(D(fake)))]
+          ℒ_adv^dis = −V_adv
+          ℒ_adv^gen = 𝔼_{z ∼ N(0, I)}[log(1 − σ(D(fake)))]
 """
 
 from __future__ import annotations
@@ -925,9 +925,18 @@ class Writer:
         return Piece(latex, text, 4)
 
     def _cases(self, test: Expr, then: Expr, otherwise: Expr) -> Piece:
-        a, c, b = self.piece(then), self.piece(test), self.piece(otherwise)
-        latex = rf"\begin{{cases}} {a.latex} & \text{{if }} {c.latex} \\ {b.latex} & \text{{otherwise}} \end{{cases}}"
-        return Piece(latex, f"{{{a.text} if {c.text}, else {b.text}}}")
+        """A choice; one inside the other branch continues it."""
+        latex, text = [], []
+        rest: tuple[Expr, Expr, Expr] | None = (test, then, otherwise)
+        while rest is not None:
+            test, then, otherwise = rest
+            a, c = self.piece(then), self.piece(test)
+            latex.append(rf"{a.latex} & \text{{if }} {c.latex}")
+            text.append(f"{a.text} if {c.text}")
+            rest = _choice(otherwise)
+        b = self.piece(otherwise)
+        lines = r" \\ ".join([*latex, rf"{b.latex} & \text{{otherwise}}"])
+        return Piece(rf"\begin{{cases}} {lines} \end{{cases}}", f"{{{', '.join([*text, f'else {b.text}'])}}}")
 
     # --- networks
 
@@ -1305,6 +1314,15 @@ class Writer:
         return Piece(rf"\left[{';'.join(p.latex for p in inside)}\right]", f"[{'; '.join(p.text for p in inside)}]")
 
     _write_batch_concat = _write_concat
+
+
+def _choice(expr: Expr) -> tuple[Expr, Expr, Expr] | None:
+    if isinstance(expr, IfElse):
+        return expr.test, expr.then, expr.otherwise
+    if called(expr, "where") and isinstance(expr, Call) and len(expr.arguments) == 3:
+        test, then, otherwise = expr.arguments
+        return test, then, otherwise
+    return None
 
 
 def _raised(power: Piece) -> str:

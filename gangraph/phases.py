@@ -437,7 +437,7 @@ class StageWriter:
                     times = f"{factor} * {code}" if factor else code
                 condition = (
                     f"({self.value(step.when)})"
-                    if isinstance(step.when, Node) and "latest" not in self.value(step.when)
+                    if isinstance(step.when, Node) and "self.last(" not in self.value(step.when)
                     else ""
                 )
                 reads = step.kind in ("phase", "group") and self._reads(step.name)
@@ -695,7 +695,7 @@ class PhaseWriter(Writer):
         if node.op == "state":
             return text(f"self.state[{literal(name)}]")
         if node.op == "latest":
-            return text(f"self.latest[{literal(name)}].item()")
+            return text(f"self.last({literal(name)})")
         if node.op == "draw":
             return self._draw(node)
         if node.op == "parameter":

@@ -111,11 +111,11 @@ class Game:
         value = self.batch[name].to(self.like.device)
         return value.to(self.like.dtype) if value.is_floating_point() else value
 
-    def once(self, name, make):
-        """A value that is made one time an iteration, by the first phase that needs it."""
-        if name not in self.held:
-            self.held[name] = make()
-        return self.held[name]
+    def last(self, loss):
+        """What a loss was in its latest evaluation of this iteration."""
+        if loss not in self.latest:
+            raise RuntimeError(f"{loss} is read before any phase of this iteration has evaluated it")
+        return self.latest[loss].item()
 
     def draws(self, evaluation=""):
         return Draws(self.like, self.seed, self.given, evaluation)
@@ -174,10 +174,14 @@ class Game:
     def note(self, name, result):
         """Keeps what an evaluation saw, for the log and for conditions of later phases."""
         label = self.label(name)
+        suffix = label[len(name) :]
         for loss, value in result.losses.items():
             self.latest[loss] = self.log[f"{label}/{loss}"] = value.detach()
+            for phase in result.objectives if len(result.objectives) > 1 else ():
+                if loss in self.phases[phase][2]:
+                    self.log[f"{phase}{suffix}/{loss}"] = value.detach()
         for phase, value in result.objectives.items():
-            self.log[phase if label == name else f"{phase}{label[len(name) :]}"] = value.detach()
+            self.log[f"{phase}{suffix}"] = value.detach()
 
     def trained(self, phase):
         """The parameters that a phase may step, each once."""

@@ -7,6 +7,7 @@ one too, and what lies between two boxes is the edge. Members of a family that a
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
@@ -15,11 +16,11 @@ from typing import Any
 from gangraph import ops
 from gangraph.compiler import Spec
 from gangraph.draw.picture import Box, Edge, Loss, Move, Owned, Picture, Player, Side, Term
-from gangraph.errors import Fact, Place
+from gangraph.errors import Place
 from gangraph.expressions import STRENGTH, Attribute, Binary, Call, Expr, Index, Name, Number, names, parse, show
 from gangraph.families import Member
 from gangraph.graph import Graph, Phase, Step
-from gangraph.ir import Node, Type, walk
+from gangraph.ir import Length, Node, Type, walk
 from gangraph.routing import Reach, differentiable, passing
 from gangraph.spec import Chain, TwoSides
 from gangraph.templates import TwoSided
@@ -72,6 +73,7 @@ class _Describer:
         self.passed, self.visited = self._gradients()
         self.needed = self._needed()
         self.trained = self._trained()
+        self.lengths = self._lengths()
         self.unit: dict[int, _Unit] = {}
         self.units: list[_Unit] = []
         self._declare()
@@ -95,12 +97,16 @@ class _Describer:
         read = {e.tail for e in edges} | {e.head for e in edges}
         return Picture(
             self.spec.name,
-            str(self.spec.parsed.file.paper.title or ""),
+            self._heading(),
             tuple(b for b in boxes if b.id in read),
             tuple(losses),
             tuple(players),
             tuple(self._settled(edges, boxes, losses)),
         )
+
+    def _heading(self) -> str:
+        stage = f"stage {self.resolved.stage}" if self.resolved.stage else ""
+        return ", ".join(filter(None, (str(self.spec.parsed.file.paper.title or ""), stage)))
 
     def _spare(self, edges: list[Edge]) -> list[Edge]:
         """Edges without those from mere data into a loss, whose text names it; but every box keeps one."""
@@ -220,7 +226,7 @@ class _Describer:
         for kind, members, values in (("input", self.resolved.inputs, self.graph.inputs), ("draw", self.resolved.draws, self.graph.draws)):
             groups: dict[Any, list[Member]] = {}
             for group in _by_rule(members):
-                same = {_facts([values[m.name].type]) for m in group}
+                same = {self._facts([values[m.name].type]) for m in group}
                 key = (group[0].patterns[0].family, *same) if len(same) == 1 and _indexed(group[0]) else id(group)
                 groups.setdefault(key, []).extend(group)
             for group in groups.values():
@@ -261,13 +267,12 @@ class _Describer:
 
     def _main(self, node: Node) -> Node | None:
         """The one call that a value comes from, behind operators that read nothing else."""
-        declared = set(map(id, self.graph.named().values())) if False else self.graph.order
         while node.op != "call":
             inner = {id(a): a for a in node.args if not a.type.host and a.op not in ("zeros", "ones", "parameter")}
             if len(inner) != 1:
                 return None
             (node,) = inner.values()
-            if id(node) in declared:
+            if id(node) in self.graph.order:
                 return None
         return node
 
@@ -357,7 +362,7 @@ class _Describer:
             words = said.get(kind, lambda: kind)()
             once = ", once" if any(m.name in self.graph.once for m in unit.members) else ""
         shared = "shared " if node.type.samples is None else ""
-        return f"{shared}{words} {_span(facts)}".strip() + _samples(node.type) + once
+        return f"{shared}{words} {_span(facts)}".strip() + self._samples(node.type) + once
 
     def _box_facts(self, unit: _Unit) -> str:
         if unit.kind == "input":
@@ -366,11 +371,32 @@ class _Describer:
             return ""
         if unit.kind == "place":
             outputs = unit.calls[0].fields["module"].outputs if unit.calls[0].fields.get("several") else [unit.calls[0]]
-            return _facts([n.type for n in outputs])
-        rows = [[_facts([n.type for n in _leaves(self.graph.values[name])]) for name in m.names] for m in unit.members]
+            return self._facts([n.type for n in outputs])
+        rows = [[self._facts([n.type for n in _leaves(self.graph.values[name])]) for name in m.names] for m in unit.members]
         columns = [_span(column) for column in zip(*rows, strict=True)]
         once = ", once" if any(n in self.graph.once for m in unit.members for n in m.names) else ""
         return (columns[0] if len(set(columns)) == 1 and len(columns) > 1 and not once else ", ".join(columns)) + once
+
+    # --- facts
+
+    def _facts(self, types: list[Type]) -> str:
+        """Shapes and ranges of a value, or of the items of a list; a number of samples other than N at the end."""
+        found = []
+        for type_ in types:
+            shared = "shared " if type_.samples is None and not type_.host else ""
+            found.append(" ".join(filter(None, (shared + _shape_text(type_), _range(type_)))))
+        said = ", ".join(found) if len(found) < 4 else f"{found[0]}, ..., {found[-1]}"
+        return said + "".join(dict.fromkeys(map(self._samples, types)))
+
+    def _samples(self, type_: Type) -> str:
+        """` of N/2` where a value has another number of samples; of two equal ones the shorter text."""
+        if type_.samples is None or type_.samples == self.resolved.batch:
+            return ""
+        return f" of {self.lengths[type_.samples]}".replace(" // ", "/")
+
+    def _lengths(self) -> dict[Length, str]:
+        lengths = [n.type.samples for n in self.needed.values() if n.type.samples is not None]
+        return {length: min((o.text for o in lengths if o == length), key=len) for length in set(lengths)}
 
     # --- edges
 
@@ -490,11 +516,9 @@ class _Describer:
         if value is None:
             clocks = list(dict.fromkeys(self._clocks(parse(body))))
             return f"{sign}{body}({', '.join(clocks)})" if clocks and body.isidentifier() else f"{sign}{body}"
-        number = f"{-value if sign == '−' else value:g}".replace("-", "−")
-        try:
-            return f"{sign}{number}" if float(parse_number(body)) is not None else ""
-        except ValueError:
-            return f"{sign}{body} = {number}"
+        number = _short(-value if sign == "−" else value)
+        literal = isinstance(parse(body), Number)
+        return f"{sign}{number}" if literal else f"{sign}{body} = {number}"
 
     def _clocks(self, expr: Expr) -> Iterator[str]:
         for name in names(expr):
@@ -593,13 +617,15 @@ class _Describer:
         return found | {t: next(free) for t in titles if t not in found}
 
     def _networks(self, player: str) -> Iterator[Owned]:
-        """The rows of a table: what the player owns, what that contains, what is composed of it."""
+        """The rows of a table: what the game calls, then what is inside of that."""
+        rows = []
         for group in _by_rule(self.resolved.networks):
             names = [m.name for m in group if self._table(m.name) == player and self.graph.networks[m.name].variants]
             if names:
                 calls = sum(1 for u in self.units if any(n in names for n in self._made_by(u)))
                 title = self._title([m for m in group if m.name in names])
-                yield Owned(title, tuple(names), self._network_text(names, calls), calls)
+                rows.append(Owned(title, tuple(names), self._network_text(names, calls), calls))
+        yield from sorted(rows, key=lambda row: not row.calls)
 
     def _table(self, network: str) -> str:
         """The table that a network stands in: its first owner's."""
@@ -696,6 +722,8 @@ def pretty(expr: Expr) -> str:
             inner = e.arguments[0]
             bare = isinstance(inner, Call | Name | Index)
             return Name(e.at, f"𝔼 {show(inner)}" if bare else f"𝔼({show(inner)})")
+        if isinstance(e, Number) and isinstance(e.value, float):
+            return Name(e.at, _short(e.value))
         if isinstance(e, Binary) and e.operator == "**" and isinstance(e.right, Number) and e.right.value == 2:
             return Name(e.at, f"{show(e.left, STRENGTH['**'] + 1)}²")
         return e
@@ -703,9 +731,9 @@ def pretty(expr: Expr) -> str:
     return show(_map(expr, change))
 
 
-def parse_number(text: str) -> str:
-    """The text of a number literal. Raises `ValueError` for any other."""
-    return str(float(text))
+def _short(number: float) -> str:
+    """1e-6, not 1e-06, with a true minus in front."""
+    return re.sub(r"e([+-])0*", lambda m: "e" + m[1].strip("+"), f"{number:g}").replace("-", "−")
 
 
 def wrap(text: str, width: int) -> list[str]:
@@ -724,19 +752,21 @@ def _map(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
     return change(replace(expr, **{f.name: inside(getattr(expr, f.name)) for f in fields(expr) if f.name != "at"}))
 
 
+def _children(value: Any) -> Iterator[Expr]:
+    """The expressions directly inside an expression, or in the tuples that it holds."""
+    inner = [getattr(value, f.name) for f in fields(value)] if isinstance(value, Expr) else value
+    for item in inner:
+        if isinstance(item, Expr):
+            yield item
+        elif isinstance(item, tuple):
+            yield from _children(item)
+
+
 def _inside(expr: Expr) -> Iterator[Expr]:
     """An expression and everything in it, from the outside in."""
-
-    def below(value: Any) -> Iterator[Expr]:
-        if isinstance(value, Expr):
-            yield from _inside(value)
-        elif isinstance(value, tuple):
-            for item in value:
-                yield from below(item)
-
     yield expr
-    for f in fields(expr):
-        yield from below(getattr(expr, f.name))
+    for inner in _children(expr):
+        yield from _inside(inner)
 
 
 def _bind(expr: Expr, bound: dict[str, Any]) -> Expr:
@@ -768,9 +798,7 @@ def _references(expr: Expr) -> Iterator[tuple[str, str, str]]:
     elif isinstance(expr, Name):
         yield expr.id, expr.id, ""
     else:
-        for inner in list(_inside(expr))[1:]:
-            if not any(inner in list(_inside(outer))[1:] for outer in ()):
-                yield from _references(inner) if isinstance(inner, Attribute | Index | Name) else ()
+        yield from (found for inner in _children(expr) for found in _references(inner))
 
 
 def _matches(loss: str, reference: tuple[str, str, str]) -> bool:
@@ -790,25 +818,12 @@ def _shape_text(type_: Type) -> str:
     return "×".join(map(str, type_.shape)) or "1"
 
 
-def _samples(type_: Type) -> str:
-    return f" of {type_.samples.text}".replace(" // ", "/") if type_.samples is not None and type_.samples.text != "N" else ""
-
-
 def _range(type_: Type) -> str:
     if type_.range is None:
         return ""
     low, high = type_.range
     said = f"≥ {low:g}" if high == math.inf else f"≤ {high:g}" if low == -math.inf else f"[{low:g}, {high:g}]"
     return said.replace("-", "−")
-
-
-def _facts(types: list[Type]) -> str:
-    """Shapes and ranges of a value, or of the items of a list."""
-    found = []
-    for type_ in types:
-        shared = "shared " if type_.samples is None and not type_.host else ""
-        found.append(" ".join(filter(None, (f"{shared}{_shape_text(type_)}{_samples(type_)}", _range(type_)))))
-    return ", ".join(found) if len(found) < 4 else f"{found[0]}, ..., {found[-1]}"
 
 
 def _span(texts: Iterable[str]) -> str:
@@ -830,5 +845,3 @@ def _count(graph: Graph, networks: list[str]) -> str:
             return f"{total / limit:.1f} {unit}"
     return str(total)
 
-
-_ = Fact

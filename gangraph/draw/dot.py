@@ -125,9 +125,9 @@ class Printer:
         small = [_font(line, 9) for line in wrap(text, 34)]
         last = [_font(line, 9) for line in wrap(facts, 34) if line]
         if not name:
-            return _lines([*map(_text, wrap(text, 34)), *last])
+            return f"<{_lines([*map(_text, wrap(text, 34)), *last])}>"
         bold = f"<B>{_text(name)}</B>"
-        return _lines([*small, bold, *last] if kind == "call" else [bold, *small, *last])
+        return f"<{_lines([*small, bold, *last] if kind == 'call' else [bold, *small, *last])}>"
 
     def loss(self, loss: Loss) -> str:
         faded = self._faded(loss.paths)
@@ -138,9 +138,8 @@ class Printer:
         tint = FADED["tint"] if faded else colour.tint if len(loss.players) == 1 else PAPER
         glyphs = "".join(self.colours[p].glyph for p in loss.players)
         head = f"<B>{_text(f'{glyphs} {loss.name}'.strip())}</B>"
-        short = len(loss.name) + len(loss.text) <= 26
         below = [_font(line, 9) for line in wrap(loss.text, 34)]
-        label = _lines([f"{head}  {below[0]}"] if short else [head, *below])
+        label = f"<{_lines([head, *filter(None, below)])}>"
         return self._node(loss.id, {
             "shape": "box", "style": "filled" if loss.live else "filled,dotted", "color": border, "fillcolor": tint, "label": label,
             "penwidth": "2", "fontcolor": FADED["text"] if faded else INK, "class": "loss",
@@ -156,11 +155,11 @@ class Printer:
             colour = self._colour(side.players)
             tint = FADED["tint"] if self.player is not None and self.player not in side.players else colour.tint
             glyphs = "".join(self.colours[p].glyph for p in side.players)
-            text = [f"{glyphs} {side.name}".strip(), *wrap(side.text, 34)] if side.text else [f"{glyphs} {side.name}".strip()]
-            lines = "<BR ALIGN=\"LEFT\"/>".join(_font(line, 9) for line in text) + ("<BR ALIGN=\"LEFT\"/>" if side.text else "")
+            lines = [f"{glyphs} {side.name}".strip(), *(wrap(side.text, 34) if side.text else [])]
+            text = _left([_font(line, 9) for line in lines])
             span = "" if left else ' COLSPAN="2"'
             align = "RIGHT" if left else "LEFT"
-            right.append(f'<TD PORT="s_{side.name}" ALIGN="{align}" BGCOLOR="{tint}"{span}>{lines}</TD>')
+            right.append(f'<TD PORT="s_{side.name}" ALIGN="{align}" BGCOLOR="{tint}"{span}>{text}</TD>')
         rows = []
         for i in range(max(len(left), len(right))):
             cells = [left[i] if i < len(left) else "<TD></TD>"] if left else []
@@ -178,18 +177,16 @@ class Printer:
         title = f"{colour.glyph} {player.name}" if player.name else "❄ trained by nobody"
         rows = [f'<TR><TD COLSPAN="2" BGCOLOR="{line}"><FONT COLOR="{colour.ink}"><B>{_text(title)}</B></FONT></TD></TR>']
         for network in player.networks:
-            lines = wrap(network.text, 40)
-            text = f"<B>{_text(network.name)}</B> {_font(lines[0], 9)}" + "".join(f'<BR ALIGN="LEFT"/>{_font(more, 9)}' for more in lines[1:])
-            rows.append(f'<TR><TD COLSPAN="2" ALIGN="LEFT" BGCOLOR="{tint}">{text}{_last(lines)}</TD></TR>')
+            first, *more = wrap(network.text, 40)
+            text = _left([f"<B>{_text(network.name)}</B> {_font(first, 9)}", *(_font(line, 9) for line in more)])
+            rows.append(f'<TR><TD COLSPAN="2" ALIGN="LEFT" BGCOLOR="{tint}">{text}</TD></TR>')
         for move in player.moves:
-            lines = wrap(move.text, 44)
-            text = '<BR ALIGN="LEFT"/>'.join(f"<I>{_font(part, 9)}</I>" for part in lines)
-            rows.append(f'<TR><TD COLSPAN="2" ALIGN="LEFT" BGCOLOR="{tint}" PORT="{move.port}">{text}{_last(lines)}</TD></TR>')
+            text = _left([f"<I>{_font(part, 9)}</I>" for part in wrap(move.text, 44)])
+            rows.append(f'<TR><TD COLSPAN="2" ALIGN="LEFT" BGCOLOR="{tint}" PORT="{move.port}">{text}</TD></TR>')
             for term in move.terms:
-                weight = f'<TD ALIGN="RIGHT" PORT="{term.port}">{_font(term.weight, 10)}</TD>'
-                lines = wrap(term.text, 34)
-                text = '<BR ALIGN="LEFT"/>'.join(_font(part, 10) for part in lines)
-                rows.append(f'<TR>{weight}<TD ALIGN="LEFT">{text}{_last(lines)}</TD></TR>')
+                text = _left([_font(part, 10) for part in wrap(term.text, 34)])
+                weight = _font(term.weight, 10)
+                rows.append(f'<TR><TD ALIGN="RIGHT" PORT="{term.port}">{weight}</TD><TD ALIGN="LEFT">{text}</TD></TR>')
         opening = f'<TABLE BORDER="2" COLOR="{line}" BGCOLOR="{PAPER}" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3">'
         label = f'<<FONT COLOR="{ink}">{opening}{"".join(rows)}</TABLE></FONT>>'
         return self._node(player.id, {"shape": "plain", "label": label, "class": "player"})
@@ -257,12 +254,12 @@ def _font(text: str, size: int) -> str:
     return f'<FONT POINT-SIZE="{size}">{_text(text)}</FONT>' if text else ""
 
 
-def _lines(lines: list[str]) -> str:
-    """A label of several lines: rows of a table, for lines of mixed sizes overlap without."""
-    rows = "".join(f"<TR><TD>{line}</TD></TR>" for line in lines)
-    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0.6">{rows}</TABLE>>'
+def _lines(lines: list[str], align: str = "CENTER") -> str:
+    """Several lines as rows of a table, for lines of mixed sizes run into each other without."""
+    rows = "".join(f'<TR><TD ALIGN="{align}">{line}</TD></TR>' for line in lines)
+    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0.6">{rows}</TABLE>'
 
 
-def _last(lines: list[str]) -> str:
-    """Several lines of a cell end with a break that says their alignment."""
-    return '<BR ALIGN="LEFT"/>' if len(lines) > 1 else ""
+def _left(lines: list[str]) -> str:
+    """What stands in a cell, from the left: a line, or several."""
+    return lines[0] if len(lines) == 1 else _lines(lines, "LEFT")

@@ -1,0 +1,351 @@
+"""The equations of every spec of the gallery: complete, well formed in each format, and what the papers say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import gangraph
+from gangraph import _paths
+from gangraph.equations import Writer, _Stage, equations, escape, sections, simple, symbol
+from gangraph.errors import Fact
+from gangraph.expressions import parse, show
+
+GALLERY = sorted(path.stem for path in _paths.specs().glob("*.yaml"))
+MATHML = "{http://www.w3.org/1998/Math/MathML}"
+WORDS = r"""
+\alpha \beta \gamma \delta \epsilon \varepsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi \pi \rho \sigma
+\tau \phi \varphi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Phi \Psi \Omega
+\mathbb \mathcal \mathfrak \mathrm \text \left \right \middle \lVert \rVert \Vert \lfloor \rfloor \frac \tfrac
+\sqrt \sum \min \max \log \exp \nabla \sim \in \dots \cdots \cdot \land \lor \lnot \le \ne \lt \gt \bmod \qquad
+\begin \end \paragraph \item \backslash \hat \prime \textbackslash \textless \textgreater \times
+"""  # what amsmath, amssymb and plain LaTeX define
+COMMANDS = frozenset(WORDS.split())
+
+
+@pytest.fixture(scope="module", params=GALLERY)
+def spec(request: pytest.FixtureRequest) -> gangraph.Spec:
+    return gangraph.load(request.param)
+
+
+def test_the_gallery_is_not_empty() -> None:
+    assert len(GALLERY) >= 10
+
+
+# --- complete
+
+
+def test_every_term_of_every_objective_stands_with_its_weight(spec: gangraph.Spec) -> None:
+    for graph in spec.graphs:
+        stage = _Stage(graph)
+        made = {s.title.split(",")[0].split(" (")[0]: s for s in stage.sections()}
+        for phase in graph.phases():
+            (equation,) = made[phase.name].equations
+            assert len(equation.terms) == len(phase.terms), phase.name
+            for term, (sign, piece) in zip(phase.terms, equation.terms, strict=True):
+                assert sign == ("-" if term.weight.startswith("-") else "+")
+                for name in re.findall(r"[A-Za-z_]\w*", term.weight.removeprefix("-")):
+                    assert name in stage.writer.symbols, f"{name} of {term.weight}"
+                    assert stage.writer.symbols[name].text in piece.text
+                loss = re.findall(r"[A-Za-z_]\w*", term.loss)[1 if term.loss.startswith("add(") else 0]
+                assert f"ℒ_{loss}" in piece.text
+
+
+def test_every_weight_has_a_value_below(spec: gangraph.Spec) -> None:
+    for graph in spec.graphs:
+        stage = _Stage(graph)
+        made = stage.sections()
+        table = {e.left.text for s in made if s.title == "with" for e in s.equations}
+        assert table == {piece.text for piece in stage.writer.symbols.values()}
+
+
+def test_every_loss_that_an_objective_names_is_defined(spec: gangraph.Spec) -> None:
+    text = equations(spec)
+    for graph in spec.graphs:
+        for phase in graph.phases():
+            for term in phase.terms:
+                for loss in set(re.findall(r"[A-Za-z_]\w*", term.loss)) & {n.split("[")[0] for n in graph.losses}:
+                    assert re.search(rf"^ *ℒ_{loss}\S* =", text, re.MULTILINE), loss
+
+
+def test_every_network_letter_appears(spec: gangraph.Spec) -> None:
+    text = equations(spec)
+    for name in spec.graph.networks:
+        family = name.split("[")[0]
+        assert re.search(rf"(?<![A-Za-z]){re.escape(symbol(family).text)}(?![A-Za-z])", text), name
+
+
+def test_every_value_that_stands_in_a_formula_is_defined(spec: gangraph.Spec) -> None:
+    for graph in spec.graphs:
+        stage = _Stage(graph)
+        where = next((s for s in stage.sections() if s.title == "where"), None)
+        defined = " ".join(e.left.text for e in where.equations) if where else ""
+        for name in stage.writer.values:
+            assert re.search(rf"(?<![A-Za-z]){re.escape(stage.writer.symbol(name).text)}", defined), name
+
+
+# --- well formed
+
+
+def latex_problems(text: str) -> list[str]:
+    """What amsmath would trip over: brackets, pairs, environments, commands that it does not know."""
+    found = []
+    depth = 0
+    for i, char in enumerate(text):
+        escaped = i > 0 and text[i - 1] == "\\" and not (i > 1 and text[i - 2] == "\\")
+        if char == "{" and not escaped:
+            depth += 1
+        if char == "}" and not escaped:
+            depth -= 1
+        if depth < 0:
+            return [f"a brace closes too much: {text[max(0, i - 60) : i + 1]}"]
+    found += ["a brace stays open"] if depth else []
+    environments: list[str] = []
+    for kind, name in re.findall(r"\\(begin|end)\{(\w+\*?)\}", text):
+        if kind == "begin":
+            environments.append(name)
+        elif not environments or environments.pop() != name:
+            found.append(f"\\end{{{name}}} without its beginning")
+    found += [f"\\begin{{{name}}} stays open" for name in environments]
+    for line in re.split(r"\\\\\n|\n", text):
+        if len(re.findall(r"\\left(?![a-z])", line)) != len(re.findall(r"\\right(?![a-z])", line)):
+            found.append(f"\\left and \\right do not pair: {line}")
+    found += [f"unknown command {c}" for c in re.findall(r"\\[A-Za-z]+", text) if c not in COMMANDS]
+    for body in re.findall(r"\\begin\{align\*\}(.*?)\\end\{align\*\}", text, re.DOTALL):
+        rows = re.sub(r"\\begin\{cases\}.*\\end\{cases\}", "", body).split("\\\\\n")
+        found += [f"not one & in a row: {row}" for row in rows if len(re.findall(r"(?<!\\)&", row)) != 1]
+        found += [f"a blank line in align: {body}"] if "\n\n" in body else []
+        found += [f"a bare sign: {sign}" for sign in re.findall(r"(?<!\\)[#$%]", body)]
+    return found
+
+
+def test_latex_is_structurally_sound(spec: gangraph.Spec) -> None:
+    made = equations(spec, "latex")
+    assert latex_problems(made) == []
+    assert made.isascii() or {c for c in made if not c.isascii()} <= set("·")
+
+
+def test_mathml_is_xml_without_leftovers_of_latex(spec: gangraph.Spec) -> None:
+    made = equations(spec, "mathml")
+    root = ElementTree.fromstring(made)
+    formulas = root.findall(f"{MATHML}math")
+    assert len(formulas) == sum(len(s.equations) for s in sections(spec))
+    for node in root.iter():
+        assert "\\" not in (node.text or "")
+        assert node.tag.removeprefix(MATHML) in {
+            "math", "mtable", "mtr", "mtd", "mrow", "mi", "mo", "mn", "msub", "msup", "msubsup", "mfrac", "mspace",
+            "mtext", "mover", "munder", "msqrt", "mstyle", "div", "h2", "h3", "ul", "li",
+        }  # fmt: skip
+
+
+def test_a_long_sum_breaks_over_lines_in_every_format() -> None:
+    spec = gangraph.load("unit")
+    assert re.search(r"J_gen = .*\n +\+ λ_cycle", equations(spec))
+    assert re.search(r"\\mathcal\{J\}_\{\\mathrm\{gen\}\} &= .* \\\\\n  &\\qquad \{\}\+", equations(spec, "latex"))
+    formula = next(e for s in sections(spec) for e in s.equations if "J_gen" in e.left.text)
+    assert len(formula.rows) == 2
+
+
+def test_an_unknown_format_is_a_fact() -> None:
+    with pytest.raises(Fact, match="no format is called 'word'"):
+        equations(gangraph.load("gan"), "word")
+
+
+# --- equal to the papers
+
+
+def block(name: str, title: str) -> str:
+    found = next(part for part in equations(gangraph.load(name)).split("\n\n") if part.split("\n")[0] == title)
+    return re.sub(r"\s+", " ", found.partition("\n")[2]).strip()
+
+
+def test_gan_minimax_is_equation_1_of_its_paper() -> None:
+    assert block("gan-minimax", "adv").startswith(
+        "min_G max_D V_adv = 𝔼_{x ∼ p_data}[log σ(D(x))] + 𝔼_{z ∼ N(0, I)}[log(1 − σ(D(fake)))]"
+    )
+
+
+def test_the_non_saturating_loss_is_no_game() -> None:
+    assert block("gan", "adv") == (
+        "ℒ_adv^dis = −𝔼_{x ∼ p_data}[log σ(D(x))] − 𝔼_{z ∼ N(0, I)}[log(1 − σ(D(fake)))] "
+        "ℒ_adv^gen = −𝔼_{z ∼ N(0, I)}[log σ(D(fake))]"
+    )
+
+
+def test_wgan_gp_is_the_game_and_its_penalty() -> None:
+    assert "min_G max_D V_adv = 𝔼_{x ∼ p_data}[D(x)] − 𝔼_{z ∼ N(0, I)}[D(fake)]" in block("wgan-gp", "adv")
+    assert block("wgan-gp", "penalty") == (
+        "ℒ_penalty = 𝔼_{x ∼ p_data, ε ∼ U(0, 1), z ∼ N(0, I)}[(‖∇_between D(between)‖₂ − 1)²]"
+    )
+    assert block("wgan-gp", "D, n_critic times an iteration") == "min_D J_D = ℒ_adv^dis + λ_gp ℒ_penalty"
+
+
+def test_cyclegan_is_least_squares_cycles_and_identities() -> None:
+    assert block("cyclegan", "translators") == (
+        "min_{G, F} J_translators = ℒ_gan_y^gen + ℒ_gan_x^gen + λ_cycle ℒ_cyc + λ_cycle λ_identity ℒ_idt"
+    )
+    assert block("cyclegan", "cyc") == "ℒ_cyc = 𝔼_{x ∼ p_X}[‖rec_x − x‖₁/n] + 𝔼_{y ∼ p_Y}[‖rec_y − y‖₁/n]"
+    assert block("cyclegan", "gan_y") == (
+        "ℒ_gan_y^dis = 𝔼_{y ∼ p_Y}[(D_Y(y) − 1)²] + 𝔼_{old_y ∼ Pool_50(fake_y)}[D_Y(old_y)²] "
+        "ℒ_gan_y^gen = 𝔼_{x ∼ p_X}[(D_Y(fake_y) − 1)²]"
+    )
+
+
+def test_bicyclegan_freezes_the_encoder_and_sums_over_scales() -> None:
+    assert "(μ2, logvar2) = sg[E](b_rnd)" in block("bicyclegan", "where")
+    assert block("bicyclegan", "gan").startswith("ℒ_gan^dis = Σ_k (𝔼_{b ∼ p_data}[(D_k(b1) − 1)²] +")
+    assert block("bicyclegan", "kl") == "ℒ_kl = Σ^{⌊N / 2⌋}_{b ∼ p_data} D_KL(N(μ, exp(logvar)) ‖ N(0, I))"
+
+
+def test_unit_says_both_domains_at_once() -> None:
+    assert block("unit", "adv") == (
+        "ℒ_adv_d^dis = −𝔼_{x_d ∼ p_x_d}[log σ(D_d(x_d))] − 𝔼_{x_{1 − d} ∼ p_{x_{1 − d}}}[log(1 − σ(D_d(fake_d)))]"
+        " for d ∈ {0, 1} ℒ_adv_d^gen = −𝔼_{x_{1 − d} ∼ p_{x_{1 − d}}}[log σ(D_d(fake_d))] for d ∈ {0, 1}"
+    )
+
+
+def test_stargan_v2_subtracts_its_diversity_and_stops_the_second_fake() -> None:
+    assert "− λ_ds ℒ_diversity_latent" in block("stargan-v2", "G_latent (a move of maker)")
+    assert "fake2_via = sg[G(x, s2_via)]" in block("stargan-v2", "where")
+    assert block("stargan-v2", "R1") == "ℒ_R1 = ½ 𝔼_{(x, y) ∼ p_source}[‖∇_x d_real‖₂²]"
+
+
+def test_vae_gan_sums_over_the_batch_and_weighs_the_decoder() -> None:
+    assert block("vae-gan", "decoder").startswith("min_Dec J_decoder = γ ℒ_rec + (1 − γ) ℒ_gan^gen")
+    assert block("vae-gan", "prior") == "ℒ_prior = Σ^N_{x ∼ p_data} D_KL(N(μ, exp(logvar)) ‖ N(0, I))"
+
+
+def test_stylegan_says_once_what_its_stages_share() -> None:
+    text = equations(gangraph.load("stylegan"))
+    assert text.count("J_critic =") == 1
+    assert "where, in size8" in text
+    assert "with, in size[10]" in text
+
+
+# --- small rules
+
+HEAD = """
+gangraph: 1
+name: small
+sizes: {{n: 2}}
+inputs: {{x: vector(n)}}
+draws: {{z: normal(n)}}
+{constants}
+networks:
+  G: mlp([8, n])
+  D: mlp([8, 1])
+graph:
+  fake: G(z)
+losses:
+  adv: {adv}
+  extra: {extra}
+players:
+  D: {{networks: [D], optimizer: Adam(lr=1e-3)}}
+  G: {{networks: [G], optimizer: Adam(lr=1e-3)}}
+schedule:
+  D: adv.discriminator
+  G: adv.generator + extra
+"""
+
+
+def filled(adv: str, extra: str) -> str:
+    """The spec with two losses, and those of two constants that they read."""
+    read = [f"{name}: {value}" for name, value in (("off", 0), ("on", 3)) if name in adv + extra]
+    return HEAD.format(adv=adv, extra=extra, constants=f"constants: {{{', '.join(read)}}}" if read else "notes: []")
+
+
+def made(tmp_path: Path, adv: str = "hinge(real=D(x), fake=D(fake))", extra: str = "expect(mean(fake))") -> str:
+    file = tmp_path / "small.yaml"
+    file.write_text(filled(adv, extra))
+    return equations(gangraph.load(file))
+
+
+def test_a_term_whose_constant_is_zero_is_not_printed(tmp_path: Path) -> None:
+    text = made(tmp_path, extra="off * expect(l1(fake, x)) + on * expect(l2(fake, x))")
+    assert "ℒ_extra = λ_on 𝔼_{z ∼ N(0, I), x ∼ p_data}[‖fake − x‖₂²/n]" in text
+    assert "λ_off" not in text
+
+
+def test_hinge_prints_both_sides(tmp_path: Path) -> None:
+    assert "𝔼_{x ∼ p_data}[max(0, 1 − D(x))] + 𝔼_{z ∼ N(0, I)}[max(0, 1 + D(fake))]" in made(tmp_path)
+
+
+def test_another_fake_for_the_discriminator_is_no_game(tmp_path: Path) -> None:
+    assert "min_G max_D" in made(tmp_path, adv="wasserstein(real=D(x), fake=D(fake))")
+    assert "max_D" not in made(tmp_path, adv="wasserstein(real=D(x), fake=D(fake), shown=D(stop(fake)))")
+
+
+def test_a_weighted_game_is_a_game(tmp_path: Path) -> None:
+    assert "min_G max_D V_adv = λ_on (" in made(tmp_path, adv="on * minimax(real=D(x), fake=D(fake))")
+
+
+@pytest.mark.parametrize(
+    ("family", "game"),
+    [("minimax", True), ("fgan_kl", True), ("fgan_hellinger", True), ("lsgan", False), ("non_saturating", False)],
+)
+def test_a_family_is_a_game_where_its_sides_are_opposite(tmp_path: Path, family: str, game: bool) -> None:
+    assert ("max_D" in made(tmp_path, adv=f"{family}(real=D(x), fake=D(fake))")) == game
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1 - (1 - d)", "d"), ("k + 1 - 1", "k"), ("2 * r - 2 - 1", "2 * r - 3"), ("3 - 1", "2")]
+)
+def test_indices_are_simplified(text: str, expected: str) -> None:
+    assert show(simple(parse(text))) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "latex", "text"),
+    [
+        ("D_X", "D_{X}", "D_X"),
+        ("mu2", r"\mu_{2}", "μ2"),
+        ("x_ref2", r"x_{\mathrm{ref2}}", "x_ref2"),
+        ("fake_y", r"\mathrm{fake}_{y}", "fake_y"),
+        ("eps", r"\varepsilon", "ε"),
+    ],
+)
+def test_names_become_letters_with_subscripts(name: str, latex: str, text: str) -> None:
+    assert (symbol(name).latex, symbol(name).text) == (latex, text)
+
+
+def test_a_name_that_would_read_as_a_member_stays_one_word() -> None:
+    assert symbol("w2", families={"w"}).latex == r"\mathrm{w2}"
+
+
+# --- hostile names
+
+
+HOSTILE = r"</mi><script>alert(1)</script>$\input{x}%&#_^~{}"
+
+
+def test_any_text_is_safe_inside_a_formula() -> None:
+    made = escape(HOSTILE)
+    assert r"\input" not in made
+    assert latex_problems(f"\\begin{{align*}}\n x &= \\mathrm{{{made}}}\n\\end{{align*}}") == []
+
+
+def test_hostile_members_of_an_index_cannot_become_markup(tmp_path: Path) -> None:
+    bad = HOSTILE.replace("[", "").replace("]", "")
+    text = filled("add(side)", "expect(mean(fake))").replace(
+        "networks:", "index:\n  v: ['\"" + bad.replace("\\", "\\\\") + "\"', other]\nnetworks:", 1
+    )
+    text = text.replace("losses:\n", "losses:\n  side[v]: hinge(real=D(x), fake=D(fake))\n")
+    file = tmp_path / "hostile.yaml"
+    file.write_text(text)
+    spec = gangraph.load(file)
+    assert latex_problems(equations(spec, "latex")) == []
+    root = ElementTree.fromstring(equations(spec, "mathml"))
+    assert not [node for node in root.iter() if "script" in node.tag]
+
+
+def test_the_writer_knows_a_notation_for_every_word_it_names() -> None:
+    for name in vars(Writer):
+        if name.startswith("_write_"):
+            word = name.removeprefix("_write_")
+            load = gangraph.load("gan").graph.resolved.library
+            from gangraph import ops
+
+            assert word in ops.OPERATORS or word in ops.SPECIAL or load.find(word, standard_only=True), word
