@@ -746,12 +746,16 @@ class Writer:
             self.notes["sigma"] = None
             flipped = isinstance(v, Negative)
             sigma = Call(at, Name(at, "sigmoid"), (v.operand if isinstance(v, Negative) else v,))
-            inner: Expr = sigma if flipped else Binary(at, "-", Number(at, 1), sigma)
-            return Negative(at, Call(at, Name(at, "log"), (inner,)))
-        if called(e, "expect", "total", "mean") or called(e, "sum"):
-            assert isinstance(e, Call)
-            if len(e.arguments) == 1 and isinstance(e.arguments[0], Negative):
-                return Negative(at, dataclasses.replace(e, arguments=(e.arguments[0].operand,)))
+            seen: Expr = sigma if flipped else Binary(at, "-", Number(at, 1), sigma)
+            return Negative(at, Call(at, Name(at, "log"), (seen,)))
+        if (
+            called(e, "expect", "total", "mean", "sum", "add", "average")
+            and isinstance(e, Call)
+            and len(e.arguments) == 1
+        ):
+            inner = _signed(e.arguments[0])
+            if isinstance(inner, Negative):
+                return Negative(at, dataclasses.replace(e, arguments=(inner.operand,)))
         if called(e, "lerp") and isinstance(e, Call) and len(e.arguments) == 3:
             a, b, t = e.arguments
             if self.facts.number(t) in (0, 1):
@@ -764,6 +768,8 @@ class Writer:
 
     def _settled_binary(self, e: Binary, dropping: bool) -> Expr:
         at, left, right = e.at, e.left, e.right
+        if e.operator in ("*", "/"):
+            left, right = _signed(left), _signed(right)
         if e.operator in ("+", "-"):
             if _is_zero(right):
                 return left
@@ -1328,6 +1334,15 @@ def _choice(expr: Expr) -> tuple[Expr, Expr, Expr] | None:
 def _raised(power: Piece) -> str:
     digits = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
     return power.text.translate(digits) if power.text.isdigit() else f"^{_braced(power.text)}"
+
+
+def _signed(expr: Expr) -> Expr:
+    """A sum of nothing but negative terms, with its sign in front."""
+    terms = split(expr)
+    if isinstance(expr, Negative) or len(terms) == 1 or any(sign == "+" for sign, _ in terms):
+        return expr
+    at = expr.at
+    return Negative(at, functools.reduce(lambda total, term: Binary(at, "+", total, term), [term for _, term in terms]))
 
 
 def _is_zero(expr: Expr) -> bool:

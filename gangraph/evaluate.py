@@ -316,7 +316,9 @@ class Evaluator:
                 low = self.value(item.low, scope) if item.low else 0
                 high = self.value(item.high, scope) if item.high else size
                 if axis == 0:
-                    samples = self._sample_slice(node, low, high)
+                    samples = (
+                        self._sample_slice(node, low, high) if samples is not None or item.low or item.high else None
+                    )
                     items.append((low if item.low else None, high if item.high else None))
                     continue
                 low, high = ops.integer(low, "a bound", -(10**9)), ops.integer(high, "a bound", -(10**9))

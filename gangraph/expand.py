@@ -160,7 +160,7 @@ class Expander(Evaluator):
                 return TwoSided(*sides, family=word.name, arguments=given, at=call.at)
             return self.value(body, scope)
         except Fact as fact:
-            raise self._through(fact, call, word) from None
+            raise self._from_library(fact, call, word.name) from None
         finally:
             self.dropping = dropping
             self.depth -= 1
@@ -171,14 +171,36 @@ class Expander(Evaluator):
             self.depth -= 1
             raise Fact(f"{name} is made of itself, or more than {DEEPEST} levels deep", "a block may not use itself")
 
-    def _through(self, fact: Fact, call: Expr, word: Any) -> Fact:
+    def _from_library(self, fact: Fact, call: Expr, title: str) -> Fact:
         """A fact that was found inside a definition: the caller's place first, the definition's line in the trail."""
-        inner: Place = getattr(fact, "place", call.at)
-        if inner == call.at:
-            return placed(fact, call.at)
-        trail = getattr(fact, "trail", ())
-        fact.place = call.at  # type: ignore[attr-defined]
-        fact.trail = (f"{inner} in {word.name if isinstance(word, Definition) else word}", *trail)  # type: ignore[attr-defined]
+        placed(fact, call.at)
+        inner, trail = fact.place, fact.trail  # type: ignore[attr-defined]
+        if inner != call.at:
+            fact.place, fact.trail = call.at, (f"{inner} in {title}", *trail)  # type: ignore[attr-defined]
+        return fact
+
+    def _from_block(self, fact: Fact, call: Expr, title: str) -> Fact:
+        """A fact from inside a block: its line if the caller's file has it, else the caller's."""
+        placed(fact, call.at)
+        inner, trail = fact.place, fact.trail  # type: ignore[attr-defined]
+        if inner.file != call.at.file:
+            return self._from_library(fact, call, title)
+        if inner != call.at:
+            fact.trail = (*trail, f"{call.at} uses {title}")  # type: ignore[attr-defined]
+        return fact
+
+    def _from_network(self, fact: Fact, call: Expr, name: str, title: str, types: list[Type]) -> Fact:
+        """A fact from inside a network: the line of the spec that defines it, and in the trail who calls it with what."""
+        if not hasattr(fact, "place"):
+            return placed(fact, call.at)  # the call itself does not fit
+        inner, trail = fact.place, fact.trail  # type: ignore[attr-defined]
+        home = self.networks[name].at
+        if inner.file != home.file:
+            inner, trail = home, (f"{inner} in {title}", *trail)
+        shapes = ", ".join(map(str, types))
+        fact.place, fact.trail = inner, (*trail, f"{call.at} calls {name} with {shapes}")  # type: ignore[attr-defined]
+        if not hasattr(fact, "path"):
+            fact.path = f"networks.{name}"  # type: ignore[attr-defined]
         return fact
 
     # --- applying
@@ -226,7 +248,7 @@ class Expander(Evaluator):
         try:
             return self._apply_block(template, wrappers, arguments, keywords, call, where, path)
         except Fact as fact:
-            raise self._through(fact, call, template.title) from None
+            raise self._from_block(fact, call, template.title) from None
         finally:
             self.depth -= 1
 
@@ -530,18 +552,21 @@ class Expander(Evaluator):
                     Fact("a chain begins with a value, and this is a network", "write the value first"), expr.at
                 )
             wrappers = scope.find("__wrappers__")
-            if isinstance(item, Template):
-                item = self.expand(
-                    item, () if wrappers is MISSING else wrappers, (state.value,), {}, expr, inner, place
-                )
-            else:
-                item = self.apply(item, (state.value,), {}, expr, item_scope)
+            try:
+                if isinstance(item, Template):
+                    outer = () if wrappers is MISSING else wrappers
+                    item = self.expand(item, outer, (state.value,), {}, expr, inner, place)
+                else:
+                    item = self.apply(item, (state.value,), {}, expr, item_scope)
+            except Fact as fact:
+                raise state.explain(placed(fact, expr.at)) from None
         grown = where.module is not None and len(where.module.parts) > before
         if path is None and (not begins or grown):
             where.count += 1
         if isinstance(item, tuple) and not begins and not isinstance(item, Outputs) and len(item) == 1:
             item = item[0]
         state.value = item
+        state.history.append((expr, item))
         if isinstance(item, Node):
             item.fields.setdefault("row", (id(where.module), state.row))
 
@@ -596,9 +621,10 @@ class Expander(Evaluator):
         dropping, self.dropping = self.dropping, False
         try:
             module = Module("", name, network.at)
-            nodes = self._open(module, template, arguments, keywords, call)
+            nodes = self._open(name, module, template, arguments, keywords, call)
         except Fact as fact:
-            raise self._through(fact, call, name) from None
+            types_ = [n.type for f in flat for n in (f if isinstance(f, tuple) else (f,)) if isinstance(n, Node)]
+            raise self._from_network(fact, call, name, module.title, types_) from None
         finally:
             self.expanding.pop()
             self.dropping = dropping
@@ -607,7 +633,7 @@ class Expander(Evaluator):
         return nodes, module
 
     def _open(
-        self, module: Module, template: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr
+        self, name: str, module: Module, template: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr
     ) -> tuple[Node, ...]:
         """The body of a named network: the template's own body, or a single layer."""
         wrappers: tuple[Any, ...] = ()
@@ -621,7 +647,10 @@ class Expander(Evaluator):
         assert isinstance(template, LayerTemplate), template
         nodes = tuple(ops.tensor_of(self._hosted(a)) for a in arguments)
         entries = tuple(self._entry(module, "x", n) for n in nodes)
-        result = self.expand(template, wrappers, entries, {}, call, Where(module), "")
+        try:
+            result = self.expand(template, wrappers, entries, {}, call, Where(module), "")
+        except Fact as fact:
+            raise placed(fact, self.networks[name].at) from None
         self._finish(module, result)
         return nodes
 
@@ -704,6 +733,17 @@ class _Chain:
 
     def __init__(self, value: Any):
         self.value, self.row = value, 0
+        self.history: list[tuple[Expr | None, Any]] = [(None, value)]
+
+    def explain(self, fact: Fact) -> Fact:
+        """Adds the trail of shapes to a fact, once."""
+        if not hasattr(fact, "shapes"):
+            shown = [(e, v) for e, v in self.history if isinstance(v, Node)][-4:]
+            parts = [f"{v.type}" if e is None or i == 0 else f"{e} -> {v.type}" for i, (e, v) in enumerate(shown)]
+            fact.shapes = " -> ".join(parts)  # type: ignore[attr-defined]
+            if len(shown) > 1:
+                fact.trail = (*fact.trail, f"shapes: {fact.shapes}")  # type: ignore[attr-defined]
+        return fact
 
 
 def _labels(module: Module, prefix: str = "") -> dict[str, Node]:

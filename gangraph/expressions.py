@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from keyword import iskeyword
@@ -18,6 +19,7 @@ from keyword import iskeyword
 from gangraph.errors import Fact, Place
 
 LONGEST = 20_000
+_ASSIGNED = re.compile(r"[^=<>!]=[^=]")
 
 BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**"}
 COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
@@ -186,7 +188,7 @@ def _syntax_fact(text: str, error: SyntaxError) -> Fact:
     reason = (error.msg or "invalid syntax").split("(")[0].strip().lower()
     if "perhaps you forgot a comma" in reason:
         reason = "two things stand side by side; a comma or an operator is missing"
-    if "=" in text and ("maybe you meant '=='" in reason or "cannot assign" in reason):
+    if _ASSIGNED.search(text.split("(")[0]):
         reason = "`=` gives an argument inside a call; a comparison is `==`"
     return Fact(f"{text} does not parse: {reason}")
 
@@ -254,9 +256,10 @@ class _Converter:
     def _BinOp(self, node: ast.BinOp) -> Expr:
         operator = BINARY.get(type(node.op))
         if operator is None:
-            raise _misplaced(
-                Fact(f"{ast.unparse(node)} uses an operator that the language does not have"), self.at(node)
-            )
+            signs = " ".join(BINARY.values())
+            help = "a power is written **" if isinstance(node.op, ast.BitXor) else f"there are {signs}"
+            fact = Fact(f"{ast.unparse(node)} uses an operator that the language does not have", help)
+            raise _misplaced(fact, self.at(node))
         return Binary(self.at(node), operator, self.convert(node.left), self.convert(node.right))
 
     def _UnaryOp(self, node: ast.UnaryOp) -> Expr:

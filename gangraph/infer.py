@@ -152,6 +152,7 @@ class _Inference(Expander):
 
     def problem(self, fact: Fact, path: str, place: Place) -> None:
         place = getattr(fact, "place", place)
+        path = getattr(fact, "path", path)
         self.problems.append(self.sources.problem(place, path, fact, getattr(fact, "trail", ())))
 
     def attempt(self, path: str, place: Place, make: Callable[[], Any]) -> Any:
@@ -692,8 +693,8 @@ class _Inference(Expander):
             try:
                 value = self.value(expr, self.scope(bound))
             except Fact as fact:
-                hint = nearest(show(expr), self.networks)
-                raise placed(Fact(f"no network named '{show(expr)}'", hint or fact.help), expr.at) from None
+                hint = nearest(show(expr), self.networks) or f"the networks are {', '.join(self.networks)}"
+                raise placed(Fact(f"no network named '{show(expr)}'", hint), expr.at) from None
             for item in value if isinstance(value, tuple) else (value,):
                 if not isinstance(item, Named):
                     raise placed(Fact(f"{what} names networks, and {show(expr)} is none"), expr.at)
@@ -706,8 +707,11 @@ class _Inference(Expander):
 
     def _player(self, member: Member) -> Player:
         body, bound = member.body, member.bound
-        networks = self._owned(body.networks, bound, "a player")
-        optimizers = {"": self._optimizer(body.optimizer, bound)}
+        path = f"players.{member.name}"
+        networks = self.attempt(path, member.place, lambda: self._owned(body.networks, bound, "a player"))
+        optimizers = {"": self.attempt(path, member.place, lambda: self._optimizer(body.optimizer, bound))}
+        if networks is MISSING or optimizers[""] is MISSING:
+            raise Silent
         rules: dict[str, dict[str, Any]] = {"gradient": {}, "before": {}, "after": {}}
         if body.gradient is not None:
             rules["gradient"][""] = self._gradient_rule(body.gradient, bound)
@@ -929,6 +933,10 @@ class _Inference(Expander):
         if move.player is not None:
             name = member_of(move.player, self.top.index | move.bound, self)
         if name not in players:
+            if any(name == m.name for m in self.resolved.players):  # it is wrong, which has been said
+                assert move.minimize is not None
+                self._objective(move.minimize, move.bound, move.name)
+                raise Silent
             at = move.player.at if move.player is not None else move.place
             hint = nearest(name, players)
             raise placed(

@@ -683,6 +683,13 @@ class _Drafter(Writer):
         fill = "zeros" if node.op == "zeros" else "ones"
         return text(f"{like}.new_{fill}({', '.join(map(str, node.type.shape))})")
 
+    def dtype(self) -> str:
+        real = [e for e in self.module.inputs if e.type.dtype == "float" and not e.type.host]
+        if real:
+            return f"{self.names[id(real[0])]}.dtype"
+        held = any(True for _ in self.module.own_parameters(""))
+        return "next(self.parameters()).dtype" if held else "torch.get_default_dtype()"
+
     def samples(self, length: str) -> Code:
         first = next(iter(self.names.values()))
         return text(length.replace("N", f"len({first})"), ATOM if length.isalnum() else 5)

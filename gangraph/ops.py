@@ -486,7 +486,9 @@ def _cross_entropy(logits: Any, target: Any) -> Made:
     if node.type.rank < 1:
         raise Fact(f"cross_entropy reduces the first own axis, and the logits are {node.type}")
     classes, rest = node.type.shape[0], node.type.shape[1:]
-    if isinstance(target, int) and not isinstance(target, bool):
+    if isinstance(target, Node) and target.type.host:
+        target = integer(target, "the target")
+    if isinstance(target, int):
         if not 0 <= target < classes:
             raise Fact(f"the target {target} is not one of the {classes} classes of the logits")
         return (node,), Type(rest, node.type.samples), {"target": target}
@@ -592,7 +594,7 @@ def _transpose(v: Any, i: Any, j: Any) -> Made:
     return (node,), node.type.but(shape=tuple(shape)), {"axes": (a, b)}
 
 
-@operator("matmul(a, b)", text="{0} @ {1}")
+@operator("matmul(a, b)")
 def _matmul(a: Any, b: Any) -> Made:
     left, right = tensor_of(a), tensor_of(b)
     bad = Fact(f"matmul cannot meet {left.type} and {right.type}")

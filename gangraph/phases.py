@@ -8,7 +8,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from gangraph.code import ATOM, Code, call, fit, identifier, literal, text
+from gangraph.code import ATOM, WIDTH, Code, call, fit, identifier, literal, text
+from gangraph.expressions import Expr, show
 from gangraph.graph import Graph, Optimizer, Player, Step
 from gangraph.infer import OPTIMIZERS
 from gangraph.ir import Node, walk
@@ -586,7 +587,8 @@ class PhaseWriter(Writer):
             if not wanted or node.op == "number":
                 continue
             quiet = self._quiet(node)
-            lines.append((not quiet, self.assigned(node, self._wish(node), parts.get(id(node)), leaves)))
+            remark = self._remark(node) if node.op == "loss" else []
+            lines.append((not quiet, remark + self.assigned(node, self._wish(node), parts.get(id(node)), leaves)))
         return self._blocks(lines)
 
     def _blocks(self, lines: list[tuple[bool, list[str]]]) -> list[str]:
@@ -634,6 +636,15 @@ class PhaseWriter(Writer):
         variable = wish if wish == "value" else self.fresh(wish)
         self.names[id(node)] = variable
         return [*fit(f"{variable} = {code}{comment}", 8), *self._leaf(node, variable, leaves)]
+
+    def _remark(self, node: Node) -> list[str]:
+        """The loss as its author wrote it."""
+        name = (node.name or "").removesuffix(".discriminator").removesuffix(".generator")
+        body = next((m.body for m in self.stage.graph.resolved.losses if m.name == name), None)
+        side = (node.name or "").rpartition(".")[2]
+        expr = body if isinstance(body, Expr) else getattr(body, side, None)
+        line = f"        # {name}: {show(expr)}" if isinstance(expr, Expr) else ""
+        return [line] if 0 < len(line) <= WIDTH else []
 
     def _several(self, node: Node, parts: dict[int, Node], wish: str) -> str:
         """Variables for the parts of one call: their names, or one name for all."""
@@ -786,6 +797,9 @@ class PhaseWriter(Writer):
 
     def zeros(self, node: Node) -> Code:
         return text(f"self.full({'0.0' if node.op == 'zeros' else '1.0'}, {', '.join(map(str, node.type.shape))})")
+
+    def dtype(self) -> str:
+        return "self.like.dtype"
 
     # --- calls
 

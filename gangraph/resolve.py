@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -156,16 +157,16 @@ def _overrides(spec: GraphSpec, sizes: dict[str, Any], constants: dict[str, Any]
                 made[section][name] = parse(str(value), Place("--set", 1, 1))
             except Fact as fact:
                 problems.append(Problem(Place("--set"), name, fact.message, fact.help))
-    for name in made["sizes"]:
-        if tiny and name not in known["sizes"]:
+    for name in spec.file.tiny.sizes:
+        if name not in known["sizes"]:
             place = getattr(name, "place", spec.place)
             problems.append(
                 spec.sources.problem(
                     place, "tiny.sizes", Fact(f"'{name}' is not one of the sizes", nearest(name, known["sizes"]))
                 )
             )
-    for name in made["constants"]:
-        if tiny and name not in known["constants"]:
+    for name in spec.file.tiny.constants:
+        if name not in known["constants"]:
             place = getattr(name, "place", spec.place)
             problems.append(
                 spec.sources.problem(
@@ -272,9 +273,10 @@ class _Resolver(Evaluator):
         if isinstance(value, str | bool) or value is None:
             return value
         if not isinstance(value, int) or not -TOP < value < TOP:
-            raise placed(
-                Fact(f"the size {name} is {value}, not an integer", "a number with a fraction is a constant"), expr.at
-            )
+            if isinstance(value, int):
+                raise placed(Fact(f"the size {name} is {value}, and {TOP:,} is too large for one"), expr.at)
+            help = "a number with a fraction is a constant"
+            raise placed(Fact(f"the size {name} is {value}, not an integer", help), expr.at)
         return value
 
     def problem(self, fact: Fact, path: str, place: Place | None = None) -> None:
@@ -303,7 +305,7 @@ class _Resolver(Evaluator):
         if not isinstance(values, tuple) or not all(
             isinstance(v, int | str) and not isinstance(v, bool) for v in values
         ):
-            raise placed(Fact(f"the index {name} is a list of numbers or names, or a range"), expr.at)
+            raise placed(Fact(f"the index {name} must be a list of numbers or names, or a range"), expr.at)
         if len(set(values)) != len(values):
             raise placed(Fact(f"the index {name} names a member twice"), expr.at)
         if len(values) > 100_000:
@@ -430,8 +432,11 @@ class _Resolver(Evaluator):
                     placed(Fact(f"{head} is a word of the core and cannot be declared", "choose another name"), place),
                     section,
                 )
-            if not head.isidentifier():
-                self.problem(placed(Fact(f"{head} is not a name"), place), section)
+            if iskeyword(head):
+                help = f"call it {head}_"
+                self.problem(placed(Fact(f"{head} is a Python keyword and cannot be a name", help), place), section)
+            elif not head.isidentifier():
+                self.problem(placed(Fact(f"{head} is not a name", "a name has letters, digits and _"), place), section)
             heads[head] = section
         for name in self.index:
             if name in heads:

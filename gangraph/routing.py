@@ -200,11 +200,14 @@ class Reach:
         return {id(n): n for n in below if id(n) in fed}
 
     def live(self, roots: list[Node], owned: set[str]) -> frozenset[int]:
-        """Nodes that an owned parameter feeds."""
+        """Nodes between owned parameters and the roots: fed by one, and on the way of a gradient."""
         below = walk(roots)
-        return frozenset(
-            self._coloured(below, {id(n) for n in below if n.op in ("parameter", "call") and self._owns(n, owned)})
-        )
+        owners = {id(n) for n in below if n.op in ("parameter", "call") and self._owns(n, owned)}
+        needed = {id(root) for root in roots}
+        for node in reversed(below):
+            if id(node) in needed:
+                needed.update(id(a) for a in self._fed(node))
+        return frozenset(self._coloured(below, owners) & needed)
 
     def _owns(self, node: Node, owned: set[str]) -> bool:
         if node.op == "parameter":

@@ -6,6 +6,7 @@ module becomes is said by its subclasses: inside a network, or in a phase of the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gangraph import ops
@@ -52,6 +53,10 @@ class Writer:
         return text(literal(value))
 
     def zeros(self, node: Node) -> Code:
+        raise NotImplementedError
+
+    def dtype(self) -> str:
+        """The dtype of real numbers, as text."""
         raise NotImplementedError
 
     # --- expressions
@@ -124,7 +129,7 @@ class Writer:
 
     def number(self, code: Code, node: Node) -> Code:
         """A comparison counts as 1 or 0 in arithmetic."""
-        return call("torch.where", code, "1.0", "0.0") if node.type.dtype == "bool" and not node.type.host else code
+        return code.at(ATOM) + f".to({self.dtype()})" if node.type.dtype == "bool" and not node.type.host else code
 
     def _binary(self, node: Node) -> Code:
         sign = SIGNS[node.op]
@@ -133,6 +138,9 @@ class Writer:
             left, right = self.number(left, node.args[0]), self.number(right, node.args[1])
         if sign in _FLIPPED and node.args[0].type.host and not node.args[1].type.host:
             left, right, sign = right, left, _FLIPPED[sign]
+        if sign == "%" and node.args[0].type.host and not node.args[1].type.host:  # which torch cannot differentiate
+            a, b = left.at(PRODUCT), right.at(PRODUCT)
+            return join("", [a, text(" - "), b, text(" * ("), a, text(" / "), b.at(ATOM), text(").floor()")], SUM)
         strength = STRENGTHS.get(sign, COMPARE)
         if sign == "**":
             base, power = left.at(ATOM), right.at(UNARY)
@@ -171,14 +179,16 @@ class Writer:
         return call("torch.where", condition, a, b)
 
     def _lerp(self, node: Node) -> Code:
-        a, b, t = self.aligned(node) if not node.type.host else [self.code(x) for x in node.args]
-        if node.type.host:
-            return join(
-                "",
-                [a.at(SUM), text(" + "), t.at(PRODUCT), text(" * ("), b.at(SUM), text(" - "), a.at(PRODUCT), text(")")],
-                SUM,
-            )
-        return call("torch.lerp", a, b, t)
+        numbers = any(a.type.host for a in node.args[:2])
+        a, b, t = [self.code(x) for x in node.args] if node.type.host else self.aligned(node)
+        if not numbers:
+            return call("torch.lerp", a, b, t)
+        parts = [a.at(SUM), text(" + "), t.at(PRODUCT), text(" * ("), b.at(SUM), text(" - "), a.at(PRODUCT), text(")")]
+        return join("", parts, SUM)
+
+    def _matmul(self, node: Node) -> Code:
+        left, right = (self.code(a) for a in node.args)
+        return join(" @ ", [left.at(PRODUCT), right.at(POWER)], PRODUCT)
 
     def _max(self, node: Node) -> Code:
         return self._extreme(node, "max")
@@ -267,9 +277,21 @@ class Writer:
         return Code((*call("torch.cat", Code(("[", *join(", ", parts).parts, "]"))).parts[:-1], f", dim={axis})"))
 
     def _stack(self, node: Node) -> Code:
-        inner = join(", ", [self.code(a) for a in node.args])
+        inner = join(", ", self._together(node.args))
         axis = node.fields["axis"] - (0 if node.type.samples is not None else 1)
         return Code(("torch.stack([", *inner.parts, f"], dim={axis})"))
+
+    def _together(self, nodes: tuple[Node, ...] | list[Node]) -> list[Code]:
+        """Values of one shape; where some have samples, shared ones are repeated for each."""
+        first = next((n for n in nodes if n.type.samples is not None), None)
+        found = []
+        for node in nodes:
+            code = self.code(node)
+            if first is not None and node.type.samples is None:
+                sizes = ", ".join(["-1"] * node.type.rank)
+                code = code.at(ATOM) + f".expand(len({self.code(first).plain()}), {sizes})"
+            found.append(code)
+        return found
 
     def _tile(self, node: Node) -> Code:
         vector, image = self.code(node.args[0], ATOM), self.code(node.args[1])
@@ -316,36 +338,36 @@ class Writer:
     def _one_hot(self, node: Node) -> Code:
         code = call("F.one_hot", self.code(node.args[0]), self.whole(node.fields["n"], "classes"))
         moved = code + ".movedim(-1, 1)" if node.type.rank > 1 else code
-        return moved + ".to(torch.get_default_dtype())"
+        return moved + f".to({self.dtype()})"
 
     def _select(self, node: Node) -> Code:
         *values, label = node.args
         index = self.code(label)
+        shared = all(v.type.samples is None for v in values)
         if node.fields["listed"]:
-            stacked = Code(("torch.stack([", *join(", ", [self.code(v) for v in values]).parts, "], dim=1)"))
+            inner = join(", ", self._together(values))
+            source = Code(("torch.stack([", *inner.parts, "])" if shared else "], dim=1)"))
         else:
-            stacked = self.code(values[0], ATOM)
+            source = self.code(values[0], ATOM)
+        if shared:
+            return source + "[" + index + "]"
         size = index.plain() if index.plain().isidentifier() else f"({index.plain()})"
-        return stacked + f"[torch.arange(len({size}), device={size}.device), " + index + "]"
+        return source + f"[torch.arange(len({size}), device={size}.device), " + index + "]"
 
     def _resize(self, node: Node) -> Code:
         mode = node.fields["mode"]
-        size = literal(node.fields["size"])
-        return call(
-            "F.interpolate",
-            self.code(node.args[0]),
-            text(f"size={size}"),
-            mode=mode,
-            align_corners=False if mode == "bilinear" else None,
-        )
+        size = text(f"size={literal(node.fields['size'])}")
+        corners = False if mode == "bilinear" else None
+        return self._on_batch(node, lambda image: call("F.interpolate", image, size, mode=mode, align_corners=corners))
 
     def _pad(self, node: Node) -> Code:
-        return call(
-            "F.pad",
-            self.code(node.args[0]),
-            literal(node.fields["sizes"]),
-            mode=node.fields["mode"] if node.fields["mode"] != "constant" else None,
-        )
+        mode = node.fields["mode"] if node.fields["mode"] != "constant" else None
+        return self._on_batch(node, lambda image: call("F.pad", image, literal(node.fields["sizes"]), mode=mode))
+
+    def _on_batch(self, node: Node, write: Callable[[Code], Code]) -> Code:
+        """A function of a batch of maps, also for one map that is shared."""
+        image = self.code(node.args[0])
+        return write(image) if node.type.samples is not None else write(image.at(ATOM) + "[None]") + "[0]"
 
     def _take(self, node: Node) -> Code:
         value, order = self.code(node.args[0], ATOM), self.code(node.args[1])

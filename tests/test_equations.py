@@ -253,7 +253,7 @@ schedule:
 
 def filled(adv: str, extra: str) -> str:
     """The spec with two losses, and those of two constants that they read."""
-    read = [f"{name}: {value}" for name, value in (("off", 0), ("on", 3)) if name in adv + extra]
+    read = [f"{name}: {value}" for name, value in (("none", 0), ("three", 3)) if name in adv + extra]
     return HEAD.format(adv=adv, extra=extra, constants=f"constants: {{{', '.join(read)}}}" if read else "notes: []")
 
 
@@ -264,9 +264,9 @@ def made(tmp_path: Path, adv: str = "hinge(real=D(x), fake=D(fake))", extra: str
 
 
 def test_a_term_whose_constant_is_zero_is_not_printed(tmp_path: Path) -> None:
-    text = made(tmp_path, extra="off * expect(l1(fake, x)) + on * expect(l2(fake, x))")
-    assert "ℒ_extra = λ_on 𝔼_{z ∼ N(0, I), x ∼ p_data}[‖fake − x‖₂²/n]" in text
-    assert "λ_off" not in text
+    text = made(tmp_path, extra="none * expect(l1(fake, x)) + three * expect(l2(fake, x))")
+    assert "ℒ_extra = λ_three 𝔼_{z ∼ N(0, I), x ∼ p_data}[‖fake − x‖₂²/n]" in text
+    assert "λ_none" not in text
 
 
 def test_hinge_prints_both_sides(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_another_fake_for_the_discriminator_is_no_game(tmp_path: Path) -> None:
 
 
 def test_a_weighted_game_is_a_game(tmp_path: Path) -> None:
-    assert "min_G max_D V_adv = λ_on (" in made(tmp_path, adv="on * minimax(real=D(x), fake=D(fake))")
+    assert "min_G max_D V_adv = λ_three (" in made(tmp_path, adv="three * minimax(real=D(x), fake=D(fake))")
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_any_text_is_safe_inside_a_formula() -> None:
 def test_hostile_members_of_an_index_cannot_become_markup(tmp_path: Path) -> None:
     bad = HOSTILE.replace("[", "").replace("]", "")
     text = filled("add(side)", "expect(mean(fake))").replace(
-        "networks:", "index:\n  v: ['\"" + bad.replace("\\", "\\\\") + "\"', other]\nnetworks:", 1
+        "networks:", "index:\n  v: ['\"" + bad.replace("\\", "\\\\") + "\"', '\"other\"']\nnetworks:", 1
     )
     text = text.replace("losses:\n", "losses:\n  side[v]: hinge(real=D(x), fake=D(fake))\n")
     file = tmp_path / "hostile.yaml"

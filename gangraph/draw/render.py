@@ -10,16 +10,18 @@ import html
 import itertools
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from gangraph.draw.dot import Positions, Printer, print_dot, things, titles
-from gangraph.draw.picture import Picture, Player, Term
+from gangraph.draw.dot import Positions, print_dot, things, titles
+from gangraph.draw.picture import Picture
 
-SHUFFLES, FINALISTS, SEED = 100, 6, 7
-WORK = 400_000  # shuffles times the square of the number of nodes and edges: a few seconds
+SHUFFLES, SEED = 150, 7
+WORK = 600_000  # shuffles times the square of the number of nodes and edges: a few seconds
 Point = tuple[float, float]
 Line = list[Point]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,46 +45,37 @@ class Plan:
     picture: Picture
     order: tuple[int, ...] = ()
 
+    def dot(self, player: str | None = None, at: Positions | None = None) -> str:
+        return print_dot(self.picture, self.order, player, at)
+
 
 def arrange(picture: Picture, shuffles: int | None = None) -> Plan:
-    """The plan whose layout crosses least; without shuffles the plain one.
-
-    Rows of a table change places too: terms are added, so those of a phase stand in the order of the losses beside.
-    """
-    count, edges = things(picture), len(picture.edges)
-    tries = max(1, min(SHUFFLES, WORK // count**2)) if shuffles is None else shuffles
+    """The plan whose layout crosses least, the plain one among them; with one shuffle, the plain one."""
+    tries = max(1, min(SHUFFLES, WORK // things(picture) ** 2)) if shuffles is None else shuffles
+    chance = random.Random(SEED)
+    best = Plan(picture)
     if tries < 2:
-        return Plan(picture)
-    printer, chance = Printer(picture), random.Random(SEED)
-    tried = []
-    for number in range(tries):
-        nodes, rest = list(range(count - edges)), list(range(count - edges, count))
-        if number:
-            chance.shuffle(nodes)
-            chance.shuffle(rest)
-        order = (*nodes, *rest)
-        tried.append((measure(lay_out(printer.text(order))).cost, number, order))
-    plans = [Plan(picture, order) for _, _, order in sorted(tried)[:FINALISTS]]
-    plans += [Plan(_rows_as_losses(picture, lay_out(print_dot(p.picture, p.order))), p.order) for p in plans]
-    costs = [measure(lay_out(print_dot(p.picture, p.order))).cost for p in plans]
-    return plans[costs.index(min(costs))]
+        return best
+    least = measure(lay_out(best.dot())).cost
+    for number in range(1, tries):
+        plan = _shuffled(picture, chance, rows=number % 2 == 1)
+        cost = measure(lay_out(plan.dot())).cost
+        if cost < least:
+            best, least = plan, cost
+    return best
 
 
-def _rows_as_losses(picture: Picture, graph: Any) -> Picture:
-    """The picture with the terms of every phase in the order, from top to bottom, in which their edges arrive."""
-    heights: dict[tuple[str, str], list[float]] = {}
-    starts = {e.attr["id"]: _polyline(e.attr["pos"])[0][1] for e in graph.edges()}
-    for number, edge in enumerate(picture.edges):
-        heights.setdefault((edge.head, edge.head_port), []).append(-starts[f"e{number}"])
+def _shuffled(picture: Picture, chance: random.Random, rows: bool) -> Plan:
+    """Another order; with `rows` also of the terms in a player's table, which are only added."""
 
-    def sort(player: Player) -> Player:
-        def height(term: Term) -> float:
-            found = heights.get((player.id, term.port), [0.0])
-            return sum(found) / len(found)
+    def shuffled(items: Sequence[T]) -> tuple[T, ...]:
+        return tuple(chance.sample(items, len(items)))
 
-        return replace(player, moves=tuple(replace(m, terms=tuple(sorted(m.terms, key=height))) for m in player.moves))
-
-    return replace(picture, players=tuple(map(sort, picture.players)))
+    if rows:
+        mixed = [replace(p, moves=tuple(replace(m, terms=shuffled(m.terms)) for m in p.moves)) for p in picture.players]
+        picture = replace(picture, players=tuple(mixed))
+    count, nodes = things(picture), things(picture) - len(picture.edges)
+    return Plan(picture, (*shuffled(range(nodes)), *shuffled(range(nodes, count))))
 
 
 def lay_out(dot: str) -> Any:
@@ -98,9 +91,9 @@ def render(plan: Plan, format: str, player: str | None = None) -> bytes:
     """The picture in a format of Graphviz; the view of one player keeps every place."""
     import pygraphviz
 
-    graph = lay_out(print_dot(plan.picture, plan.order))
+    graph = lay_out(plan.dot())
     if player is not None:
-        graph = pygraphviz.AGraph(string=print_dot(plan.picture, plan.order, player, positions(graph)))
+        graph = pygraphviz.AGraph(string=plan.dot(player, positions(graph)))
         graph.has_layout = True
     if format == "png":
         graph.graph_attr["dpi"] = "144"
