@@ -40,7 +40,10 @@ MEANT = {
 def check(schedules: tuple[Schedule, ...]) -> list[Problem]:
     """Every problem of a spec whose values have been inferred; warnings that `meant` declares are left out."""
     case = Case(schedules)
-    found = list(dict.fromkeys(finding for rule in RULES for finding in rule(case)))
+    first: dict[object, Finding] = {}  # of several with one name, one is enough
+    for finding in (finding for rule in RULES for finding in rule(case)):
+        first.setdefault((finding.name, finding.path) if finding.name else finding, finding)
+    found = list(first.values())
     kept = list(_unmeant(case, found))
     problems = []
     for finding in sorted(kept, key=lambda f: (f.place, f.path)):
@@ -499,6 +502,10 @@ def opposition(case: Case) -> Iterator[Finding]:
             fact = pull(sided)
             if fact:
                 help = "a sign or a label of one side is turned"
+                if not sided.shown:
+                    help = "its term for the fakes is missing"
+                elif sided.sign < 0:
+                    help = "a phase subtracts one side, and both sides are quantities to minimize"
                 yield Finding(sided.loss.at, sided.path, fact, help, f"cooperative({sided.name})")
 
 

@@ -59,7 +59,8 @@ class SpecError(GangraphError):
     """A spec that is wrong; `problems` holds everything that was found, in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem]):
-        self.problems = tuple(sorted(set(problems), key=lambda p: (p.place, p.fact)))
+        first = {(p.place, p.fact): p for p in reversed(list(problems))}  # a family's members err as one
+        self.problems = tuple(sorted(first.values(), key=lambda p: (p.place, p.fact)))
         super().__init__("\n".join(map(str, self.problems)))
 
 
@@ -82,8 +83,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     >>> nearest("netwroks", ["networks", "losses"])
     "did you mean 'networks'?"
     """
-    found = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-    if not found:
-        folded = {k.lower(): k for k in known}
-        found = [folded[name.lower()]] if name.lower() in folded else []
+    words = sorted(known)
+    turned = [k for k in words if len(k) == len(name) and sorted(k.lower()) == sorted(name.lower())]
+    found = turned or difflib.get_close_matches(name, words, n=3, cutoff=0.6)
+    if len(name) <= 3:  # two of three letters are no likeness
+        found = [k for k in found if k[:1].lower() == name[:1].lower()]
     return f"did you mean '{found[0]}'?" if found else None

@@ -35,6 +35,14 @@ from gangraph.ir import HOST, Length, Node, Type
 from gangraph.templates import MISSING, Init, Named, Outputs, Scope, Template, Thunk, TwoSided, View
 
 
+ELSEWHERE = {  # what other libraries call it
+    "detach": "stop", "no_grad": "stop", "stop_gradient": "stop", "cat": "concat", "view": "reshape",
+    "permute": "transpose", "iteration": "step", "iterations": "step", "L1Loss": "l1", "MSELoss": "l2", "mse": "l2",
+    "BCELoss": "bce", "BCEWithLogitsLoss": "bce_logits", "bce_with_logits": "bce_logits", "nn": "Conv2d, not nn.Conv2d,",
+    "torch": "Conv2d, not torch.nn.Conv2d,", "randn": "normal", "rand": "uniform", "batch_size": "N",
+}  # fmt: skip
+
+
 class Silent(Exception):
     """A value could not be made because one that it reads was wrong, which has been said."""
 
@@ -124,7 +132,8 @@ class Evaluator:
         word = self.callable_word(name, scope)
         if word is not MISSING or name in ops.OPERATORS:
             return Fact(f"{name} stands without brackets", f"write {name}(...)")
-        hint = nearest(name, self.known_names(scope))
+        elsewhere = ELSEWHERE.get(name)
+        hint = f"it is `{elsewhere}` here" if elsewhere else nearest(name, self.known_names(scope))
         return Fact(f"nothing is called '{name}' here", hint)
 
     def force(self, found: Any, name: str) -> Any:
@@ -417,8 +426,7 @@ class Evaluator:
             return self.initializer(name, arguments, keywords)
         if name in ops.OPERATORS:
             return self.operate(name, arguments, keywords, expr)
-        hint = nearest(name, self.known_names(scope))
-        raise Fact(f"nothing is called '{name}' here", hint)
+        raise self.unknown(name, scope)
 
     def initializer(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Init:
         operator = ops.Operator(name, ops.INITIALIZERS[name], lambda: ((), HOST, {}))
@@ -485,7 +493,7 @@ class Evaluator:
         try:
             result = operator.host(*arguments)
         except ZeroDivisionError:
-            raise Fact(f"{' and '.join(map(str, arguments))}: division by zero") from None
+            raise Fact(f"{f' {ops.SIGNS.get(operator.name)} '.join(map(str, arguments))} divides by zero") from None
         except (ValueError, TypeError):
             raise Fact(f"{operator.name} of {', '.join(map(str, arguments))} is not a number") from None
         except OverflowError:

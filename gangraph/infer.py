@@ -141,6 +141,11 @@ class _Inference(Expander):
     def batch_length(self) -> Length:
         return self.resolved.batch
 
+    def unknown(self, name: str, scope: Scope) -> Fact:
+        if scope.inside and (name in self.names or name in self.resolved.families):
+            return Fact(f"a block does not see the spec's {name}", "give it as a parameter or an input")
+        return super().unknown(name, scope)
+
     def known_names(self, scope: Scope) -> list[str]:
         own = [] if scope.inside else [*self.names, *self.resolved.families, *ops.CLOCKS, *scope.index]
         return [*super().known_names(scope), *own]
@@ -187,6 +192,10 @@ class _Inference(Expander):
 
     def run(self) -> Graph:
         r = self.resolved
+        for section in ("metrics", "layers"):  # in the language, and not built yet: refused rather than ignored
+            for name in getattr(self.file, section):
+                fact = Fact(f"{section} cannot be used yet", "leave this section out")
+                self.problem(fact, f"{section}.{name}", _place(name, r))
         self.names.update(r.sizes)
         for name, expr in r.constants.items():
             self.declare(name, f"constants.{name}", expr.at, partial(self._constant, name, expr))
@@ -217,7 +226,7 @@ class _Inference(Expander):
             for m in r.players
             if (p := self.attempt(f"players.{m.name}", m.place, partial(self._player, m))) is not MISSING
         }
-        schedule = self._steps(r.schedule, players, "schedule") if len(players) == len(r.players) else ()
+        schedule = self._steps(r.schedule, players, "schedule")
         if not self.problems:
             self._becomings(schedule)
         views = self._views()
@@ -649,12 +658,14 @@ class _Inference(Expander):
                 value = self.value(body, scope)
         finally:
             self.dropping = dropping
-        return self._as_loss(value, member.name, body.at if isinstance(body, Expr) else member.place)
+        places = {} if isinstance(body, Expr) else {s: getattr(body, s).at for s in ("discriminator", "generator")}
+        return self._as_loss(value, member.name, body.at if isinstance(body, Expr) else member.place, places)
 
-    def _as_loss(self, value: Any, name: str, at: Place) -> Any:
+    def _as_loss(self, value: Any, name: str, at: Place, places: dict[str, Place] | None = None) -> Any:
         if isinstance(value, TwoSided):
             sides = {
-                side: self._as_loss(value.side(side), f"{name}.{side}", at) for side in ("discriminator", "generator")
+                side: self._as_loss(value.side(side), f"{name}.{side}", (places or {}).get(side, at))
+                for side in ("discriminator", "generator")
             }
             made = TwoSided(sides["discriminator"], sides["generator"], value.family, value.arguments, value.at)
             self.sided[name] = made

@@ -231,6 +231,9 @@ def penalties(stage: Stage) -> Iterator[Finding]:
 
 def _under_grad(stage: Stage, node: Node, again: bool) -> Iterator[Finding]:
     y, x = node.args
+    if not _depends(stage, y, x):
+        fact = f"no gradient passes from {_said(y)} to {_said(x)}"
+        yield Finding(node.at, "", fact, "the first is not made of the second, or `stop`, a pool or an integer is between them")
     for call in _between(y, x):
         network = call.fields["network"]
         inside = [m for m in _layers(stage, call) if m.layer is not None]
@@ -243,6 +246,21 @@ def _under_grad(stage: Stage, node: Node, again: bool) -> Iterator[Finding]:
             fact = f"a derivative for each sample, and through {mixing.title} in {network} the samples of a batch see each other"
             help = "use a norm of one sample: InstanceNorm2d, GroupNorm(1)"
             yield Finding(node.at, "", fact, help, f"batch_coupled({network})", warning=True)
+
+
+def _depends(stage: Stage, y: Node, x: Node) -> bool:
+    """Whether a gradient passes from y to x."""
+    if x.op == "parameter":
+        return bool(stage.feeds[id(y)] & stage.bits.get((x.name or "").split(".")[0], 0))
+    stack, seen = [y], set()
+    while stack:
+        node = stack.pop()
+        if node is x:
+            return True
+        if id(node) not in seen:
+            seen.add(id(node))
+            stack += passed(node)
+    return False
 
 
 def _between(y: Node, x: Node) -> Iterator[Node]:

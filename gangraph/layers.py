@@ -101,7 +101,8 @@ class Entry:
                 hint = nearest(name, names)
                 raise Fact(f"{cls.__name__} has no argument '{name}'", f"{hint} {written}" if hint else written)
             if name in names[: len(args)]:
-                raise Fact(f"{cls.__name__} got its argument '{name}' twice", written)
+                inferred = "input channels are inferred, never written; " if names[0] == "width" else ""
+                raise Fact(f"{cls.__name__} got its argument '{name}' twice", inferred + written)
         values: dict[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
         for field in fields:
             if field.name not in values and field.default is MISSING:

@@ -98,7 +98,7 @@ class Library:
                     if name in into:
                         raise Fact(f"{name} is defined twice")
                 except Fact as fact:
-                    fact.place = place  # type: ignore[attr-defined]
+                    fact.place, fact.path = place, kind  # type: ignore[attr-defined]
                     raise
                 into[name] = Definition(kind, name, parameters, body, place, standard)
 

@@ -315,7 +315,7 @@ def _scaled(type_: Type, other: Type, value: Any, name: str) -> Range | None:
 def _binary(name: str, text: str, host: Callable[[Any, Any], Any], affine: bool = False, dtype: str = "float") -> None:
     def rule(a: Any, b: Any) -> Made:
         left, right = node_of(a), node_of(b)
-        nodes, type_, fields = elementwise(f"`{_SIGN[name]}`", [left, right], dtype)
+        nodes, type_, fields = elementwise(f"`{SIGNS[name]}`", [left, right], dtype)
         if not type_.host:
             range_ = _scaled(left.type, right.type, right.value, name)
             if range_ is None and name in ("add", "mul"):
@@ -327,8 +327,8 @@ def _binary(name: str, text: str, host: Callable[[Any, Any], Any], affine: bool 
     OPERATORS[name] = Operator(name, "a, b", rule, text, affine=affine, host=host, host_text=text)
 
 
-_SIGN = {"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod": "%", "pow": "**"}
-_SIGN |= {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
+SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod": "%", "pow": "**"}
+SIGNS |= {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 _binary("add", "{0} + {1}", lambda a, b: a + b, affine=True)
 _binary("sub", "{0} - {1}", lambda a, b: a - b, affine=True)
 _binary("mul", "{0} * {1}", lambda a, b: a * b)
@@ -342,7 +342,7 @@ _binary("gt", "{0} > {1}", lambda a, b: a > b, dtype="bool")
 _binary("ge", "{0} >= {1}", lambda a, b: a >= b, dtype="bool")
 _binary("eq", "{0} == {1}", lambda a, b: a == b, dtype="bool")
 _binary("ne", "{0} != {1}", lambda a, b: a != b, dtype="bool")
-BINARY = {sign: name for name, sign in _SIGN.items()}
+BINARY = {sign: name for name, sign in SIGNS.items()}
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 
 
@@ -526,6 +526,8 @@ def _concat(values: tuple[Any, ...], dim: Any) -> Made:
         ):
             text = ", ".join(str(n.type) if isinstance(n, Node) else f"[{len(n)}]" for n in nodes)
             cure = "tile(vector, like=map) spreads a vector over a map" if rank != len(shape) else None
+            if any(n.type.dtype == "int" for n in tensors):
+                cure = "one_hot(label, K) makes a vector of a label"
             raise Fact(f"concat in axis {axis} cannot meet {text}", cure)
         width += shape[axis - 1]
     shape = (*tensors[0].type.shape[: axis - 1], width, *tensors[0].type.shape[axis:])

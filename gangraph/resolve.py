@@ -111,14 +111,16 @@ def resolve(
 ) -> tuple[Resolved, ...]:
     """A spec -> its stages (one without a name where it has none), with sizes and constants overridden."""
     over = _overrides(spec, sizes or {}, constants or {}, tiny)
-    words = Library(spec.sources, library)
     problems: list[Problem] = []
     try:
+        words = Library(spec.sources, library)
         words.add(spec.file)
+        stages = list(_stages(spec, over))
     except Fact as fact:
-        raise SpecError([spec.sources.problem(getattr(fact, "place", spec.place), "", fact)]) from None
+        path = getattr(fact, "path", "stages")
+        raise SpecError([spec.sources.problem(getattr(fact, "place", spec.place), path, fact)]) from None
     found = []
-    for number, (name, keys, staged, bound, kept) in enumerate(_stages(spec, over)):
+    for number, (name, keys, staged, bound, kept) in enumerate(stages):
         try:
             found.append(_Resolver(staged, name, number, keys, bound, words, kept, batch_size).resolve())
         except SpecError as error:

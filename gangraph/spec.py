@@ -548,7 +548,7 @@ def stage_spec(spec: GraphSpec, key: Key, over: Mapping) -> tuple[StageKeys, Gra
     rest = {k: v for k, v in over.entries.items() if k not in own}
     keys = _validated(StageKeys, Mapping(own, over.place, over.keys), spec.sources, f"stages.{key}")
     tree = merge(spec.tree, Mapping(rest, over.place, over.keys))
-    return keys, GraphSpec(_validated(FileSpec, tree, spec.sources), tree, over.place, spec.sources)
+    return keys, GraphSpec(_validated(FileSpec, tree, spec.sources, f"stages.{key}"), tree, over.place, spec.sources)
 
 
 def read_library(folder: Path, sources: Sources) -> list[LibrarySpec]:
@@ -645,6 +645,7 @@ def _problems(
         elif item["type"] == "extra_forbidden":
             key = str(item["loc"][-1])
             known = _fields(model, [str(part) for part in item["loc"][:-1]])
+            known += list(StageKeys.model_fields) if prefix.startswith("stages.") and len(item["loc"]) == 1 else []
             place = parent.key_place(key) if parent else place
             hint = nearest(key, known) or f"the keys here are {', '.join(sorted(known))}"
             yield sources.problem(

@@ -58,9 +58,9 @@ def arrange(picture: Picture, shuffles: int | None = None) -> Plan:
         return best
     least = measure(lay_out(best.dot())).cost
     for number in range(1, tries):
-        plan = _shuffled(picture, chance, rows=number % 2 == 1)
+        plan = _shuffled(picture, chance, rows=number % 2 == 1) if number < tries * 0.6 else _stirred(best, chance)
         cost = measure(lay_out(plan.dot())).cost
-        if cost < least:
+        if cost <= least:
             best, least = plan, cost
     return best
 
@@ -76,6 +76,15 @@ def _shuffled(picture: Picture, chance: random.Random, rows: bool) -> Plan:
         picture = replace(picture, players=tuple(mixed))
     count, nodes = things(picture), things(picture) - len(picture.edges)
     return Plan(picture, (*shuffled(range(nodes)), *shuffled(range(nodes, count))))
+
+
+def _stirred(plan: Plan, chance: random.Random) -> Plan:
+    """The same with a few nodes and edges declared at other places."""
+    count = things(plan.picture)
+    order = list(plan.order or range(count))
+    for _ in range(chance.choice((1, 2, 4))):
+        order.insert(chance.randrange(count), order.pop(chance.randrange(count)))
+    return Plan(plan.picture, tuple(order))
 
 
 def lay_out(dot: str) -> Any:

@@ -1,0 +1,71 @@
+"""The documentation is true: its specs load, its Python runs, its tables are those of the code."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gangraph
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGES = ("language.md", "tutorial.md", "compiler.md")
+FENCE = re.compile(r"^```(\w*)[ ]?(.*?)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page: str, language: str, mark: str = "") -> list[str]:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return [body for kind, note, body in FENCE.findall(text) if kind == language and mark in note]
+
+
+SPECS = [(page, i) for page in PAGES if (DOCS / page).is_file() for i in range(len(blocks(page, "yaml")))]
+PYTHON = [(page, i) for page in PAGES if (DOCS / page).is_file() for i in range(len(blocks(page, "python", "runnable")))]
+
+
+def tables() -> Any:
+    spec = importlib.util.spec_from_file_location("docs_tables", DOCS / "tables.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("page", "number"), SPECS)
+def test_a_yaml_block_is_a_spec_or_a_part_of_the_first(page: str, number: int, tmp_path: Path) -> None:
+    found = blocks(page, "yaml")
+    block = found[number]
+    if not block.startswith("gangraph: 1"):
+        (tmp_path / "first.yaml").write_text(found[0], encoding="utf-8")
+        block = f"gangraph: 1\nname: part\nextends: first.yaml\n{block}"
+    (tmp_path / "spec.yaml").write_text(block, encoding="utf-8")
+    spec = gangraph.load(tmp_path / "spec.yaml")
+    assert compile(spec.program.source, "program", "exec")
+
+
+@pytest.mark.parametrize(("page", "number"), PYTHON)
+def test_a_runnable_block_runs(page: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks(page, "python", "runnable")[number], f"{page} block {number}", "exec"), {})
+
+
+def test_the_tables_of_the_language_are_those_of_the_code() -> None:
+    page = (DOCS / "language.md").read_text(encoding="utf-8")
+    assert tables().written(page) == page, "run: python docs/tables.py"
+
+
+def test_every_top_level_key_is_explained() -> None:
+    from gangraph.spec import FileSpec
+
+    page = (DOCS / "language.md").read_text(encoding="utf-8")
+    for key in [*FileSpec.model_fields, "stages"]:
+        assert f"`{key}`" in page, key
+
+
+def test_every_link_between_pages_has_its_end() -> None:
+    for page in PAGES:
+        if (DOCS / page).is_file():
+            for target in re.findall(r"\]\((?!http)([^)#]+)", (DOCS / page).read_text(encoding="utf-8")):
+                assert (DOCS / target).exists(), f"{page} -> {target}"
