@@ -65,7 +65,9 @@ def tables() -> dict[str, str]:
         "operators": operators(),
         "layers": layers(),
         "initializers": ", ".join(f"`{name}({signature})`" for name, signature in ops.INITIALIZERS.items()) + ".",
-        "optimizers": table("optimizer", "arguments", {n: ", ".join(f"`{a}`" for a in known) for n, known in _optimizers()}),
+        "optimizers": table(
+            "optimizer", "arguments", {n: ", ".join(f"`{a}`" for a in known) for n, known in _optimizers()}
+        ),
         "meant": table("name", "meaning", dict(MEANT)),
         "library": library(),
     }

@@ -17,7 +17,7 @@ from gangraph.expressions import Call, Expr, Name, names, show
 from gangraph.graph import Phase, Step
 from gangraph.initial import check_init
 from gangraph.ir import Node, walk
-from gangraph.opposition import never, pull
+from gangraph.opposition import alike, never, pull
 from gangraph.prepare import steps
 from gangraph.schedule import Schedule
 
@@ -345,14 +345,13 @@ def _frozen(stage: Stage) -> Iterator[Finding]:
         for owned in player.networks:
             for inner in stage.contained(owned):
                 if stage.graph.networks[inner].frozen:
-                    what = f"{inner} is frozen" if inner == owned else f"{owned} contains {inner}, which is frozen"
+                    what = f"the network {inner} is frozen"
+                    if inner != owned:
+                        what = f"{owned} contains the network {inner}, which is frozen"
+                    fact = f"{what}, and the player {player.name} would train it"
+                    help = "take it out of the player, or leave out `frozen: true`"
                     place = _named_in(stage, player.name, owned)
-                    yield Finding(
-                        place,
-                        f"players.{player.name}.networks",
-                        f"{what}, and {player.name} would train it",
-                        "one of the two",
-                    )
+                    yield Finding(place, f"players.{player.name}.networks", fact, help)
 
 
 def _named_in(stage: Stage, player: str, network: str) -> Place:
@@ -377,7 +376,7 @@ def _shared(stage: Stage, trained: dict[str, set[str]]) -> Iterator[Finding]:
             players = sorted(trained[name], key=order.index)
             second = next(p for p in players[1:] or players)
             owner = next(o for o in stage.graph.players[second].networks if name in stage.contained(o))
-            fact = f"{name} is trained by {' and '.join(players)}" + ("" if owner == name else f": {owner} contains it")
+            fact = f"the network {name} is trained by the players {' and '.join(players)}" + ("" if owner == name else f": {owner} contains it")
             yield Finding(
                 _named_in(stage, second, owner),
                 f"players.{second}.networks",
@@ -391,44 +390,34 @@ def reached(case: Case) -> Iterator[Finding]:
     """Every phase reaches what it trains, and every parameter is reached by some phase of some stage."""
     owned: dict[str, None] = {}
     hit: set[str] = set()
-    silent: set[str] = set()
+    said: set[str] = set()
     for stage in case.stages:
         for phase in stage.phases:
             route = stage.schedule.routing.routes[phase.name]
             owned |= dict.fromkeys(route.owned)
             hit |= set(route.reached)
             if route.owned and not route.reached:
-                silent |= set(route.owned)
-                help = _cut(stage, phase.objective, stage.owned[phase.name])
-                fact = f"no gradient reaches {', '.join(phase.networks)}: the objective does not depend on {'it' if len(phase.networks) == 1 else 'them'}"
-                yield Finding(
-                    phase.place,
-                    f"schedule.{phase.name}",
-                    fact if help is None else f"no gradient reaches {', '.join(phase.networks)}",
-                    help,
-                )
+                said |= set(route.owned)
+                fact = f"no gradient reaches {', '.join(phase.networks)}"
+                help = _cut(stage, phase.objective, stage.owned[phase.name]) or "the objective does not depend on it"
+                yield Finding(phase.place, f"schedule.{phase.name}", fact, help)
     stage = case.stages[-1]
-    frozen = {p for n in stage.graph.networks.values() if n.frozen for p, _ in n.parameters()}
+    said |= {p for network in stage.graph.networks.values() if network.frozen for p, _ in network.parameters()}
+    dead = tuple(f"{name}{end}" for (_, name), read in _inner_values(case).items() if not read for end in ".[")
     missed: dict[str, list[str]] = {}
     for parameter in owned:
-        if parameter not in hit and parameter not in silent and parameter not in frozen:
+        if parameter not in hit and parameter not in said and not parameter.startswith(dead):
             missed.setdefault(parameter.split(".")[0], []).append(parameter)
+    families = {name.split("[")[0] for name in {p.split(".")[0] for p in hit} if "[" in name}
     for name, parameters in missed.items():
         network = stage.graph.networks[name]
-        everything = len(parameters) == len(network.parameters())
-        listed = ", ".join(parameters[:3]) + (" ..." if len(parameters) > 3 else "")
-        fact = (
-            f"no objective reaches {name}"
-            if everything
-            else f"no objective reaches {len(parameters)} of {name}'s parameters: {listed}"
-        )
-        siblings = {p.split("[")[0] for p in hit if "[" in p}
-        help = (
-            "let a loss read what it makes"
-            if everything
-            else "an output that nobody reads, or a bias that is taken away again"
-        )
-        warning = not everything or name.split("[")[0] in siblings
+        every = len(network.parameters())
+        fact, help = f"no objective reaches {name}", "let a loss read what it makes"
+        if len(parameters) < every:
+            more = f" and {len(parameters) - 3} more" if len(parameters) > 3 else ""
+            fact = f"no objective reaches {', '.join(parameters[:3])}{more}"
+            help = "an output that nobody reads, or a bias that is taken away again"
+        warning = len(parameters) < every or name.split("[")[0] in families
         yield Finding(network.at, f"networks.{name}", fact, help, f"unreached({name})", warning)
 
 
@@ -459,15 +448,14 @@ def sides(case: Case) -> Iterator[Finding]:
     for stage in case.stages:
         for sided in stage.sided:
             yield from _sides(stage, sided)
+        trained = stage.mask(n for phase in stage.phases for n in phase.networks)
         for phase in stage.phases:
             own = stage.owned[phase.name]
             for loss, _ in stage.minimized[phase.name]:
-                name = loss.name or ""
-                if (
-                    not stage.feeds[id(loss)] & own
-                    and name.rsplit(".", 1)[0] not in stage.graph.sided
-                    and stage.feeds[id(phase.objective)] & own
-                ):
+                feeds, name = stage.feeds[id(loss)], loss.name or ""
+                side = name.rsplit(".", 1)[0] in stage.graph.sided
+                # What depends on a network that nobody trains, or nothing reaches at all, is said elsewhere.
+                if not side and not feeds & own and not feeds & ~trained and stage.feeds[id(phase.objective)] & own:
                     fact = f"{name} is a constant for what {phase.name} trains ({', '.join(phase.networks)})"
                     help = _cut(stage, loss, own) or "leave it out of this objective"
                     yield Finding(phase.place, f"schedule.{phase.name}", fact, help, f"constant({name})", warning=True)
@@ -476,19 +464,22 @@ def sides(case: Case) -> Iterator[Finding]:
 def _sides(stage: Stage, sided: Sided) -> Iterator[Finding]:
     judges = ", ".join(stage.names(sided.judges))
     for side, phases in sided.phases.items():
-        loss = sided.loss.side(side)
+        loss, name = sided.loss.side(side), f"{sided.name}.{side}"
         for phase in phases:
             own, reach = stage.owned[phase.name], stage.feeds[id(loss)]
-            place, path, name = phase.place, f"schedule.{phase.name}", f"{sided.name}.{side}"
+            fact = help = None
             if not reach & own:
-                help = _cut(stage, loss, own) or f"it does not depend on {', '.join(phase.networks)}"
-                yield Finding(place, path, f"{name} passes no gradient to {', '.join(phase.networks)}", help)
-            elif sided.judges and side == "generator" and sided.judges & own and not reach & own & ~sided.judges:
-                fact = f"{phase.name} minimizes {name} and trains nothing but {judges}, which judges"
-                yield Finding(place, path, fact, f"{sided.name}.discriminator is the side of {judges}")
+                if stage.feeds[id(phase.objective)] & own:  # else nothing reaches it, which is said already
+                    fact = f"{name} passes no gradient to {', '.join(phase.networks)}"
+                    help = _cut(stage, loss, own) or f"it does not depend on {', '.join(phase.networks)}"
+            elif sided.judges and side == "generator" and not reach & own & ~sided.judges:
+                fact = f"{name} is minimized by {phase.name}, which trains nothing but the judge {judges}"
+                help = f"{sided.name}.discriminator is the side of {judges}"
             elif sided.judges and side == "discriminator" and not sided.judges & own:
-                fact = f"{phase.name} minimizes {name} and does not train {judges}, which judges"
-                yield Finding(place, path, fact, f"{sided.name}.generator is the side of who is judged")
+                fact = f"{name} is minimized by {phase.name}, which does not train the judge {judges}"
+                help = f"{sided.name}.generator is the side of who is judged"
+            if fact:
+                yield Finding(phase.place, f"schedule.{phase.name}", fact, help)
     if sided.phases["discriminator"] and not sided.phases["generator"]:
         fact = f"{judges or 'a discriminator'} learns {sided.name}, and nobody plays against it"
         help = f"a phase that minimizes {sided.name}.generator is missing"
@@ -497,9 +488,13 @@ def _sides(stage: Stage, sided: Sided) -> Iterator[Finding]:
 
 def opposition(case: Case) -> Iterator[Finding]:
     """The sides of a two-sided loss somewhere pull the score of the fake in opposite directions."""
+    verdicts: dict[object, str | None] = {}
     for stage in case.stages:
         for sided in stage.sided:
-            fact = pull(sided)
+            key = alike(sided)
+            if key not in verdicts:
+                verdicts[key] = pull(sided)
+            fact = verdicts[key]
             if fact:
                 help = "a sign or a label of one side is turned"
                 if not sided.shown:

@@ -144,6 +144,8 @@ class _Inference(Expander):
     def unknown(self, name: str, scope: Scope) -> Fact:
         if scope.inside and (name in self.names or name in self.resolved.families):
             return Fact(f"a block does not see the spec's {name}", "give it as a parameter or an input")
+        if len(self.problems) > 50:  # likenesses among many names take their time, and nobody reads so many
+            return Fact(f"nothing is called '{name}' here")
         return super().unknown(name, scope)
 
     def known_names(self, scope: Scope) -> list[str]:
@@ -635,9 +637,9 @@ class _Inference(Expander):
 
     def attribute(self, value: Any, expr: Attribute) -> Any:
         if isinstance(value, Named):
-            return _Path(value.name, expr.name)
+            value = _Path(value.name, "")
         if isinstance(value, _Path):
-            inner = _Path(value.network, f"{value.path}.{expr.name}")
+            inner = _Path(value.network, ".".join(filter(None, (value.path, expr.name))))
             known = dict(self.networks[inner.network].parameters())
             full = f"{inner.network}.{inner.path}"
             return self._find_parameter(full, expr.at) if full in known or expr.name in ("weight", "bias") else inner
@@ -905,10 +907,11 @@ class _Inference(Expander):
         knowing, self.knowing = self.knowing, True
         try:
             value = self.value(expr, self.scope(bound, None if own else self._latest()))
+            node = self.host(value, "`when`") if self.truth(value) is None else None
         finally:
             self.knowing = knowing
         truth = self.truth(value)
-        return truth if truth is not None else self.host(value, "`when`")
+        return truth if truth is not None else node
 
     def _latest(self) -> dict[str, Any]:
         """Losses as numbers: what they were in the latest evaluation."""

@@ -175,7 +175,7 @@ def domains(stage: Stage) -> Iterator[Finding]:
             if id(node) in seen or id(node) in named or node.op in ("call", "grad"):
                 continue
             seen.add(id(node))
-            stack += node.args
+            stack += reversed(node.args)
             if node.op == "sub" and not any(a.type.host for a in node.args):
                 a, b = node.args
                 left, right = of.get(id(a)), of.get(id(b))
@@ -183,7 +183,6 @@ def domains(stage: Stage) -> Iterator[Finding]:
                     fact = f"{_said(a)} belongs to {left} and {_said(b)} to {right}, and this is the difference between them"
                     help = "compare values of one domain"
                     yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"domains({head})")
-                    stack.clear()
 
 
 def _domains(stage: Stage) -> dict[int, str]:
@@ -219,6 +218,8 @@ def _domains(stage: Stage) -> dict[int, str]:
 
 def penalties(stage: Stage) -> Iterator[Finding]:
     """What stands between the y and the x of an inner derivative: layers that mix samples, layers without second derivative."""
+    if not any(node.op == "grad" for node in stage.nodes):
+        return
     again = _differentiated(stage)
     done: set[int] = set()
     for name, loss in stage.graph.losses.items():

@@ -71,7 +71,7 @@ class _Clockwork:
                 and node.name not in self.evaluated
                 and f"{node.name}.discriminator" not in self.evaluated
             ):
-                fact = f"{node.name} has not been evaluated when this is read, before the phase"
+                fact = f"{node.name} is read before it has been evaluated in this iteration"
                 help = "`when` and `repeat` read losses of earlier phases; a group's member reads those of its own evaluation"
                 self._note(
                     (step.name, node.name),
@@ -110,7 +110,7 @@ class _Clockwork:
                     f"{top.name} is made once an iteration and of an earlier batch than the one that {step.name} reads"
                 )
                 help = f"leave out `batch: fresh` here, or take {top.name} out of `once`"
-                self._note((step.name, id(top)), Finding(step.place, f"schedule.{step.name}", fact, help))
+                self._note(("batch", id(top)), Finding(step.place, f"schedule.{step.name}", fact, help))
 
     def _parts(self, node: Node) -> list[Node]:
         """The once values that a once value is made of directly."""
@@ -128,6 +128,8 @@ class _Clockwork:
 
     def _train(self, phase: Phase) -> None:
         """Follows the gradient of a phase through once values, down to what it trains."""
+        if not self.once:
+            return
         live = self.stage.schedule.routing.routes[phase.name].live
         stack: list[tuple[Node, Node | None]] = [(phase.objective, None)]
         seen: set[int] = set()
@@ -167,8 +169,9 @@ def idle_once(stages: list[Stage]) -> Iterator[Finding]:
 
 def _idle(stage: Stage) -> Iterator[tuple[Expr, str | None]]:
     """Each entry, with why it changes nothing, if it does not."""
-    graph = stage.graph
-    entries = [(expr, _entry_nodes(stage, str(expr))) for expr in graph.resolved.spec.file.once]
+    entries = [(expr, _entry_nodes(stage, str(expr))) for expr in stage.graph.resolved.spec.file.once]
+    if not entries:
+        return
     bits: dict[int, int] = {}
     for i, (_, nodes) in enumerate(entries):
         for node in nodes:

@@ -140,6 +140,7 @@ class Compiled:
 
     def fetches(self) -> int:
         """How many batches the next iteration takes."""
+        self.game.constants()
         return int(self.game.fetches())
 
     def step(
@@ -235,10 +236,12 @@ class Compiled:
         with self._untouched(batch, draws, seed):
             plain = f"evaluate_{identifier(evaluation.name)}"
             function = getattr(self.game, plain, None) or getattr(self.game, f"{plain}_{self.game.stage}")
-            accumulate = _count(self, evaluation)
+            accumulate = _number(evaluation.phases[0].accumulate, self.game)
             sums: list[Any] = []
             for turn in range(accumulate):
                 label = evaluation.name if turn == 0 else f"{evaluation.name}.{turn + 1}"
+                if turn and self.game.reading:
+                    self.game.fetch()
                 result = function(self.game.draws(label))
                 found = self.game.gradient(phase, result.objectives[phase], False)
                 sums = [self.module.add(a, b) for a, b in zip(sums, found, strict=True)] if sums else found
@@ -282,7 +285,7 @@ class Compiled:
 
     def _untouched(self, batch: Any, draws: Any, seed: int | None) -> _Untouched:
         self._checked(batch)
-        return _Untouched(self, self._present(batch), draws, seed)
+        return _Untouched(self, batch, draws, seed)
 
     def _keep(self) -> dict[str, Any]:
         modules = [*self.networks.modules(), *self.averages.modules()]
@@ -312,7 +315,8 @@ class _Untouched:
     def __enter__(self) -> None:
         game = self.compiled.game
         self.before = {
-            k: getattr(game, k) for k in ("batch", "held", "latest", "counts", "given", "seed", "N", "coming")
+            k: getattr(game, k)
+            for k in ("batch", "held", "latest", "counts", "given", "seed", "N", "coming", "several")
         }
         self.compiled._kept = self.kept = self.compiled._keep()
         game.begin(*self.arguments)
@@ -352,11 +356,6 @@ class _Clocks(dict[str, int]):
 
 def input_type(node: Node) -> InputType:
     return InputType(node.fields["kind"], node.type.shape, node.type.classes, node.type.range, node.type.samples)
-
-
-def _count(compiled: Compiled, evaluation: Evaluation) -> int:
-    accumulate = evaluation.phases[0].accumulate
-    return accumulate if isinstance(accumulate, int) else 1
 
 
 def _inspection(spec: Spec, module: types.ModuleType) -> list[dict[str, Any]]:

@@ -36,7 +36,19 @@ def pull(sided: Sided) -> str | None:
         return None  # the generator's side is flat, or could not be evaluated: another check's affair
     if not d_moves:
         return "the discriminator's side does not change with the score of a fake"
-    return f"both sides pull the score of the fake {'down' if g_moves > 0 else 'up'}, wherever it is"
+    return "both sides pull the score of the fake the same way, wherever it is"
+
+
+def alike(sided: Sided) -> object:
+    """A key: losses of one family with scores of one kind have one verdict."""
+    if sided.loss.family is None or len(sided.real) != 1 or len(sided.fake) != 1 or len(sided.shown) != 1:
+        return sided
+    scores = (*sided.real, *sided.fake, *sided.shown)
+    kinds = tuple((n.type.range, n.type.kind, n.type.samples is None) for n in scores)
+    rest = {k: v for k, v in sided.loss.arguments.items() if not isinstance(v, Node) or v.type.host}
+    others = tuple(sorted((k, str(v.value if isinstance(v, Node) else v)) for k, v in rest.items()))
+    played = bool(sided.phases["generator"])
+    return (sided.loss.family, sided.sign, kinds, sided.shown == sided.fake, played, others)
 
 
 def _slopes(sided: Sided) -> Iterator[tuple[float, float]]:

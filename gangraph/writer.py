@@ -306,6 +306,8 @@ class Writer:
             size = join("", [text(", "), join(", ", [self.whole(n, "size") for n in (height, *rest)])])
         nones = ", ".join(["None"] * len(node.fields["map"]))
         keep = "-1, -1" if node.type.samples is not None else "-1"
+        if node.type.samples is not None and node.args[0].type.samples is None:
+            keep = f"len({image.plain()}), -1"
         return vector + f"[..., {nones}].expand({keep}" + size + ")"
 
     def _reshape(self, node: Node) -> Code:

@@ -38,7 +38,7 @@ class Draws:
         if self.seed is None:
             raise KeyError(f"no draw is given for {name} in {self.evaluation or 'this evaluation'}")
         key = 14695981039346656037  # FNV-1a, 64 bits
-        for byte in f"{self.seed}/{self.evaluation}/{name}".encode():
+        for byte in "/".join(filter(None, (str(self.seed), self.evaluation, name))).encode():
             key = (key ^ byte) * 1099511628211 % 2**64
         return make(torch.Generator(device=self.like.device).manual_seed(key % 2**63))
 

@@ -256,6 +256,7 @@ class Game:
         self.clocks["images"] += self.N
         self.clocks["stage_images"] += self.N
         self.held, self.batch = {}, None
+        self.constants()
         stage = self.stages[self.clocks["stage"]]
         if stage and self.clocks["stage"] + 1 < len(self.stages):
             _, iterations, images, _ = stage

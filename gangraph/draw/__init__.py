@@ -1,0 +1,149 @@
+"""A spec as a picture, drawn from the compiler's own facts.
+
+    describe   Spec                    -> Picture   boxes, losses, players, edges: what is said
+    tables     Spec                    -> Table     the views of one network, of the schedule, of the weights
+    dot        Picture, Table          -> DOT       how it looks: colours, glyphs, lines
+    render     DOT                     -> SVG ...   where it stands: the order that crosses least, Graphviz's layout
+    mermaid    Picture                 -> Mermaid   the same game for a page that draws it itself
+
+For the spec `gan`, whose graph says `fake: G(z)`, the picture has a box that says so, and its edges:
+
+>>> from gangraph.compiler import load
+>>> from gangraph.draw.describe import describe
+>>> print(describe(load("gan", tiny=True)))
+gan
+  input x: vector 2 ->
+  draw z: N(0, 1) 16 ->
+  call fake: G(z) -> 2 by G
+  call : D(x) -> 1 by D
+  call : D(fake) -> 1 by D
+  loss adv: non_saturating; discriminator by D; generator by G
+  player D
+    D: 337, called ×2
+    1. D, fresh batch
+      +1  adv.discriminator
+  player G
+    G: 578, called ×1
+    2. G
+      +1  adv.generator
+  z -> fake
+  x -> D(x)
+  fake -> D(fake)
+  D(x) -> adv (real)
+  D(fake) -> adv (fake)
+  adv (discriminator) -> D (t0)
+  adv (generator) -> G (t0)
+
+The package may be called itself: `gangraph.draw(spec)` is `gangraph.draw.draw(spec)`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from gangraph.errors import RunError, nearest
+
+if TYPE_CHECKING:
+    from gangraph.compiler import Spec
+
+FORMATS = ("svg", "png", "pdf", "dot", "mmd")
+VIEWS = ("game", "network", "schedule", "weights")
+
+__all__ = ["FORMATS", "VIEWS", "draw", "write"]
+
+
+def draw(
+    spec: Spec | str | Path,
+    format: str = "svg",
+    view: str = "game",
+    network: str | None = None,
+    player: str | None = None,
+    quick: bool = False,
+) -> str | bytes:
+    """A view of a spec: text for `svg`, `dot` and `mmd`, bytes for `png` and `pdf`.
+
+    `network` says whose layers the view `network` shows; `player` lights up the path of one player's gradient in the
+    game; `quick` takes the first layout instead of looking for the one with the fewest crossings.
+    """
+    from gangraph.compiler import load
+
+    _known("format", format, FORMATS)
+    _known("view", view, VIEWS)
+    if network is not None and view != "network":
+        raise RunError(f"--network goes with --view network, not with --view {view}")
+    if player is not None and view != "game":
+        raise RunError(f"--player goes with --view game, not with --view {view}")
+    loaded = load(spec)
+    return _game(loaded, format, player, quick) if view == "game" else _table(loaded, format, view, network)
+
+
+def write(spec: Spec | str | Path, path: str | Path, **options: Any) -> None:
+    """Draws into a file, whose suffix says the format; whole or not at all."""
+    from gangraph.files import write_bytes
+
+    path = Path(path)
+    format = path.suffix.lower().removeprefix(".")
+    if format not in FORMATS:
+        raise RunError(f"{path}: pictures are written as {', '.join('.' + f for f in FORMATS)}, by suffix")
+    if not path.parent.is_dir():
+        raise RunError(f"{path}: there is no folder {path.parent}")
+    drawn = draw(spec, format, **options)
+    write_bytes(path, drawn.encode() if isinstance(drawn, str) else drawn)
+
+
+def _game(spec: Spec, format: str, player: str | None, quick: bool) -> str | bytes:
+    from gangraph.draw.describe import describe
+    from gangraph.draw.mermaid import print_mermaid
+    from gangraph.draw.render import arrange, clean_svg, render
+
+    picture = describe(spec)
+    if player is not None:
+        tables = {member: p.name for p in picture.players for member in (p.name, *p.members) if p.name}
+        _known("player", player, tables)
+        player = tables[player]
+    if format == "mmd":
+        return print_mermaid(picture)
+    plan = arrange(picture, 1 if quick else None)
+    if format == "dot":
+        return plan.dot(player)
+    drawn = render(plan, format, player)
+    return clean_svg(drawn.decode(), picture) if format == "svg" else drawn
+
+
+def _table(spec: Spec, format: str, view: str, network: str | None) -> str | bytes:
+    from gangraph.draw import tables
+    from gangraph.draw.dot import print_table
+    from gangraph.draw.render import render_dot, tidy_svg
+
+    if format == "mmd":
+        raise RunError(f"the view {view} is a table, and Mermaid has none: write it as .svg, .png, .pdf or .dot")
+    if view == "network":
+        if network is None:
+            raise RunError(f"--view network needs --network, one of {', '.join(spec.graph.networks)}")
+        _known("network", network, spec.graph.networks)
+        table = tables.network(spec, network)
+    else:
+        table = tables.schedule(spec) if view == "schedule" else tables.weights(spec)
+    dot = print_table(table)
+    if format == "dot":
+        return dot
+    drawn = render_dot(dot, format)
+    return tidy_svg(drawn.decode(), table.title) if format == "svg" else drawn
+
+
+def _known(what: str, name: str, known: Any) -> None:
+    if name not in known:
+        raise RunError(f"no {what} is called '{name}' ({nearest(name, known) or 'there are ' + ', '.join(known)})")
+
+
+class _Package(ModuleType):
+    """A package that is also the verb it is named after."""
+
+    def __call__(self, spec: Any, **options: Any) -> str | bytes:
+        return draw(spec, **options)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -125,7 +125,7 @@ class _Describer:
         live = {item.id: item.live for item in (*boxes, *losses)}
         cut = {box.id for box in boxes if box.cut}
         for edge in edges:
-            tee = edge.tail in cut or edge.cut and edge.head not in cut
+            tee = edge.tail in cut or (edge.cut and edge.head not in cut)
             yield replace(edge, live=edge.live and live.get(edge.head, True), cut=tee)
 
     # --- gradients
@@ -155,7 +155,7 @@ class _Describer:
             outputs = tuple(range(len(node.fields["module"].outputs)))
             _, read = self.reach.body(node, outputs, "")
             return [a for i, a in enumerate(node.args) if i in read and differentiable(a)]
-        if node.op == "grad" or node.op == "output" and node.args[0].op != "chunk":
+        if node.op == "grad" or (node.op == "output" and node.args[0].op != "chunk"):
             return list(node.args)
         return passing(node)
 
@@ -163,7 +163,7 @@ class _Describer:
         """Nodes that are made from something that a player trains, with or without a gradient."""
         found: set[int] = set()
         for node in walk(list(self.needed.values())):
-            own = node.op == "parameter" or node.op == "call" and bool(self._owners(node.fields["source"]))
+            own = node.op == "parameter" or (node.op == "call" and bool(self._owners(node.fields["source"])))
             if own or any(id(a) in found for a in node.args):
                 found.add(id(node))
         return found
@@ -349,7 +349,7 @@ class _Describer:
     def _leaf_text(self, unit: _Unit) -> str:
         node = unit.roots[0]
         fields, kind, once = node.fields, node.fields["kind"], ""
-        facts = [_shape_text(n.type) if n.type.shape or n.op == "input" and not n.type.classes else "" for n in unit.roots]
+        facts = [_shape_text(n.type) if n.type.shape or (n.op == "input" and not n.type.classes) else "" for n in unit.roots]
         if unit.kind == "input":
             words = f"{kind} {node.type.classes}" if node.type.classes else kind
         else:
@@ -362,7 +362,7 @@ class _Describer:
             words = said.get(kind, lambda: kind)()
             once = ", once" if any(m.name in self.graph.once for m in unit.members) else ""
         shared = "shared " if node.type.samples is None else ""
-        return f"{shared}{words} {_span(facts)}".strip() + self._samples(node.type) + once
+        return f"{shared}{words} {_span(facts)}".strip().replace("-", "−") + self._samples(node.type) + once
 
     def _box_facts(self, unit: _Unit) -> str:
         if unit.kind == "input":
@@ -424,7 +424,7 @@ class _Describer:
         return {unit: read for unit, read in found.items() if unit is not own}
 
     def _edge(self, tail: _Unit, head: str, read: _Read, players: tuple[str, ...] = (), port: str = "") -> Edge:
-        live = bool(read.phases) or read.open and not self._depends(tail)
+        live = bool(read.phases) or (read.open and not self._depends(tail))
         return Edge(tail.id, head, "", port, players, live, not read.open and self._depends(tail), self._players_of(read.phases))
 
     def _edges_into(self, unit: _Unit) -> list[Edge]:
@@ -582,9 +582,10 @@ class _Describer:
                 read_by = dict.fromkeys(self.losses[n.name] for n, p in conditions if p in group)
                 edges += [Edge(u.id, id_, _side(n), port, (), False) for u in read_by for n in [u.roots[0].name or ""]]
                 moves.append(Move(self._move_text(group, order), tuple(group), tuple(terms), port))
-            players.append(Player(id_, title, colours[title], tuple(self._networks(title)), tuple(moves)))
+            members = tuple(name for name, table in self.player_of.items() if table == title)
+            players.append(Player(id_, title, colours[title], members, tuple(self._networks(title)), tuple(moves)))
         rest = tuple(self._networks(""))
-        return players + ([Player("rest", "", -1, rest, ())] if rest else []), edges
+        return players + ([Player("rest", "", -1, (), rest, ())] if rest else []), edges
 
     def _evaluations(self) -> list[tuple[Phase, ...]]:
         return [step.phases for step in self.graph.steps() if step.phases]
@@ -603,7 +604,7 @@ class _Describer:
             said.append(f"{order[name]}. {name}" + (f" (steps {', '.join(phase.networks)})" if part else ""))
         above = {phase.name: steps for phase, steps in _phases(self.graph.schedule, ())}
         together = [s.name for s in above[group[0]] if s.kind == "group"]
-        extra = [*(f"together in {name}" for name in together), *self._circumstances(self.phases[group[0]], above[group[0]])]
+        extra = [*(f"in group {name}" for name in together), *self._circumstances(self.phases[group[0]], above[group[0]])]
         return ", ".join([", ".join(said) if len(said) < 5 else f"{said[0]}, ..., {said[-1]}", *extra])
 
     def _colours(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from gangraph.draw.describe import wrap
 from gangraph.draw.picture import Box, Edge, Loss, Picture, Player
+from gangraph.draw.tables import Table
 
 FONT = "DejaVu Sans,Verdana,Geneva,sans-serif"  # of equal widths
 INK, QUIET, DATA, LIVE = "#1A1A1A", "#444444", "#555555", "#767676"
@@ -229,6 +230,26 @@ class Printer:
         elif self.player is not None:
             attributes |= {"color": FADED["line"], "penwidth": "0.8"}
         return f"{tail} -> {head} [{_attributes(attributes | dict(self.at.get(f'e{number}', {})))}]"
+
+
+def print_table(table: Table) -> str:
+    """The DOT text of a table: one node."""
+    head = "".join(_cell(text, i, table, True) for i, text in enumerate(table.header))
+    rows = [f"<TR>{head}</TR>"]
+    rows += [f"<TR>{''.join(_cell(text, i, table, False) for i, text in enumerate(row))}</TR>" for row in table.rows]
+    title = f'<TR><TD COLSPAN="{len(table.header)}" BGCOLOR="{HEAD_TINT}" ALIGN="LEFT"><B>{_text(table.title)}</B></TD></TR>'
+    opening = f'<TABLE BORDER="2" COLOR="{QUIET}" BGCOLOR="{PAPER}" CELLBORDER="0" CELLSPACING="0" CELLPADDING="4">'
+    node = _attributes({"shape": "plain", "label": f"<{opening}{title}{''.join(rows)}</TABLE>>", "fontname": FONT, "fontsize": "11", "fontcolor": INK})
+    return f'digraph {quoted(table.title)} {{\n  graph [bgcolor="transparent", pad="0.1"];\n  table [{node}];\n}}\n'
+
+
+def _cell(text: str, column: int, table: Table, head: bool) -> str:
+    align = "RIGHT" if column in table.right else "LEFT"
+    number = table.colours[column] if table.colours else -1
+    tint = f' BGCOLOR="{COLOURS[number % len(COLOURS)].tint}"' if number >= 0 and head else ""
+    glyph = f"{COLOURS[number % len(COLOURS)].glyph} " if number >= 0 and head else ""
+    lines = [_font(line, 9) for line in wrap(glyph + text, 40)]
+    return f'<TD ALIGN="{align}"{tint}>{_left([f"<B>{x}</B>" if head and x else x for x in lines])}</TD>'
 
 
 def _rank(kind: str, ids: list[str]) -> str:

@@ -86,6 +86,7 @@ class Player:
     id: str
     name: str
     colour: int  # the number of its colour and glyph; -1 for none
+    members: tuple[str, ...]  # the players that are folded here
     networks: tuple[Owned, ...]
     moves: tuple[Move, ...]
 
@@ -123,7 +124,7 @@ class Picture:
         for box in self.boxes:
             state = "" if box.live else ", no gradient"
             made = f" by {', '.join(box.players)}" if box.players else ""
-            yield f"  {box.kind} {box.name}: {box.text} -> {box.facts}{made}{state}"
+            yield f"  {box.kind} {box.name}: {box.text} -> {box.facts}{made}{state}".rstrip()
         for loss in self.losses:
             yield f"  loss {loss.name}: {loss.text}" + "".join(f"; {s.name} by {', '.join(s.players)}" for s in loss.sides)
         for player in self.players:

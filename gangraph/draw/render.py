@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from gangraph.draw.dot import Positions, print_dot, things, titles
 from gangraph.draw.picture import Picture
 
-SHUFFLES, SEED = 150, 7
-WORK = 600_000  # shuffles times the square of the number of nodes and edges: a few seconds
+SHUFFLES, SEED = 300, 8
+WORK = 1_000_000  # shuffles times the square of the number of nodes and edges: a few seconds
 Point = tuple[float, float]
 Line = list[Point]
 T = TypeVar("T")
@@ -104,6 +104,15 @@ def render(plan: Plan, format: str, player: str | None = None) -> bytes:
     if player is not None:
         graph = pygraphviz.AGraph(string=plan.dot(player, positions(graph)))
         graph.has_layout = True
+    return _drawn(graph, format)
+
+
+def render_dot(dot: str, format: str) -> bytes:
+    """DOT, laid out and rendered as it is."""
+    return _drawn(lay_out(dot), format)
+
+
+def _drawn(graph: Any, format: str) -> bytes:
     if format == "png":
         graph.graph_attr["dpi"] = "144"
     drawn: bytes = graph.draw(format=format, prog="nop2")
@@ -140,7 +149,8 @@ class Curve:
         self.tail, self.head, self.line = tail, head, line
         xs, ys = [p[0] for p in line], [p[1] for p in line]
         self.around: Rectangle = (min(xs), min(ys), max(xs), max(ys))
-        self.segments = [(p, q, min(p[1], q[1]), max(p[1], q[1]), min(p[0], q[0]), max(p[0], q[0])) for p, q in itertools.pairwise(line)]
+        pairs = itertools.pairwise(line)
+        self.segments = [(p, q, *sorted((p[0], q[0])), *sorted((p[1], q[1]))) for p, q in pairs]
 
 
 def _box(node: Any) -> Rectangle:
@@ -169,13 +179,14 @@ def _polyline(pos: str, steps: int = 5) -> Line:
     ends = {word[0]: _point(word[2:]) for word in pos.split() if word[0] in "es"}
     control = [_point(word) for word in pos.split() if word[0] not in "es"]
     line = [ends["s"]] if "s" in ends else []
-    for i in range(0, len(control) - 3, 3):
-        a, b, c, d = control[i : i + 4]
+    for start in range(0, len(control) - 3, 3):
+        a, b, c, d = control[start : start + 4]
         for step in range(steps + 1):
             t = step / steps
             u = 1 - t
-            weights = (u * u * u, 3 * u * u * t, 3 * u * t * t, t * t * t)
-            line.append((sum(w * p[0] for w, p in zip(weights, (a, b, c, d), strict=True)), sum(w * p[1] for w, p in zip(weights, (a, b, c, d), strict=True))))
+            k, l, m, n = u * u * u, 3 * u * u * t, 3 * u * t * t, t * t * t
+            x, y = (k * a[i] + l * b[i] + m * c[i] + n * d[i] for i in (0, 1))
+            line.append((x, y))
     return line + ([ends["e"]] if "e" in ends else [])
 
 
@@ -190,8 +201,8 @@ def _cross(one: Curve, other: Curve, boxes: dict[str, Rectangle]) -> int:
         return 0
     shared = [boxes[name] for name in {one.tail, one.head} & {other.tail, other.head}]
     found = 0
-    for p, q, low, high, left, right in one.segments:
-        for r, s, bottom, top, start, end in other.segments:
+    for p, q, left, right, low, high in one.segments:
+        for r, s, start, end, bottom, top in other.segments:
             if high < bottom or top < low or right < start or end < left:
                 continue
             meeting = _meet(p, q, r, s)
@@ -215,17 +226,20 @@ def _meet(p: Point, q: Point, r: Point, s: Point) -> Point | None:
 
 
 def clean_svg(svg: str, picture: Picture) -> str:
-    """Graphviz's SVG without its declaration and comments, with short numbers, and titles that people understand."""
+    """The SVG of a picture, with titles that people understand in place of the names of nodes."""
     said = titles(picture)
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' xml:space="preserve"', "", svg)
-    svg = re.sub(r"(\d+\.\d)\d+", r"\1", svg)
 
     def title(match: re.Match[str]) -> str:
         return f'<g id="{match[1]}"{match[2]}>\n<title>{html.escape(said.get(match[1], ""))}</title>'
 
-    svg = re.sub(r'<g id="(\w+)"([^>]*)>\s*<title>[^<]*</title>', title, svg)
-    name = html.escape(f"{picture.name}: {picture.title}" if picture.title else picture.name)
-    return svg.replace("<title></title>", f"<title>{name}</title>", 1)
+    named = re.sub(r'<g id="(\w+)"([^>]*)>\s*<title>[^<]*</title>', title, svg)
+    return tidy_svg(named, f"{picture.name}: {picture.title}" if picture.title else picture.name)
 
+
+def tidy_svg(svg: str, title: str) -> str:
+    """Graphviz's SVG without declaration and comments, with short numbers, under a title."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL).replace(' xml:space="preserve"', "")
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d)\d+", r"\1", tag[0]), svg)  # tags, never text
+    first = re.compile(r'(<g [^>]*class="graph"[^>]*>\s*)<title>[^<]*</title>')
+    return first.sub(lambda m: f"{m[1]}<title>{html.escape(title)}</title>", svg, count=1)

@@ -1,0 +1,160 @@
+"""Spec -> Table: the layers of one network, the timeline of an iteration, the weight of every term."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from gangraph.compiler import Spec
+from gangraph.draw.describe import describe
+from gangraph.graph import Step
+from gangraph.ir import Module, Node, Type, walk
+from gangraph.schedule import Evaluation, Schedule
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a header; columns of numbers stand to the right."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: frozenset[int] = frozenset()
+    colours: tuple[int, ...] = ()  # of a column: the number of its player's colour, -1 for none
+
+
+# --- one network
+
+
+def network(spec: Spec, name: str) -> Table:
+    """The layers of a network with shapes and parameters; blocks that repeat are one row with their number."""
+    found = spec.graph.networks[name]
+    total = sum(math.prod(shape) for shape in spec.graph.parameters([name]).values())
+    module = found.module
+    types = dict(_types(module))
+    rows = list(_fold(_layers(module, types, ""), types))
+    inputs = ", ".join(_shape(n.type) for n in module.inputs)
+    outputs = ", ".join(_shape(n.type) for n in module.outputs)
+    title = f"{name}: {inputs} → {outputs}, {total:,} parameters"
+    return Table(title, ("layer", "", "from", "to", "parameters"), tuple(rows), frozenset([4]))
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer, or a call of a named network, on the way to a row."""
+
+    path: str
+    said: tuple[str, str, str, str]  # what it is, from, to, parameters
+
+
+def _types(module: Module) -> Iterator[tuple[int, Type]]:
+    """What every module below gives, by id."""
+    for node in walk([*module.outputs, *module.values]):
+        if node.op == "apply":
+            yield id(node.fields["module"]), node.type
+    for child in module.children:
+        yield from _types(child)
+
+
+def _layers(module: Module, types: dict[int, Type], prefix: str) -> list[list[_Layer]]:
+    """The layers of a module, those of one part together."""
+    if module.layer is not None:
+        return [[_layer(module, types, prefix)]]
+    found = []
+    for part in module.parts:
+        if isinstance(part, str):
+            found.append([_Layer("", (f"{part} (a network of its own)", "", "", ""))])
+        else:
+            path = ".".join(filter(None, (prefix, part.path)))
+            inner = [[_layer(part, types, path)]] if part.layer is not None else _layers(part, types, path)
+            found.append([layer for group in inner for layer in group])
+    return found
+
+
+def _layer(module: Module, types: dict[int, Type], path: str) -> _Layer:
+    wrapped = "".join(f"{type(w).__name__} of " for w in module.wrappers)
+    count = sum(math.prod(shape) for shape in module.parameters().values())
+    out = _shape(types[id(module)]) if id(module) in types else ""
+    return _Layer(path, (f"{wrapped}{module.layer}", "×".join(map(str, module.shape)), out, f"{count:,}" if count else ""))
+
+
+def _fold(parts: list[list[_Layer]], types: dict[int, Type]) -> Iterator[tuple[str, ...]]:
+    """Rows, where neighbours that are alike stand once, with how many there are."""
+    at = 0
+    while at < len(parts):
+        alike = at + 1
+        while alike < len(parts) and [x.said for x in parts[alike]] == [x.said for x in parts[at]]:
+            alike += 1
+        times = alike - at
+        for i, layer in enumerate(parts[at]):
+            last = f" to {parts[alike - 1][i].path}" if times > 1 else ""
+            what, from_, to, count = layer.said
+            yield f"{layer.path}{last}", what, from_, to, f"{times} × {count}" if times > 1 and count else count
+        at = alike
+
+
+def _shape(type_: Type) -> str:
+    return "×".join(map(str, type_.shape)) or "1"
+
+
+# --- the schedule
+
+
+def schedule(spec: Spec) -> Table:
+    """One iteration, evaluation by evaluation: what is read, held, computed with and without a gradient, stepped."""
+    plan = spec.schedules[-1]
+    header = ("", "evaluation", "batch", "draws", "held (made once)", "without gradient", "with gradient", "losses", "then")
+    return Table(f"{spec.name}: one iteration", header, tuple(_evaluations(plan.steps, plan)))
+
+
+def _evaluations(steps: Iterable[Step], plan: Schedule) -> Iterator[tuple[str, ...]]:
+    number = 0
+    for step in _flat(steps):
+        if step.kind in ("update", "reset"):
+            yield ("", step.name, "", "", "", "", "", "", f"{step.kind}s {', '.join(step.names)}")
+        elif step.phases:
+            number += 1
+            yield (str(number), *_evaluation(plan.evaluations[step.name], step, plan))
+
+
+def _flat(steps: Iterable[Step]) -> Iterator[Step]:
+    for step in steps:
+        yield step
+        yield from _flat(step.steps)
+
+
+def _evaluation(evaluation: Evaluation, step: Step, plan: Schedule) -> Iterator[str]:
+    named = [n for n in evaluation.nodes if n.name and id(n) in plan.graph.order]
+    held = [n for n in named if id(n) in evaluation.held]
+    values = [n for n in named if id(n) not in evaluation.held and n.op not in ("input", "draw")]
+    fresh = step.fresh or any(p.fresh for p in step.phases)
+    yield evaluation.name
+    yield ("fresh: " if fresh else "") + _names(n for n in evaluation.inputs if n.name in plan.graph.inputs)
+    yield _names(n for n in evaluation.draws if id(n) not in evaluation.held)
+    yield _names(held)
+    yield _names(n for n in values if id(n) not in evaluation.tracked)
+    yield _names(n for n in values if id(n) in evaluation.tracked)
+    yield _names(evaluation.losses)
+    yield "; ".join(f"{p.player} steps {', '.join(p.networks)}" for p in evaluation.phases)
+
+
+def _names(nodes: Iterable[Node]) -> str:
+    return ", ".join(dict.fromkeys(n.name or "" for n in nodes))
+
+
+# --- the weights
+
+
+def weights(spec: Spec) -> Table:
+    """The weight of every term, a column for each group of phases with the same objective."""
+    picture = describe(spec)
+    columns = [(player, move) for player in picture.players for move in player.moves]
+    terms = list(dict.fromkeys(term.text for _, move in columns for term in move.terms))
+    rows = []
+    for text in terms:
+        cells = [", ".join(t.weight for t in move.terms if t.text == text) for _, move in columns]
+        rows.append((text, *cells))
+    header = ("", *(f"{player.name}: {', '.join(move.phases)}" for player, move in columns))
+    colours = (-1, *(player.colour for player, _ in columns))
+    return Table(f"{spec.name}: the weight of every term", header, tuple(rows), frozenset(range(1, len(header))), colours)
