@@ -48,9 +48,8 @@ class Sided:
     fake: tuple[Node, ...]
     shown: tuple[Node, ...]  # the fakes that the discriminator sees
     judges: int
-    phases: dict[str, list[Phase]]  # by side
-
-    sign: int  # -1 where one of the sides, and not the other, is subtracted from its objective
+    phases: dict[str, list[Phase]]  # by side: those that minimize it
+    maximized: dict[str, list[Phase]]  # by side: those that subtract it, as in a zero-sum game
 
     @property
     def path(self) -> str:
@@ -154,25 +153,26 @@ class Stage:
 
     @cached_property
     def sided(self) -> list[Sided]:
-        by_loss: dict[int, list[Phase]] = {}
+        by_loss: dict[tuple[int, int], list[Phase]] = {}
         for phase in self.phases:
-            for node, _ in self.minimized[phase.name]:
-                by_loss.setdefault(id(node), []).append(phase)
+            for node, sign in self.minimized[phase.name]:
+                by_loss.setdefault((id(node), sign), []).append(phase)
         return [self._sided(name, loss, by_loss) for name, loss in self.graph.sided.items()]
 
-    def _sided(self, name: str, loss: TwoSided, by_loss: dict[int, list[Phase]]) -> Sided:
-        phases = {side: by_loss.get(id(loss.side(side)), []) for side in ("discriminator", "generator")}
-        sign = 1
-        for side, several in phases.items():
-            for phase in several[:1]:
-                sign *= next(s for node, s in self.minimized[phase.name] if node is loss.side(side))
+    def _sided(self, name: str, loss: TwoSided, by_loss: dict[tuple[int, int], list[Phase]]) -> Sided:
+        phases, maximized = (
+            {side: by_loss.get((id(loss.side(side)), sign), []) for side in ("discriminator", "generator")}
+            for sign in (1, -1)
+        )
         real, fake = (flat(loss.arguments.get(key)) for key in ("real", "fake"))
         if real and fake:
             shown = flat(loss.arguments.get("shown")) or fake
             judges = self._called(real) & (self._called(fake) | self._called(shown))
-            return Sided(name, loss, real, fake, shown, judges, phases, sign)
+            return Sided(name, loss, real, fake, shown, judges, phases, maximized)
         # Written by hand: the fake scores are those that are made of what the generator's phases train.
         judges = self._called([loss.discriminator]) & self._called([loss.generator])
+        for phase in phases["discriminator"]:  # energies compare a fake with itself, so its maker is called there too
+            judges = judges & self.owned[phase.name] or judges
         makers = 0
         for phase in phases["generator"]:
             makers |= self.owned[phase.name]
@@ -183,7 +183,7 @@ class Stage:
         real = tuple(
             n for n in scores["discriminator"] if n not in fakes["discriminator"] and self.made_of[id(n)] & judges
         )
-        return Sided(name, loss, real, fakes["generator"], fakes["discriminator"], judges, phases, sign)
+        return Sided(name, loss, real, fakes["generator"], fakes["discriminator"], judges, phases, maximized)
 
     def _called(self, roots: Iterable[Node]) -> int:
         found = 0

@@ -6,6 +6,7 @@ parent's affair: a thing that nobody reads is a problem where it is written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -44,12 +45,30 @@ def check(schedules: tuple[Schedule, ...]) -> list[Problem]:
     for finding in (finding for rule in RULES for finding in rule(case)):
         first.setdefault((finding.name, finding.path) if finding.name else finding, finding)
     found = list(first.values())
-    kept = list(_unmeant(case, found))
     problems = []
-    for finding in sorted(kept, key=lambda f: (f.place, f.path)):
+    for finding in _as_families(sorted(_unmeant(case, found), key=lambda f: f.place)):
         problem = case.sources.problem(finding.place, finding.path, Fact(finding.fact, _help(finding)))
         problems.append(replace(problem, warning=finding.name if finding.warning else None))
     return list(dict.fromkeys(problems))
+
+
+def _as_families(findings: Iterable[Finding]) -> list[Finding]:
+    """Members of a family of which the same is to be said are one finding."""
+    groups: dict[object, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.place, _headed(finding.fact), finding.name and _headed(finding.name)), []).append(finding)
+    made = []
+    for first, *others in groups.values():
+        if others:
+            fact = f"{first.fact}, and the same of {len(others)} more of the family"
+            first = replace(first, fact=fact, name=first.name and _headed(first.name))
+        made.append(first)
+    return made
+
+
+def _headed(text: str) -> str:
+    """A text with families in place of their members."""
+    return re.sub(r"(?<=\w)\[[^\]]*\]", "", text)
 
 
 def _help(finding: Finding) -> str | None:
@@ -463,27 +482,42 @@ def sides(case: Case) -> Iterator[Finding]:
 
 def _sides(stage: Stage, sided: Sided) -> Iterator[Finding]:
     judges = ", ".join(stage.names(sided.judges))
-    for side, phases in sided.phases.items():
+    played: set[str] = set()
+    for side, other in (("discriminator", "generator"), ("generator", "discriminator")):
         loss, name = sided.loss.side(side), f"{sided.name}.{side}"
-        for phase in phases:
-            own, reach = stage.owned[phase.name], stage.feeds[id(loss)]
-            fact = help = None
-            if not reach & own:
-                if stage.feeds[id(phase.objective)] & own:  # else nothing reaches it, which is said already
-                    fact = f"{name} passes no gradient to {', '.join(phase.networks)}"
-                    help = _cut(stage, loss, own) or f"it does not depend on {', '.join(phase.networks)}"
-            elif sided.judges and side == "generator" and not reach & own & ~sided.judges:
-                fact = f"{name} is minimized by {phase.name}, which trains nothing but the judge {judges}"
-                help = f"{sided.name}.discriminator is the side of {judges}"
-            elif sided.judges and side == "discriminator" and not sided.judges & own:
-                fact = f"{name} is minimized by {phase.name}, which does not train the judge {judges}"
-                help = f"{sided.name}.generator is the side of who is judged"
+        for phase in sided.phases[side]:
+            played.add(side)
+            fact, help = _side(stage, sided, phase, side, judges)
             if fact:
                 yield Finding(phase.place, f"schedule.{phase.name}", fact, help)
-    if sided.phases["discriminator"] and not sided.phases["generator"]:
+        for phase in sided.maximized[side]:  # whose turn is the other side's, in a zero-sum game
+            played |= {side, other}
+            judge = bool(sided.judges & stage.owned[phase.name])
+            if sided.judges and stage.feeds[id(loss)] & stage.owned[phase.name] and judge == (side == "discriminator"):
+                fact = f"{phase.name} subtracts {name}, its own side, and so maximizes it"
+                help = "both sides are quantities to minimize"
+                yield Finding(phase.place, f"schedule.{phase.name}", fact, help, f"cooperative({sided.name})")
+    if "discriminator" in played and "generator" not in played:
         fact = f"{judges or 'a discriminator'} learns {sided.name}, and nobody plays against it"
         help = f"a phase that minimizes {sided.name}.generator is missing"
         yield Finding(sided.loss.at, sided.path, fact, help, f"one_sided({sided.name})", warning=True)
+
+
+def _side(stage: Stage, sided: Sided, phase: Phase, side: str, judges: str) -> tuple[str | None, str]:
+    """What is wrong with a phase that minimizes a side."""
+    own, reach, name = stage.owned[phase.name], stage.feeds[id(sided.loss.side(side))], f"{sided.name}.{side}"
+    if not reach & own:
+        if not stage.feeds[id(phase.objective)] & own:
+            return None, ""  # nothing reaches it, which is said already
+        help = _cut(stage, sided.loss.side(side), own) or f"it does not depend on {', '.join(phase.networks)}"
+        return f"{name} passes no gradient to {', '.join(phase.networks)}", help
+    if sided.judges and side == "generator" and not reach & own & ~sided.judges:
+        fact = f"{name} is minimized by {phase.name}, which trains nothing but the judge {judges}"
+        return fact, f"{sided.name}.discriminator is the side of {judges}"
+    if sided.judges and side == "discriminator" and not sided.judges & own:
+        fact = f"{name} is minimized by {phase.name}, which does not train the judge {judges}"
+        return fact, f"{sided.name}.generator is the side of who is judged"
+    return None, ""
 
 
 def opposition(case: Case) -> Iterator[Finding]:
@@ -496,11 +530,7 @@ def opposition(case: Case) -> Iterator[Finding]:
                 verdicts[key] = pull(sided)
             fact = verdicts[key]
             if fact:
-                help = "a sign or a label of one side is turned"
-                if not sided.shown:
-                    help = "its term for the fakes is missing"
-                elif sided.sign < 0:
-                    help = "a phase subtracts one side, and both sides are quantities to minimize"
+                help = "a sign or a label of one side is turned" if sided.shown else "its term for the fakes is missing"
                 yield Finding(sided.loss.at, sided.path, fact, help, f"cooperative({sided.name})")
 
 

@@ -1827,7 +1827,7 @@ def _text(made: Iterable[Section], name: str = "") -> str:
                 lines[-1] += f"   {equation.word} {equation.condition.text}"
         lines += [f"  {note}" for note in section.notes]
         blocks.append("\n".join(lines))
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(blocks)
 
 
 def _latex(name: str, made: Iterable[Section]) -> str:
@@ -1839,7 +1839,7 @@ def _latex(name: str, made: Iterable[Section]) -> str:
         if section.notes:
             items = "\n".join(f"\\item {_prose(note)}" for note in section.notes)
             blocks.append(f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}")
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(blocks)
 
 
 def _latex_rows(equation: Equation) -> list[str]:
@@ -1879,7 +1879,7 @@ def _mathml(name: str, made: Iterable[Section]) -> str:
         lines += [mathml(equation) for equation in section.equations]
         if section.notes:
             lines += ["<ul>", *(f"<li>{html.escape(note)}</li>" for note in section.notes), "</ul>"]
-    return "\n".join([*lines, "</div>"]) + "\n"
+    return "\n".join([*lines, "</div>"])
 
 
 def mathml(equation: Equation) -> str:

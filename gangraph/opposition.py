@@ -29,7 +29,7 @@ def pull(sided: Sided) -> str | None:
         return "the discriminator's side reads no score of a fake"
     d_moves = g_moves = None
     for d, g in _slopes(sided):
-        if sided.sign * d * g < 0:
+        if d * g < 0:
             return None
         d_moves, g_moves = d_moves or d, g_moves or g
     if not g_moves:
@@ -48,7 +48,7 @@ def alike(sided: Sided) -> object:
     rest = {k: v for k, v in sided.loss.arguments.items() if not isinstance(v, Node) or v.type.host}
     others = tuple(sorted((k, str(v.value if isinstance(v, Node) else v)) for k, v in rest.items()))
     played = bool(sided.phases["generator"])
-    return (sided.loss.family, sided.sign, kinds, sided.shown == sided.fake, played, others)
+    return (sided.loss.family, kinds, sided.shown == sided.fake, played, others)
 
 
 def _slopes(sided: Sided) -> Iterator[tuple[float, float]]:

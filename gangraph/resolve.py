@@ -112,6 +112,8 @@ def resolve(
     """A spec -> its stages (one without a name where it has none), with sizes and constants overridden."""
     over = _overrides(spec, sizes or {}, constants or {}, tiny)
     problems: list[Problem] = []
+    if library is not None and not library.is_dir():
+        raise SpecError([Problem(Place(str(library)), "library", "no such folder")])
     try:
         words = Library(spec.sources, library)
         words.add(spec.file)

@@ -39,6 +39,9 @@ def tables() -> Any:
 def test_a_yaml_block_is_a_spec_or_a_part_of_the_first(page: str, number: int, tmp_path: Path) -> None:
     found = blocks(page, "yaml")
     block = found[number]
+    for earlier in found[:number]:  # a page's specs may extend each other
+        if name := re.search(r"^name: (\S+)", earlier, re.MULTILINE):
+            (tmp_path / f"{name[1]}.yaml").write_text(earlier, encoding="utf-8")
     if not block.startswith("gangraph: 1"):
         (tmp_path / "first.yaml").write_text(found[0], encoding="utf-8")
         block = f"gangraph: 1\nname: part\nextends: first.yaml\n{block}"
@@ -89,3 +92,49 @@ def test_what_is_not_built_is_an_error(part: str, tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(f"gangraph: 1\nname: part\nextends: first.yaml\n{part}\n", encoding="utf-8")
     with pytest.raises(gangraph.SpecError, match=NOT_BUILT[part]):
         gangraph.load(tmp_path / "spec.yaml")
+
+
+# --- the command line: what stands after `$` is run, what stands below it comes out; `...` stands for anything
+
+
+PAGES_WITH_COMMANDS = [page for page in PAGES if (DOCS / page).is_file() and blocks(page, "console")]
+SED = re.compile(r"sed (-i )?'s/(.*)/(.*)/' (\S+)(?: > (\S+))?")
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_COMMANDS)
+def test_commands_print_what_the_page_says(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for kind, _, body in FENCE.findall((DOCS / page).read_text(encoding="utf-8")):
+        if kind == "yaml" and (name := re.search(r"^name: (\S+)", body, re.MULTILINE)):
+            (tmp_path / f"{name[1]}.yaml").write_text(body, encoding="utf-8")
+        for command, expected in re.findall(
+            r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", body if kind == "console" else "", re.MULTILINE
+        ):
+            printed = run(command, capsys)
+            assert matches(printed, expected), f"$ {command}\n{printed}"
+
+
+def run(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command prints, on both streams."""
+    from gangraph.__main__ import main
+
+    edit = SED.fullmatch(command)
+    if edit is not None:
+        _, old, new, source, target = edit.groups()
+        text = Path(source).read_text(encoding="utf-8")
+        made = re.sub(re.escape(old).replace(r"\.\*", ".*"), lambda _: new, text)
+        Path(target or source).write_text(made, encoding="utf-8")
+        return ""
+    words = command.split()
+    assert words[0] == "gangraph"
+    with pytest.raises(SystemExit):
+        main(words[1:])
+    done = capsys.readouterr()
+    return done.out + done.err
+
+
+def matches(printed: str, expected: str) -> bool:
+    pattern = r"\s*".join(re.escape(line.strip()).replace(r"\.\.\.", r".*?") for line in expected.splitlines())
+    return re.fullmatch(rf"\s*{pattern}\s*", re.sub(r"[ \t]+\n", "\n", printed), re.DOTALL) is not None

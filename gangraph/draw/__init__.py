@@ -42,7 +42,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from gangraph.errors import RunError, nearest
 
@@ -55,6 +55,24 @@ VIEWS = ("game", "network", "schedule", "weights")
 __all__ = ["FORMATS", "VIEWS", "draw", "write"]
 
 
+@overload
+def draw(
+    spec: Spec | str | Path,
+    format: Literal["svg", "dot", "mmd"] = "svg",
+    view: str = "game",
+    network: str | None = None,
+    player: str | None = None,
+    quick: bool = False,
+) -> str: ...
+@overload
+def draw(
+    spec: Spec | str | Path,
+    format: str,
+    view: str = "game",
+    network: str | None = None,
+    player: str | None = None,
+    quick: bool = False,
+) -> str | bytes: ...
 def draw(
     spec: Spec | str | Path,
     format: str = "svg",
@@ -142,8 +160,8 @@ def _known(what: str, name: str, known: Any) -> None:
 class _Package(ModuleType):
     """A package that is also the verb it is named after."""
 
-    def __call__(self, spec: Any, **options: Any) -> str | bytes:
-        return draw(spec, **options)
+    def __call__(self, spec: Spec | str | Path, format: str = "svg", **options: Any) -> str | bytes:
+        return draw(spec, format, **options)
 
 
 sys.modules[__name__].__class__ = _Package

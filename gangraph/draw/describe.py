@@ -6,27 +6,42 @@ one too, and what lies between two boxes is the edge. Members of a family that a
 
 from __future__ import annotations
 
-import math
-import re
-import textwrap
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gangraph import ops
 from gangraph.compiler import Spec
 from gangraph.draw.picture import Box, Edge, Loss, Move, Owned, Picture, Player, Side, Term
+from gangraph.draw.words import (
+    SIDES,
+    bound_to,
+    count_text,
+    expressions,
+    family_of,
+    inside,
+    leaf_words,
+    pretty,
+    range_text,
+    references,
+    shape_text,
+    short,
+    side_of,
+    span,
+    whole_loss,
+)
 from gangraph.errors import Place
-from gangraph.expressions import STRENGTH, Attribute, Binary, Call, Expr, Index, Name, Number, names, parse, show
-from gangraph.families import Member
+from gangraph.expressions import Attribute, Call, Expr, Index, Name, Number, names, parse, show
+from gangraph.families import Member, Pattern
 from gangraph.graph import Graph, Phase, Step
 from gangraph.ir import Length, Node, Type, walk
 from gangraph.routing import Reach, differentiable, passing
-from gangraph.spec import Chain, TwoSides
+from gangraph.spec import TwoSides
 from gangraph.templates import TwoSided
 from gangraph.writer import host_text
 
-SIDES = ("discriminator", "generator")
+SHORT = 24  # characters of a formula that may stand beside another in one box
 NONE: frozenset[str] = frozenset()
 
 
@@ -43,7 +58,6 @@ class _Unit:
     members: list[Member]
     roots: list[Node]
     calls: list[Node] = field(default_factory=list)
-    body: Any = None
     id: str = ""
 
     @property
@@ -68,6 +82,9 @@ class _Describer:
         self.phases = {p.name: p for p in self.graph.phases()}
         self.written = {m.name: m for m in _flat(self.resolved.schedule)}
         self.places = self._calls_by_place()
+        r = self.resolved
+        declared = (*r.inputs, *r.draws, *r.networks, *r.values, *r.losses, *r.players)
+        self.rules = Counter(id(m.body) for m in declared)
         self.player_of = self._fold_players()
         self.owned = {name: set(self._contained(p.networks)) for name, p in self.graph.players.items()}
         self.passed, self.visited = self._gradients()
@@ -76,8 +93,10 @@ class _Describer:
         self.lengths = self._lengths()
         self.unit: dict[int, _Unit] = {}
         self.units: list[_Unit] = []
+        self.in_place: dict[Any, _Unit] = {}
         self._declare()
         self.losses = {node.name: unit for unit in self.units if unit.kind == "loss" for node in unit.roots}
+        self.loss_names = {whole_loss(name) for name in self.graph.losses}
         self.moves = self._fold_phases()
         self.minimizers = self._minimizers()
 
@@ -122,7 +141,7 @@ class _Describer:
 
     def _settled(self, edges: list[Edge], boxes: list[Box], losses: list[Loss]) -> Iterator[Edge]:
         """Edges into what no gradient reaches carry none."""
-        live = {item.id: item.live for item in (*boxes, *losses)}
+        live = {b.id: b.live for b in boxes} | {x.id: x.live for x in losses}
         cut = {box.id for box in boxes if box.cut}
         for edge in edges:
             tee = edge.tail in cut or (edge.cut and edge.head not in cut)
@@ -188,7 +207,7 @@ class _Describer:
 
     def _fold_players(self) -> dict[str, str]:
         """Every player's name -> that of its table: members of a family share one."""
-        found = {}
+        found: dict[str, str] = {}
         for group in _by_rule(self.resolved.players):
             found |= dict.fromkeys([m.name for m in group], self._title(group))
         return found
@@ -197,7 +216,8 @@ class _Describer:
 
     def _needed(self) -> dict[int, Node]:
         """Every node that an objective or a condition reads, by id."""
-        return {id(node): node for node in walk([p.objective for p in self.phases.values()] + [n for n, _ in self._conditions()])}
+        roots = [p.objective for p in self.phases.values()] + [loss for loss, _ in self._conditions()]
+        return {id(node): node for node in walk(roots)}
 
     def _conditions(self) -> list[tuple[Node, str]]:
         """The losses that a condition or a number of repeats reads, with the phase that waits for it."""
@@ -215,36 +235,41 @@ class _Describer:
         bodies += [m.minimize for m in self.written.values()]
         found: dict[Place, Call] = {}
         for body in bodies:
-            for expr in _expressions(body):
-                for inner in _inside(expr):
+            for expr in expressions(body):
+                for inner in inside(expr):
                     if isinstance(inner, Call):
                         found.setdefault(inner.at, inner)
         return found
 
     def _declare(self) -> None:
         """A unit for everything that is needed: declared things first, then calls in place, in the order of reading."""
-        for kind, members, values in (("input", self.resolved.inputs, self.graph.inputs), ("draw", self.resolved.draws, self.graph.draws)):
-            groups: dict[Any, list[Member]] = {}
-            for group in _by_rule(members):
-                same = {self._facts([values[m.name].type]) for m in group}
-                key = (group[0].patterns[0].family, *same) if len(same) == 1 and _indexed(group[0]) else id(group)
-                groups.setdefault(key, []).extend(group)
-            for group in groups.values():
-                self._add(_Unit(kind, group, [values[m.name] for m in group], body=group[0].body))
-        for member_group in _by_rule(self.resolved.values):
-            self._declare_values(member_group)
+        self._declare_leaves("input", self.resolved.inputs, self.graph.inputs)
+        self._declare_leaves("draw", self.resolved.draws, self.graph.draws)
+        for group in _by_rule(self.resolved.values):
+            self._declare_values(group)
         for group in _by_rule(self.resolved.losses):
             roots = [self.graph.losses[n] for m in group for n in self._loss_names(m.name)]
-            self._add(_Unit("loss", group, roots, body=group[0].body))
+            self._add(_Unit("loss", group, roots))
         for node in self.needed.values():
             if node.op == "call" and id(node) not in self.unit:
                 self._declare_call(node)
-        for number, unit in enumerate(self.units):
+        self.place = {unit: number for number, unit in enumerate(self.units)}
+        for unit, number in self.place.items():
             unit.id = f"n{number}"
+
+    def _declare_leaves(self, kind: str, members: Iterable[Member], values: dict[str, Node]) -> None:
+        """Inputs or draws; members of a family that are alike in type are one box, also of several keys."""
+        groups: dict[Any, list[Member]] = {}
+        for group in _by_rule(members):
+            same = {self._facts([values[m.name].type]) for m in group}
+            alike = len(same) == 1 and _indexed(group[0])
+            groups.setdefault((group[0].patterns[0].family, *same) if alike else id(group), []).extend(group)
+        for group in groups.values():
+            self._add(_Unit(kind, group, [values[m.name] for m in group]))
 
     def _add(self, unit: _Unit) -> None:
         """Keeps a unit if something reads it."""
-        if any(id(n) in self.needed for n in unit.nodes) or unit.kind == "loss":
+        if any(id(n) in self.needed for n in unit.nodes):
             self.units.append(unit)
             self.unit |= {id(n): unit for n in unit.nodes}
 
@@ -258,12 +283,23 @@ class _Describer:
             mains = {id(main): main for main in map(self._main, roots) if main is not None}
             calls = list(mains.values()) if len(mains) == 1 else []
             key = tuple(self._signature(c) for c in calls)
-            unit = split.setdefault(key, _Unit("value", [], [], body=member.body))
+            unit = split.setdefault(key, _Unit("value", [], []))
             unit.members.append(member)
             unit.roots += roots
             unit.calls += [c for c in calls if c not in roots]
         for unit in split.values():
-            self._add(unit)
+            self._add(self._alike(unit) or unit)
+
+    def _alike(self, unit: _Unit) -> _Unit | None:
+        """The box of other members of a family, with these, if both are short and made from data alone."""
+        for other in self.units:
+            families = {m.patterns[0].family if m.patterns else "" for m in (*unit.members, *other.members)}
+            data = not any(u.kind != "value" or u.calls or self._depends(u) for u in (unit, other))
+            alike = data and len(families) == 1 and self._box_facts(unit) == self._box_facts(other)
+            if alike and max(len(self._text(u)) for u in (unit, other)) <= SHORT:
+                self.units.remove(other)
+                return _Unit("value", [*other.members, *unit.members], [*other.roots, *unit.roots])
+        return None
 
     def _main(self, node: Node) -> Node | None:
         """The one call that a value comes from, behind operators that read nothing else."""
@@ -277,26 +313,24 @@ class _Describer:
         return node
 
     def _signature(self, call: Node) -> tuple[Any, ...]:
-        return _family(call.fields["network"]), self._owners(call.fields["source"])
+        return family_of(call.fields["network"]), self._owners(call.fields["source"])
 
     def _declare_call(self, node: Node) -> None:
         key = (node.at, self._signature(node))
-        known = next((u for u in self.units if u.kind == "place" and (u.calls[0].at, self._signature(u.calls[0])) == key), None)
-        if known is None:
-            self._add(_Unit("place", [], [], [node], self.places.get(node.at)))
-        else:
-            known.calls.append(node)
-            self.unit[id(node)] = known
+        known = self.in_place.setdefault(key, _Unit("place", [], []))
+        known.calls.append(node)
+        self.unit[id(node)] = known
+        if len(known.calls) == 1:
+            self.units.append(known)
 
     def _box(self, unit: _Unit, edges: list[Edge]) -> Box:
         out = [e for e in edges if e.tail == unit.id]
         phases = frozenset(p for n in unit.nodes for p in self.visited.get(id(n), NONE))
         live = bool(phases) if self._depends(unit) else unit.kind in ("input", "draw") or any(e.live for e in out)
-        made = bool(self._made_by(unit))
         networks = self._made_by(unit)
         return Box(
             unit.id,
-            "call" if made else unit.kind,
+            "call" if networks else unit.kind,
             self._title(unit.members) if unit.members else "",
             self._text(unit),
             self._box_facts(unit),
@@ -328,52 +362,43 @@ class _Describer:
     def _title(self, members: list[Member]) -> str:
         """`fake[d]` for a whole rule, else the names of the members."""
         if len(members) > 1 and len({id(m.body) for m in members}) == 1 and self._whole(members):
-            return ", ".join(p.family + (f"[{', '.join(map(show, p.items))}]" if p.items else "") for p in members[0].patterns)
+            return ", ".join(_pattern_text(p) for p in members[0].patterns)
         found = [n for m in members for n in m.names]
         return ", ".join(found) if len(found) <= 4 else f"{found[0]}, ..., {found[-1]}"
 
     def _whole(self, members: list[Member]) -> bool:
-        sections = (self.resolved.inputs, self.resolved.draws, self.resolved.values, self.resolved.losses, self.resolved.networks)
-        rules = [m for section in (*sections, self.resolved.players) for m in section if m.body is members[0].body]
-        return len(rules) == len(members)
+        return len(members) == self.rules[id(members[0].body)]
 
     def _text(self, unit: _Unit) -> str:
         if unit.kind in ("input", "draw"):
             return self._leaf_text(unit)
-        if unit.body is None:
-            call = unit.calls[0]
-            return f"{call.fields['network']}({', '.join(a.name or '...' for a in call.args)})"
-        bound = unit.members[0].bound if len(unit.members) == 1 else {}
-        return ", ".join(pretty(_bind(e, bound)) for e in _expressions(unit.body))
+        if unit.kind == "place":
+            call, expr = unit.calls[0], self.places.get(unit.calls[0].at)
+            return (
+                pretty(expr) if expr else f"{call.fields['network']}({', '.join(a.name or '...' for a in call.args)})"
+            )
+        rules = {id(m.body): [o for o in unit.members if o.body is m.body] for m in unit.members}
+        return ", ".join(_rule_text(rule) for rule in rules.values())
 
     def _leaf_text(self, unit: _Unit) -> str:
         node = unit.roots[0]
-        fields, kind, once = node.fields, node.fields["kind"], ""
-        facts = [_shape_text(n.type) if n.type.shape or (n.op == "input" and not n.type.classes) else "" for n in unit.roots]
-        if unit.kind == "input":
-            words = f"{kind} {node.type.classes}" if node.type.classes else kind
-        else:
-            said: dict[str, Callable[[], str]] = {
-                "normal": lambda: f"N({fields['mean']:g}, {fields['std'] ** 2:g})",
-                "uniform": lambda: f"U({fields['low']:g}, {fields['high']:g})",
-                "bernoulli": lambda: f"bernoulli {fields['p']:g}",
-                "integer": lambda: f"integer {fields['low']} to {fields['high'] - 1}",
-            }
-            words = said.get(kind, lambda: kind)()
-            once = ", once" if any(m.name in self.graph.once for m in unit.members) else ""
+        once = ", once" if any(m.name in self.graph.once for m in unit.members) else ""
         shared = "shared " if node.type.samples is None else ""
-        return f"{shared}{words} {_span(facts)}".strip().replace("-", "−") + self._samples(node.type) + once
+        shape = span(shape_text(n.type) if n.type.shape else "" for n in unit.roots)
+        said = f"{shared}{leaf_words(node)} {shape}".strip().replace("-", "−")
+        return said + self._samples(node.type) + once
 
     def _box_facts(self, unit: _Unit) -> str:
         if unit.kind == "input":
-            return _range(unit.roots[0].type)
+            return range_text(unit.roots[0].type)
         if unit.kind == "draw":
             return ""
         if unit.kind == "place":
             outputs = unit.calls[0].fields["module"].outputs if unit.calls[0].fields.get("several") else [unit.calls[0]]
             return self._facts([n.type for n in outputs])
-        rows = [[self._facts([n.type for n in _leaves(self.graph.values[name])]) for name in m.names] for m in unit.members]
-        columns = [_span(column) for column in zip(*rows, strict=True)]
+        types = {n: [leaf.type for leaf in _leaves(self.graph.values[n])] for m in unit.members for n in m.names}
+        rows = [[self._facts(types[name]) for name in m.names] for m in unit.members]
+        columns = [span(column) for column in zip(*rows, strict=True)]
         once = ", once" if any(n in self.graph.once for m in unit.members for n in m.names) else ""
         return (columns[0] if len(set(columns)) == 1 and len(columns) > 1 and not once else ", ".join(columns)) + once
 
@@ -384,7 +409,7 @@ class _Describer:
         found = []
         for type_ in types:
             shared = "shared " if type_.samples is None and not type_.host else ""
-            found.append(" ".join(filter(None, (shared + _shape_text(type_), _range(type_)))))
+            found.append(" ".join(filter(None, (shared + shape_text(type_), range_text(type_)))))
         said = ", ".join(found) if len(found) < 4 else f"{found[0]}, ..., {found[-1]}"
         return said + "".join(dict.fromkeys(map(self._samples, types)))
 
@@ -425,11 +450,14 @@ class _Describer:
 
     def _edge(self, tail: _Unit, head: str, read: _Read, players: tuple[str, ...] = (), port: str = "") -> Edge:
         live = bool(read.phases) or (read.open and not self._depends(tail))
-        return Edge(tail.id, head, "", port, players, live, not read.open and self._depends(tail), self._players_of(read.phases))
+        cut = not read.open and self._depends(tail)
+        return Edge(tail.id, head, "", port, players, live, cut, self._players_of(read.phases))
 
     def _edges_into(self, unit: _Unit) -> list[Edge]:
         sources = self._sources(unit.nodes, unit)
-        return [self._edge(tail, unit.id, read) for tail, read in sorted(sources.items(), key=lambda s: self.units.index(s[0]))]
+        return [
+            self._edge(tail, unit.id, read) for tail, read in sorted(sources.items(), key=lambda s: self.place[s[0]])
+        ]
 
     # --- losses
 
@@ -441,7 +469,8 @@ class _Describer:
         phases = frozenset(p for n in unit.roots for p in self.visited.get(id(n), NONE))
         depends = self._depends(unit)
         players = tuple(dict.fromkeys(p for n in unit.roots for p in self.minimizers.get(n.name or "", ())))
-        loss = Loss(unit.id, self._title(unit.members), "", names, players, bool(phases) or not depends, self._players_of(phases))
+        live, paths = bool(phases) or not depends, self._players_of(phases)
+        loss = Loss(unit.id, self._title(unit.members), "", names, players, live, paths)
         if names[0] not in self.graph.sided:
             return replace(loss, text=self._text(unit)), self._edges_into(unit)
         return self._two_sides(unit, loss)
@@ -449,32 +478,38 @@ class _Describer:
     def _two_sides(self, unit: _Unit, loss: Loss) -> tuple[Loss, list[Edge]]:
         sided: list[TwoSided] = [self.graph.sided[name] for name in loss.members]
         players, roots, read = {}, {}, {}
-        for side in SIDES:
+        kept = [s for s in SIDES if any(id(self.graph.losses[f"{name}.{s}"]) in self.needed for name in loss.members)]
+        for side in kept:
             roots[side] = [self.graph.losses[f"{name}.{side}"] for name in loss.members]
             players[side] = tuple(dict.fromkeys(p for n in roots[side] for p in self.minimizers.get(n.name or "", ())))
             read[side] = self._sources(roots[side], unit)
-        edges, rows, covered = [], [], set()
+        edges: list[Edge] = []
+        rows: list[tuple[str, str]] = []
+        covered: set[_Unit] = set()
         for name in sided[0].arguments:
             arguments = [n for s in sided for n in _leaves(s.arguments[name])]
+            if not any(self._reads(roots[s], arguments) for s in kept):
+                continue
             if any(self._same(arguments, [n for s in sided for n in _leaves(s.arguments[other])]) for other, _ in rows):
                 continue
             direct = {self.unit[id(n)]: None for n in arguments if id(n) in self.unit}
             sources = direct | dict.fromkeys(self._sources([n for n in arguments if id(n) not in self.unit]))
             rows.append((name, ""))
             for tail in sources:
-                sides = [s for s in SIDES if tail in read[s] and self._reads(roots[s], arguments)]
+                sides = [s for s in kept if tail in read[s] and self._reads(roots[s], arguments)]
                 covered.add(tail)
-                how = _Read(frozenset(p for s in sides for p in read[s][tail].phases), any(read[s][tail].open for s in sides))
+                passing_ = frozenset(p for s in sides for p in read[s][tail].phases)
+                how = _Read(passing_, any(read[s][tail].open for s in sides))
                 colours = tuple(dict.fromkeys(p for s in sides for p in players[s]))
                 edges.append(self._edge(tail, unit.id, how, colours, name))
-        for side in SIDES:
+        for side in kept:
             for tail, how in read[side].items():
                 if tail not in covered:
                     edges.append(self._edge(tail, unit.id, how, players[side], "" if rows else side))
         family = sided[0].family or ""
-        body = unit.body
-        texts = {s: pretty(getattr(body, s)) if isinstance(body, TwoSides) else "" for s in SIDES}
-        sides_ = tuple(Side(s, texts[s], players[s]) for s in SIDES)
+        body = unit.members[0].body
+        texts = {s: pretty(getattr(body, s)) if isinstance(body, TwoSides) else "" for s in kept}
+        sides_ = tuple(Side(s, texts[s], players[s]) for s in kept)
         rows = [(name, self._instead(unit, name, edges)) for name, _ in rows]
         return replace(loss, text=family, arguments=tuple(rows), sides=sides_), edges
 
@@ -482,7 +517,8 @@ class _Describer:
         """What a row says where nothing that a network made enters it."""
         units = {u.id: u for u in self.units}
         tails = [units[e.tail] for e in edges if e.head_port == argument]
-        return ", ".join(self._title(t.members) for t in tails) if not any(t.calls or self._depends(t) for t in tails) else ""
+        made = any(t.calls or self._depends(t) for t in tails)
+        return "" if made else ", ".join(self._title(t.members) for t in tails)
 
     @staticmethod
     def _same(one: list[Node], other: list[Node]) -> bool:
@@ -501,8 +537,7 @@ class _Describer:
         found = []
         for term in phase.terms:
             expr = parse(term.loss)
-            losses = [name for ref in _references(expr) for name in read if _matches(name, ref)]
-            losses = list(dict.fromkeys(losses))
+            losses = list(dict.fromkeys(n for ref in references(expr) for n in read if self._names(ref, n)))
             one = {self.losses[name] for name in losses}
             text = pretty(expr)
             if len(one) == 1 and isinstance(expr, Name | Index | Attribute):
@@ -511,12 +546,20 @@ class _Describer:
             found.append((self._weight(term.weight, term.value), text, losses))
         return found
 
+    def _names(self, reference: tuple[str, str, str], loss: str) -> bool:
+        """Whether a reference in an objective means a loss: by its name, or by its family where an index is bound."""
+        base, text, side = reference
+        whole = whole_loss(loss)
+        if side and side != side_of(loss):
+            return False
+        return whole == text if text in self.loss_names else "[" in whole and family_of(whole) == base
+
     def _weight(self, weight: str, value: float | None) -> str:
         sign, body = ("−", weight[1:]) if weight.startswith("-") else ("+", weight)
         if value is None:
             clocks = list(dict.fromkeys(self._clocks(parse(body))))
             return f"{sign}{body}({', '.join(clocks)})" if clocks and body.isidentifier() else f"{sign}{body}"
-        number = _short(-value if sign == "−" else value)
+        number = short(-value if sign == "−" else value)
         literal = isinstance(parse(body), Number)
         return f"{sign}{number}" if literal else f"{sign}{body} = {number}"
 
@@ -540,8 +583,8 @@ class _Describer:
         """Every table's name -> its phases, those with the same objective together."""
         found: dict[str, dict[Any, list[str]]] = {}
         for phase, above in _phases(self.graph.schedule, ()):
-            terms = [(w, t, tuple(dict.fromkeys(self.losses[n].id for n in losses))) for w, t, losses in self._terms(phase)]
-            key = (tuple(terms), self._circumstances(phase, above))
+            terms = tuple((w, t, frozenset(self.losses[n] for n in losses)) for w, t, losses in self._terms(phase))
+            key = (terms, self._circumstances(phase, above))
             found.setdefault(self.player_of[phase.player], {}).setdefault(key, []).append(phase.name)
         return {player: list(groups.values()) for player, groups in found.items()}
 
@@ -564,53 +607,63 @@ class _Describer:
     def _players(self) -> tuple[list[Player], list[Edge]]:
         order = {phase.name: number for number, names in enumerate(self._evaluations(), 1) for phase in names}
         colours = self._colours()
-        players, edges = [], []
-        conditions = self._conditions()
+        players: list[Player] = []
+        edges: list[Edge] = []
         for number, title in enumerate(dict.fromkeys(self.player_of.values())):
-            id_, moves, rows = f"p{number}", [], 0
+            moves: list[Move] = []
             for group in self.moves.get(title, []):
+                terms, inward = self._term_rows(group, f"p{number}", title, sum(len(m.terms) for m in moves))
                 port = f"m{len(moves)}"
-                terms = []
-                for weight, text, losses in self._terms(self.phases[group[0]]):
-                    terms.append(Term(weight, text, f"t{rows}"))
-                    rows += 1
-                    every = [n for p in group for w, t, found in self._terms(self.phases[p]) if (w, t) == (weight, text) for n in found]
-                    edges += self._edges_out(every, id_, terms[-1].port, title)
-                    if not losses:
-                        read = self._sources([self.phases[group[0]].objective])
-                        edges += [self._edge(u, id_, r, (title,), terms[-1].port) for u, r in read.items() if u.kind != "loss"]
-                read_by = dict.fromkeys(self.losses[n.name] for n, p in conditions if p in group)
-                edges += [Edge(u.id, id_, _side(n), port, (), False) for u in read_by for n in [u.roots[0].name or ""]]
-                moves.append(Move(self._move_text(group, order), tuple(group), tuple(terms), port))
+                edges += [*inward, *self._waiting(group, f"p{number}", port)]
+                moves.append(Move(self._move_text(group, order), tuple(group), terms, port))
             members = tuple(name for name, table in self.player_of.items() if table == title)
-            players.append(Player(id_, title, colours[title], members, tuple(self._networks(title)), tuple(moves)))
+            networks = tuple(self._networks(title))
+            players.append(Player(f"p{number}", title, colours[title], members, networks, tuple(moves)))
         rest = tuple(self._networks(""))
         return players + ([Player("rest", "", -1, (), rest, ())] if rest else []), edges
+
+    def _term_rows(self, group: list[str], head: str, player: str, above: int) -> tuple[tuple[Term, ...], list[Edge]]:
+        """The rows of phases with one objective, and what enters them."""
+        every = [self._terms(self.phases[name]) for name in group]
+        terms, edges = [], []
+        for number, (weight, text, losses) in enumerate(every[0]):
+            port = f"t{above + number}"
+            terms.append(Term(weight, text, port))
+            ends = dict.fromkeys((self.losses[name], side_of(name)) for same in every for name in same[number][2])
+            edges += [Edge(u.id, head, side, port, (player,), paths=frozenset([player])) for u, side in ends]
+            if not losses:  # a formula in the objective itself
+                read = self._sources([self.phases[group[0]].objective])
+                edges += [self._edge(u, head, r, (player,), port) for u, r in read.items() if u.kind != "loss"]
+        return tuple(terms), edges
+
+    def _waiting(self, group: list[str], head: str, port: str) -> list[Edge]:
+        """From the losses that a condition reads; no gradient goes that way."""
+        read = dict.fromkeys(
+            (self.losses[n.name or ""], side_of(n.name or "")) for n, p in self._conditions() if p in group
+        )
+        return [Edge(unit.id, head, side, port, live=False) for unit, side in read]
 
     def _evaluations(self) -> list[tuple[Phase, ...]]:
         return [step.phases for step in self.graph.steps() if step.phases]
 
-    def _edges_out(self, losses: list[str], head: str, port: str, player: str) -> list[Edge]:
-        """From every loss of a term to its row, once."""
-        ends = dict.fromkeys((self.losses[name], _side(name)) for name in losses)
-        return [Edge(unit.id, head, side, port, (player,), paths=frozenset([player])) for unit, side in ends]
-
     def _move_text(self, group: list[str], order: dict[str, int]) -> str:
         """`1. D_latent  2. D_reference`, and what else is to say of these phases."""
-        said = []
-        for name in group:
+        said: list[str] = []
+        for name, before in zip(group, ["", *group], strict=False):
             phase = self.phases[name]
             part = set(phase.networks) != set(self.graph.players[phase.player].networks)
-            said.append(f"{order[name]}. {name}" + (f" (steps {', '.join(phase.networks)})" if part else ""))
+            number = f"{order[name]}. " if order[name] != order.get(before) else ""
+            said.append(number + name + (f" (steps {', '.join(phase.networks)})" if part else ""))
         above = {phase.name: steps for phase, steps in _phases(self.graph.schedule, ())}
         together = [s.name for s in above[group[0]] if s.kind == "group"]
-        extra = [*(f"in group {name}" for name in together), *self._circumstances(self.phases[group[0]], above[group[0]])]
+        extra = [f"in group {name}" for name in together]
+        extra += self._circumstances(self.phases[group[0]], above[group[0]])
         return ", ".join([", ".join(said) if len(said) < 5 else f"{said[0]}, ..., {said[-1]}", *extra])
 
     def _colours(self) -> dict[str, int]:
         """The first who minimizes a discriminator's side is 0, the first of the others with a side 1; then in order."""
         titles = list(dict.fromkeys(self.player_of.values()))
-        sides = {t: {_side(n) for n, players in self.minimizers.items() if t in players} for t in titles}
+        sides = {t: {side_of(n) for n, players in self.minimizers.items() if t in players} for t in titles}
         critic = next((t for t in titles if "discriminator" in sides[t]), None)
         maker = next((t for t in titles if t != critic and "generator" in sides[t]), None)
         found = {t: number for number, t in enumerate((critic, maker)) if t is not None}
@@ -634,7 +687,7 @@ class _Describer:
         return owners[0] if owners else ""
 
     def _network_text(self, names: list[str], calls: int) -> str:
-        said = [_count(self.graph, names)]
+        said = [count_text(self.graph, names)]
         holders = [n for n, network in self.graph.networks.items() if set(names) & set(network.called)]
         if holders:
             inside = self._group_title(holders)
@@ -643,7 +696,7 @@ class _Describer:
             said.append(f"called ×{calls}")
         owners = self._owners(names[0])
         if len(owners) > 1:
-            said.append(f"also {', '.join(owners[1:])}'s")
+            said.append(f"shared with {', '.join(owners[1:])}")
         if not owners or self.graph.networks[names[0]].frozen:
             said.append("frozen")
         return ", ".join(said)
@@ -664,16 +717,18 @@ def _by_rule(members: Iterable[Member]) -> list[list[Member]]:
     return list(groups.values())
 
 
+def _pattern_text(pattern: Pattern) -> str:
+    return pattern.family + (f"[{', '.join(map(show, pattern.items))}]" if pattern.items else "")
+
+
+def _rule_text(members: list[Member]) -> str:
+    """What one key says; of a single member with its indices in place."""
+    bound = members[0].bound if len(members) == 1 else {}
+    return ", ".join(pretty(bound_to(e, bound)) for e in expressions(members[0].body))
+
+
 def _indexed(member: Member) -> bool:
     return bool(member.patterns and member.patterns[0].items)
-
-
-def _family(name: str) -> str:
-    return name.partition("[")[0]
-
-
-def _side(name: str) -> str:
-    return next((s for s in SIDES if name.endswith(f".{s}")), "")
 
 
 def _flat(moves: Iterable[Any]) -> Iterator[Any]:
@@ -710,139 +765,3 @@ def _first_losses(root: Node) -> list[Node]:
         else:
             stack += reversed(node.args)
     return found
-
-
-# --- expressions
-
-
-def pretty(expr: Expr) -> str:
-    """An expression as its author wrote it, with a blackboard E for `expect` and a small 2 for a square."""
-
-    def change(e: Expr) -> Expr:
-        if isinstance(e, Call) and isinstance(e.function, Name) and e.function.id == "expect" and len(e.arguments) == 1:
-            inner = e.arguments[0]
-            bare = isinstance(inner, Call | Name | Index)
-            return Name(e.at, f"𝔼 {show(inner)}" if bare else f"𝔼({show(inner)})")
-        if isinstance(e, Number) and isinstance(e.value, float):
-            return Name(e.at, _short(e.value))
-        if isinstance(e, Binary) and e.operator == "**" and isinstance(e.right, Number) and e.right.value == 2:
-            return Name(e.at, f"{show(e.left, STRENGTH['**'] + 1)}²")
-        return e
-
-    return show(_map(expr, change))
-
-
-def _short(number: float) -> str:
-    """1e-6, not 1e-06, with a true minus in front."""
-    return re.sub(r"e([+-])0*", lambda m: "e" + m[1].strip("+"), f"{number:g}").replace("-", "−")
-
-
-def wrap(text: str, width: int) -> list[str]:
-    """Lines of at most `width` characters where spaces allow it."""
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
-
-
-def _map(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
-    """The expression with `change` applied to everything inside, innermost first."""
-
-    def inside(value: Any) -> Any:
-        if isinstance(value, Expr):
-            return _map(value, change)
-        return tuple(map(inside, value)) if isinstance(value, tuple) else value
-
-    return change(replace(expr, **{f.name: inside(getattr(expr, f.name)) for f in fields(expr) if f.name != "at"}))
-
-
-def _children(value: Any) -> Iterator[Expr]:
-    """The expressions directly inside an expression, or in the tuples that it holds."""
-    inner = [getattr(value, f.name) for f in fields(value)] if isinstance(value, Expr) else value
-    for item in inner:
-        if isinstance(item, Expr):
-            yield item
-        elif isinstance(item, tuple):
-            yield from _children(item)
-
-
-def _inside(expr: Expr) -> Iterator[Expr]:
-    """An expression and everything in it, from the outside in."""
-    yield expr
-    for inner in _children(expr):
-        yield from _inside(inner)
-
-
-def _bind(expr: Expr, bound: dict[str, Any]) -> Expr:
-    """The expression of one member: index variables are their values."""
-    return _map(expr, lambda e: Name(e.at, str(bound[e.id])) if isinstance(e, Name) and e.id in bound else e) if bound else expr
-
-
-def _expressions(body: Any) -> list[Expr]:
-    """The expressions of a value or loss: one, those of a chain's lines, or both sides."""
-    if isinstance(body, Expr):
-        return [body]
-    if isinstance(body, Chain):
-        return [e for line in body.lines for e in _line(line)]
-    if isinstance(body, TwoSides):
-        return [body.discriminator, body.generator]
-    return []
-
-
-def _line(line: Any) -> list[Expr]:
-    return [*line.items, *(e for inner in line.body for e in _line(inner))]
-
-
-def _references(expr: Expr) -> Iterator[tuple[str, str, str]]:
-    """What may name a loss: its name, the name with its indices, and the side."""
-    if isinstance(expr, Attribute) and expr.name in SIDES:
-        yield from ((base, text, expr.name) for base, text, _ in _references(expr.value))
-    elif isinstance(expr, Index) and isinstance(expr.value, Name):
-        yield expr.value.id, f"{expr.value.id}[{', '.join(map(show, expr.items))}]", ""
-    elif isinstance(expr, Name):
-        yield expr.id, expr.id, ""
-    else:
-        yield from (found for inner in _children(expr) for found in _references(inner))
-
-
-def _matches(loss: str, reference: tuple[str, str, str]) -> bool:
-    base, text, side = reference
-    whole = loss.removesuffix(f".{_side(loss)}") if _side(loss) else loss
-    if side and _side(loss) != side:
-        return False
-    exact = whole == text
-    free = any(not part.strip().isdigit() for part in text.partition("[")[2].rstrip("]").split(",")) if "[" in text else True
-    return exact or (_family(whole) == base and free and "[" in whole)
-
-
-# --- facts
-
-
-def _shape_text(type_: Type) -> str:
-    return "×".join(map(str, type_.shape)) or "1"
-
-
-def _range(type_: Type) -> str:
-    if type_.range is None:
-        return ""
-    low, high = type_.range
-    said = f"≥ {low:g}" if high == math.inf else f"≤ {high:g}" if low == -math.inf else f"[{low:g}, {high:g}]"
-    return said.replace("-", "−")
-
-
-def _span(texts: Iterable[str]) -> str:
-    """One text where all members have it, else the first and the last."""
-    found = list(dict.fromkeys(texts))
-    return found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
-
-
-def _count(graph: Graph, networks: list[str]) -> str:
-    """Parameters in a short form: 33.9 M."""
-    total = 0
-    for shape in graph.parameters(networks).values():
-        size = 1
-        for n in shape:
-            size *= n
-        total += size
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if total >= limit:
-            return f"{total / limit:.1f} {unit}"
-    return str(total)
-

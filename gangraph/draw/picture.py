@@ -120,13 +120,15 @@ class Picture:
         return "\n".join([self.name, *self._lines()])
 
     def _lines(self) -> Iterator[str]:
-        named = {item.id: item.name or item.text for item in (*self.boxes, *self.losses, *self.players)}
+        named = {b.id: b.name or b.text for b in self.boxes}
+        named |= {x.id: x.name for x in self.losses} | {p.id: p.name or "nobody" for p in self.players}
         for box in self.boxes:
             state = "" if box.live else ", no gradient"
             made = f" by {', '.join(box.players)}" if box.players else ""
             yield f"  {box.kind} {box.name}: {box.text} -> {box.facts}{made}{state}".rstrip()
         for loss in self.losses:
-            yield f"  loss {loss.name}: {loss.text}" + "".join(f"; {s.name} by {', '.join(s.players)}" for s in loss.sides)
+            sides = "".join(f"; {s.name} by {', '.join(s.players)}" for s in loss.sides)
+            yield f"  loss {loss.name}: {loss.text}{sides}"
         for player in self.players:
             yield f"  player {player.name or 'nobody'}"
             yield from (f"    {n.name}: {n.text}" for n in player.networks)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import itertools
+import math
 import random
 import re
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from gangraph.draw.dot import Positions, print_dot, things, titles
 from gangraph.draw.picture import Picture
 
 SHUFFLES, SEED = 300, 8
+ENOUGH = 40  # shuffles, where nothing crosses
 WORK = 1_000_000  # shuffles times the square of the number of nodes and edges: a few seconds
 Point = tuple[float, float]
 Line = list[Point]
@@ -58,8 +60,10 @@ def arrange(picture: Picture, shuffles: int | None = None) -> Plan:
         return best
     least = measure(lay_out(best.dot())).cost
     for number in range(1, tries):
+        if least[0] == 0 and number >= ENOUGH:
+            break
         plan = _shuffled(picture, chance, rows=number % 2 == 1) if number < tries * 0.6 else _stirred(best, chance)
-        cost = measure(lay_out(plan.dot())).cost
+        cost = measure(lay_out(plan.dot()), least[0]).cost
         if cost <= least:
             best, least = plan, cost
     return best
@@ -129,12 +133,16 @@ def positions(graph: Any) -> Positions:
 # --- measuring
 
 
-def measure(graph: Any) -> Measure:
-    """Crossings, edges through nodes, and the size of a laid-out graph."""
+def measure(graph: Any, most: float = math.inf) -> Measure:
+    """Crossings, edges through nodes, and the size of a laid-out graph; no further than a cost of `most`."""
     boxes = {str(n): _box(n) for n in graph.nodes()}
     curves = [Curve(str(e[0]), str(e[1]), _polyline(e.attr["pos"])) for e in graph.edges()]
-    crossings = sum(_cross(a, b, boxes) for i, a in enumerate(curves) for b in curves[:i])
     through = sum(_through(curve, name, box) for curve in curves for name, box in boxes.items())
+    crossings = 0
+    for one, other in itertools.combinations(curves, 2):
+        crossings += _cross(one, other, boxes)
+        if crossings + 2 * through > most:
+            break
     _, _, width, height = map(float, graph.graph_attr["bb"].split(","))
     return Measure(through, crossings, width, height)
 
@@ -149,8 +157,10 @@ class Curve:
         self.tail, self.head, self.line = tail, head, line
         xs, ys = [p[0] for p in line], [p[1] for p in line]
         self.around: Rectangle = (min(xs), min(ys), max(xs), max(ys))
-        pairs = itertools.pairwise(line)
-        self.segments = [(p, q, *sorted((p[0], q[0])), *sorted((p[1], q[1]))) for p, q in pairs]
+        self.segments: list[tuple[Point, Point, Rectangle]] = [
+            (p, q, (min(p[0], q[0]), min(p[1], q[1]), max(p[0], q[0]), max(p[1], q[1])))
+            for p, q in itertools.pairwise(line)
+        ]
 
 
 def _box(node: Any) -> Rectangle:
@@ -201,11 +211,9 @@ def _cross(one: Curve, other: Curve, boxes: dict[str, Rectangle]) -> int:
         return 0
     shared = [boxes[name] for name in {one.tail, one.head} & {other.tail, other.head}]
     found = 0
-    for p, q, left, right, low, high in one.segments:
-        for r, s, start, end, bottom, top in other.segments:
-            if high < bottom or top < low or right < start or end < left:
-                continue
-            meeting = _meet(p, q, r, s)
+    for p, q, here in one.segments:
+        for r, s, there in other.segments:
+            meeting = None if _apart(here, there) else _meet(p, q, r, s)
             if meeting is not None and not any(_within(meeting, box, 14) for box in shared):
                 found += 1
     return found

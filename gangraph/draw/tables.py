@@ -76,7 +76,8 @@ def _layer(module: Module, types: dict[int, Type], path: str) -> _Layer:
     wrapped = "".join(f"{type(w).__name__} of " for w in module.wrappers)
     count = sum(math.prod(shape) for shape in module.parameters().values())
     out = _shape(types[id(module)]) if id(module) in types else ""
-    return _Layer(path, (f"{wrapped}{module.layer}", "×".join(map(str, module.shape)), out, f"{count:,}" if count else ""))
+    into = "×".join(map(str, module.shape))
+    return _Layer(path, (f"{wrapped}{module.layer}", into, out, f"{count:,}" if count else ""))
 
 
 def _fold(parts: list[list[_Layer]], types: dict[int, Type]) -> Iterator[tuple[str, ...]]:
@@ -100,12 +101,13 @@ def _shape(type_: Type) -> str:
 
 # --- the schedule
 
+EVALUATION = ("", "evaluation", "batch", "draws", "held, made once", "no gradient", "gradient", "losses", "then")
+
 
 def schedule(spec: Spec) -> Table:
     """One iteration, evaluation by evaluation: what is read, held, computed with and without a gradient, stepped."""
     plan = spec.schedules[-1]
-    header = ("", "evaluation", "batch", "draws", "held (made once)", "without gradient", "with gradient", "losses", "then")
-    return Table(f"{spec.name}: one iteration", header, tuple(_evaluations(plan.steps, plan)))
+    return Table(f"{spec.name}: one iteration", EVALUATION, tuple(_evaluations(plan.steps, plan)))
 
 
 def _evaluations(steps: Iterable[Step], plan: Schedule) -> Iterator[tuple[str, ...]]:
@@ -157,4 +159,5 @@ def weights(spec: Spec) -> Table:
         rows.append((text, *cells))
     header = ("", *(f"{player.name}: {', '.join(move.phases)}" for player, move in columns))
     colours = (-1, *(player.colour for player, _ in columns))
-    return Table(f"{spec.name}: the weight of every term", header, tuple(rows), frozenset(range(1, len(header))), colours)
+    numbers = frozenset(range(1, len(header)))
+    return Table(f"{spec.name}: the weight of every term", header, tuple(rows), numbers, colours)

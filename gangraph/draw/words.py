@@ -1,0 +1,172 @@
+"""Expressions, types and counts as the few words of a picture."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields, replace
+from typing import Any
+
+from gangraph.expressions import STRENGTH, Attribute, Binary, Call, Expr, Index, Name, Number, show
+from gangraph.graph import Graph
+from gangraph.ir import Node, Type
+from gangraph.spec import Chain, TwoSides
+
+SIDES = ("discriminator", "generator")
+
+# --- expressions
+
+
+def pretty(expr: Expr) -> str:
+    """An expression as its author wrote it, with a blackboard E for `expect` and a small 2 for a square."""
+
+    def change(e: Expr) -> Expr:
+        if isinstance(e, Call) and isinstance(e.function, Name) and e.function.id == "expect" and len(e.arguments) == 1:
+            inner = e.arguments[0]
+            bare = isinstance(inner, Call | Name | Index)
+            return Name(e.at, f"𝔼\u00a0{show(inner)}" if bare else f"𝔼({show(inner)})")
+        if isinstance(e, Number) and isinstance(e.value, float):
+            return Name(e.at, short(e.value))
+        if isinstance(e, Binary) and e.operator == "**" and isinstance(e.right, Number) and e.right.value == 2:
+            return Name(e.at, f"{show(e.left, STRENGTH['**'] + 1)}²")
+        return e
+
+    return show(changed(expr, change))
+
+
+def short(number: float) -> str:
+    """1e-6, not 1e-06, with a true minus in front."""
+    return re.sub(r"e([+-])0*", lambda m: "e" + m[1].strip("+"), f"{number:g}").replace("-", "−")
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Lines of at most `width` characters where spaces allow it."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def changed(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
+    """The expression with `change` applied to everything inside, innermost first."""
+
+    def inside(value: Any) -> Any:
+        if isinstance(value, Expr):
+            return changed(value, change)
+        return tuple(map(inside, value)) if isinstance(value, tuple) else value
+
+    return change(replace(expr, **{f.name: inside(getattr(expr, f.name)) for f in fields(expr) if f.name != "at"}))
+
+
+def children(value: Any) -> Iterator[Expr]:
+    """The expressions directly inside an expression, or in the tuples that it holds."""
+    inner = [getattr(value, f.name) for f in fields(value)] if isinstance(value, Expr) else value
+    for item in inner:
+        if isinstance(item, Expr):
+            yield item
+        elif isinstance(item, tuple):
+            yield from children(item)
+
+
+def inside(expr: Expr) -> Iterator[Expr]:
+    """An expression and everything in it, from the outside in."""
+    yield expr
+    for inner in children(expr):
+        yield from inside(inner)
+
+
+def bound_to(expr: Expr, bound: dict[str, Any]) -> Expr:
+    """The expression of one member: index variables are their values."""
+
+    def change(e: Expr) -> Expr:
+        return Name(e.at, str(bound[e.id])) if isinstance(e, Name) and e.id in bound else e
+
+    return changed(expr, change) if bound else expr
+
+
+def expressions(body: Any) -> list[Expr]:
+    """The expressions of a value or loss: one, those of a chain's lines, or both sides."""
+    if isinstance(body, Expr):
+        return [body]
+    if isinstance(body, Chain):
+        return [e for line in body.lines for e in line_items(line)]
+    if isinstance(body, TwoSides):
+        return [body.discriminator, body.generator]
+    return []
+
+
+def line_items(line: Any) -> list[Expr]:
+    return [*line.items, *(e for inner in line.body for e in line_items(inner))]
+
+
+def references(expr: Expr) -> Iterator[tuple[str, str, str]]:
+    """What may name a loss: its name, the name with its indices, and the side."""
+    if isinstance(expr, Attribute) and expr.name in SIDES:
+        yield from ((base, text, expr.name) for base, text, _ in references(expr.value))
+    elif isinstance(expr, Index) and isinstance(expr.value, Name):
+        yield expr.value.id, f"{expr.value.id}[{', '.join(map(show, expr.items))}]", ""
+    elif isinstance(expr, Name):
+        yield expr.id, expr.id, ""
+    else:
+        yield from (found for inner in children(expr) for found in references(inner))
+
+
+def side_of(name: str) -> str:
+    return next((s for s in SIDES if name.endswith(f".{s}")), "")
+
+
+def family_of(name: str) -> str:
+    return name.partition("[")[0]
+
+
+def whole_loss(name: str) -> str:
+    """The name of a loss without its side."""
+    return name.removesuffix(f".{side_of(name)}") if side_of(name) else name
+
+
+# --- facts
+
+
+def leaf_words(node: Node) -> str:
+    """The kind of an input, with its classes; the distribution of a draw."""
+    kind, known = str(node.fields["kind"]), node.fields
+    if kind == "normal":
+        return f"N({known['mean']:g}, {known['std'] ** 2:g})"
+    if kind == "uniform":
+        return f"U({known['low']:g}, {known['high']:g})"
+    if kind == "bernoulli":
+        return f"bernoulli {known['p']:g}"
+    if kind == "integer":
+        return f"integer {known['low']} to {known['high'] - 1}"
+    return f"{kind} {node.type.classes}" if node.op == "input" and node.type.classes else kind
+
+
+def shape_text(type_: Type) -> str:
+    return "×".join(map(str, type_.shape)) or "1"
+
+
+def range_text(type_: Type) -> str:
+    if type_.range is None:
+        return ""
+    low, high = type_.range
+    said = f"≥ {low:g}" if high == math.inf else f"≤ {high:g}" if low == -math.inf else f"[{low:g}, {high:g}]"
+    return said.replace("-", "−")
+
+
+def span(texts: Iterable[str]) -> str:
+    """One text where all members have it, else the first and the last."""
+    found = list(dict.fromkeys(texts))
+    return found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+
+def count_text(graph: Graph, networks: list[str]) -> str:
+    """Parameters in a short form: 33.9 M."""
+    total = 0
+    for shape in graph.parameters(networks).values():
+        size = 1
+        for n in shape:
+            size *= n
+        total += size
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if total >= limit:
+            return f"{total / limit:.1f} {unit}"
+    return str(total)

@@ -1,0 +1,554 @@
+"""A spec played by its semantics: losses, gradients, whole iterations, in float64 and without torch.
+
+>>> from gangraph.reference.game import Reference
+>>> from gangraph.resolve import resolve
+>>> from gangraph.spec import read_spec
+>>> reference = Reference(resolve(read_spec("gan"), tiny=True))
+>>> list(reference.parameters)[:2]
+['G.0.weight', 'G.0.bias']
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gangraph.expressions import Call, Expr, Name, parse
+from gangraph.reference.evaluation import Evaluation, Rehearsal, force
+from gangraph.reference.expressions import CLOCKS
+from gangraph.reference.optimizers import OPTIMIZERS, clipped_norm, clipped_value
+from gangraph.reference.stage import Expansion, Stage
+from gangraph.reference.tape import Tape, constant
+from gangraph.reference.values import Value, integer, number
+from gangraph.resolve import Move, Resolved
+
+Arrays = dict[str, Any]
+
+
+@dataclass
+class Result:
+    """What one evaluation of a phase or group gave: gradients by member, and what it saw."""
+
+    gradients: dict[str, Arrays]
+    objectives: dict[str, float]
+    losses: dict[str, float]
+    conditions: dict[str, bool]
+    states: dict[str, Arrays]  # by member: what its states become
+
+
+class Reference:
+    """The game of a resolved spec. `parameters`, `buffers`, `averages`, `state`, `pools`, `clocks` may be set."""
+
+    def __init__(
+        self, spec: Any, parameters: Arrays | None = None, buffers: Arrays | None = None, batch_size: int | None = None
+    ):
+        resolved: Iterable[Resolved] = getattr(spec, "resolved", spec)
+        self.stages = [Stage(r) for r in resolved]
+        self.clocks: dict[str, int] = dict.fromkeys(CLOCKS, 0) | {"epoch_steps": 1}
+        self.draws: Arrays = {}
+        self.state: Arrays = {}
+        self.pools: dict[str, list[Any]] = {}
+        self.held: dict[str, Any] = {}
+        self.latest: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+        self.averages: dict[str, Arrays] = {}
+        self.average_buffers: dict[str, Arrays] = {}
+        self.kept: dict[tuple[str, str], dict[str, Any]] = {}  # what optimizers keep, by player and parameter
+        self.boxes: Arrays = {}
+        self.coming: list[Arrays] = []
+        self.batch: Arrays | None = None
+        self.reading = False
+        self.several = False
+        self._needs: dict[Any, Any] = {}
+        self.N = batch_size or self.stages[0].resolved.batch.now
+        self.expansion = Expansion()
+        for number_, stage in enumerate(self.stages):
+            self.clocks["stage"] = number_
+            self._expand(stage)
+        self.clocks["stage"] = 0
+        self.parameters = self._given(parameters)
+        starts = {k: v for s in self.expansion.networks.values() for k, v in s.buffers.items()}
+        self.buffers: Arrays = starts | {k: np.asarray(v, dtype=float) for k, v in (buffers or {}).items()}
+        for name in starts:  # statistics of a view begin as the network's
+            base = name.rsplit("_", 1)[0]
+            if name not in (buffers or {}) and base in self.buffers and name.rsplit(".", 1)[-1].startswith(("run", "num")):
+                self.buffers[name] = self.buffers[base]
+        self._enter()
+
+    # --- what it is made of
+
+    @property
+    def stage(self) -> Stage:
+        return self.stages[self.clocks["stage"]]
+
+    @property
+    def phases(self) -> list[str]:
+        return [move.name for move, _ in self.stage.phases()]
+
+    def _expand(self, stage: Stage) -> None:
+        """Every network, by a run through everything on made-up arrays."""
+        self.N = stage.resolved.batch.now
+        with np.errstate(all="ignore"):
+            rehearsal = Rehearsal(self, stage, everything=True)
+            rehearsal.all()
+        stage.by, stage.depth = frozenset(rehearsal.by), rehearsal.depth
+        once = {member for expr in stage.file.once for member in self._names(stage, expr)}
+        stage.closure = frozenset(once | {n for name in once for n in rehearsal.made_of.get(name, set())})
+
+    def _names(self, stage: Stage, expr: Expr, bound: dict[str, Any] | None = None) -> list[str]:
+        """A name, a member of a family, or all members."""
+        if isinstance(expr, Name):
+            return stage.members(expr.id)
+        evaluation = Evaluation(self, stage)
+        scope = evaluation.scope(bound)
+        assert hasattr(expr, "items") and hasattr(expr, "value"), expr
+        key = tuple(evaluation.index_value(item, scope) for item in expr.items)
+        return [stage.families[expr.value.id][key]]
+
+    def _given(self, parameters: Arrays | None) -> Arrays:
+        """The parameters in the order of expansion, with the shapes that their layers expect."""
+        shapes = {n: shape for net in self.expansion.networks for n, (shape, _) in self.expansion.of(net).parameters.items()}
+        if parameters is None:
+            return {name: np.zeros(shape) for name, shape in shapes.items()}
+        missing, surplus = set(shapes) - set(parameters), set(parameters) - set(shapes)
+        if missing or surplus:
+            raise KeyError(f"parameters missing: {sorted(missing)}; not in the spec: {sorted(surplus)}")
+        for name, shape in shapes.items():
+            if tuple(np.shape(parameters[name])) != shape:
+                raise ValueError(f"{name} is {list(np.shape(parameters[name]))}, and its layer has {list(shape)}")
+        return {name: np.asarray(parameters[name], dtype=float) for name in shapes}
+
+    def _enter(self) -> None:
+        """A stage begins: new averages start as copies, new states at their start."""
+        stage = self.stage
+        evaluation = Rehearsal(self, stage)
+        for name, spec in stage.file.state.items():
+            if str(name) not in self.state:
+                start = evaluation.value(spec.start, evaluation.scope())
+                self.state[str(name)] = constant(start.data)[0] if isinstance(start, Value) else float(number(start))
+        for name, member in stage.averages.items():
+            if name not in self.averages:
+                source = evaluation.average_source(name)
+                zeros = any(k == "start" and evaluation.value(v, evaluation.scope()) == "zeros" for k, v in _keywords(member.body))
+                names = self.expansion.parameters(source)
+                self.averages[name] = {n: self.parameters[n] * (0.0 if zeros else 1.0) for n in names}
+                self.average_buffers[name] = {n: self.buffers[n] for n in self.expansion.buffers(source)}
+
+    def owned(self, stage: Stage, move: Move) -> list[str]:
+        """The parameters that a phase trains, each once, in order."""
+        player = stage.players[self.player(stage, move)]
+        networks = move.networks if move.networks is not None else player.body.networks
+        bound = move.bound if move.networks is not None else player.bound
+        names = [n for expr in networks for n in self._names(stage, expr, bound)]
+        return list(dict.fromkeys(p for n in names for p in self.expansion.parameters(n)))
+
+    def player(self, stage: Stage, move: Move) -> str:
+        if move.player is None:
+            return move.name
+        if isinstance(move.player, Name):
+            return move.player.id
+        evaluation = Evaluation(self, stage)
+        scope = evaluation.scope(move.bound)
+        key = tuple(evaluation.index_value(item, scope) for item in move.player.items)  # type: ignore[attr-defined]
+        return stage.resolved.player_families[move.player.value.id][key]  # type: ignore[attr-defined]
+
+    # --- batches
+
+    def fetch(self) -> None:
+        if not self.coming:
+            raise IndexError("no further batch is given")
+        self.batch = self.coming.pop(0) if self.several else self.coming[0]
+
+    def input(self, name: str) -> Any:
+        if self.batch is None:
+            self.fetch()
+        self.reading = True
+        assert self.batch is not None
+        return self.batch[name]
+
+    def _begin(self, batch: Any, draws: Arrays | None) -> None:
+        self.several = isinstance(batch, list | tuple)
+        self.coming = list(batch) if self.several else [batch] if batch is not None else []
+        self.batch, self.held, self.latest, self.counts = None, {}, {}, {}
+        self.draws = draws or {}
+        self.N = self._batch_size(self.coming[0]) if self.coming else self.stage.resolved.batch.now
+
+    def _batch_size(self, batch: Arrays) -> int:
+        for name, member in self.stage.inputs.items():
+            if not any(key == "samples" for key, _ in _keywords(member.body)):
+                return len(batch[name])
+        return self.stage.resolved.batch.now
+
+    # --- one evaluation
+
+    @contextmanager
+    def _recording(self, phases: bool = True) -> Iterator[Tape]:
+        """Parameters are recorded: the phases' gradients go to them, and some `grad` may."""
+        stage = self.stage
+        with Tape.recording(stage.depth) as tape, np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            self.tape, self.recording_phases = tape, phases
+            self.boxes = {name: self._boxed(name) for name in self.parameters}
+            try:
+                yield tape
+            finally:
+                self.boxes, self.held = {}, {}
+
+    def _boxed(self, name: str) -> Any:
+        array = self.parameters[name]
+        if self.recording_phases:
+            array = self.tape.parameter(array)
+        return self.tape.mark(array) if name in self.stage.by else array
+
+    def needed(self, key: Any, read: Any) -> tuple[list[str], set[str]]:
+        """The named values that something reads, in the order of declaration, and the losses."""
+        place = (self.clocks["stage"], self.N, key)
+        if place not in self._needs:
+            with np.errstate(all="ignore"):
+                rehearsal = Rehearsal(self, self.stage)
+                boxes, self.boxes = self.boxes, {}
+                try:
+                    read(rehearsal)
+                finally:
+                    self.boxes = boxes
+            order = [n for n in self.stage.values if n in rehearsal.made]
+            self._needs[place] = order, set(rehearsal.log)
+        return self._needs[place]  # type: ignore[no-any-return]
+
+    def _evaluation(self, label: tuple[str, int], key: Any, read: Any) -> Evaluation:
+        """An evaluation in which the values are made; the losses come when they are read."""
+        order, _ = self.needed(key, read)
+        evaluation = Evaluation(self, self.stage, label, self.tape)
+        for name in order:
+            evaluation.named_value(name)
+        return evaluation
+
+    def evaluate(self, move: Move, label: tuple[str, int]) -> Result:
+        """A phase, or a group with all its members: objectives, then conditions, then what states read."""
+        stage = self.stage
+        members = list(move.moves) if move.kind == "group" else [move]
+        states = {m.name: self._states_after(m.name) for m in members}
+
+        def read(evaluation: Evaluation) -> None:
+            for member in members:
+                evaluation.objective(member)
+            for member in members if move.kind == "group" else ():
+                evaluation.condition(member.when, member.bound, member.name, True)
+            for member in members:
+                for state, expr in states[member.name].items():
+                    self._become(evaluation, state, expr)
+
+        evaluation = self._evaluation(label, move.name, read)
+        objectives = {m.name: evaluation.objective(m) for m in members}
+        conditions = {
+            m.name: bool(evaluation.condition(m.when, m.bound, m.name, True)) if move.kind == "group" else True
+            for m in members
+        }
+        becoming = {m: {s: self._become(evaluation, s, e) for s, e in found.items()} for m, found in states.items()}
+        gradients = {}
+        for member in members:
+            names = self.owned(stage, member)
+            found = self.tape.gradient(objectives[member.name].data, [self.boxes[n] for n in names], None)
+            gradients[member.name] = {n: constant(g) for n, g in zip(names, found, strict=True) if g is not None}
+        values = {name: float(constant(v.data).reshape(())) for name, v in objectives.items()}
+        return Result(gradients, values, evaluation.numbers(), conditions, becoming)
+
+    # --- looking
+
+    def losses(self, batch: Any, draws: Arrays | None = None) -> dict[str, float]:
+        """Each loss and side as if it alone were evaluated now; nothing changes."""
+        found: dict[str, float] = {}
+        for name, side in self._sides():
+            with self._untouched(batch, draws), self._recording(phases=False):
+
+                def read(evaluation: Evaluation, name: str = name, side: str | None = side) -> Any:
+                    value = evaluation.loss(name)
+                    return value.side(side) if side else value
+
+                evaluation = self._evaluation(("", 1), f"loss {name} {side}", read)
+                value = read(evaluation)
+                for i, one in enumerate(value) if isinstance(value, tuple) else [(None, value)]:
+                    text = ".".join(filter(None, (name, side))) + (f"[{i}]" if i is not None else "")
+                    found[text] = float(constant(one.data).reshape(()))
+        return found
+
+    def _sides(self) -> list[tuple[str, str | None]]:
+        """Names of losses, two-sided ones with each side."""
+        rehearsal = Rehearsal(self, self.stage)
+        found: list[tuple[str, str | None]] = []
+        with np.errstate(all="ignore"):
+            for name in self.stage.losses:
+                value = rehearsal.loss(name)
+                found += [(name, s) for s in value.sides] if hasattr(value, "sides") else [(name, None)]
+        return found
+
+    def gradients(self, phase: str, batch: Any, draws: Arrays | None = None) -> Arrays:
+        """What this phase would hand to its optimizer if it ran now, by parameter, after the player's rule."""
+        move, group = next((m, g) for m, g in self.stage.phases() if m.name == phase)
+        with self._untouched(batch, draws), self._recording():
+            found = self._evaluations(group or move, log=None)[0].gradients[phase]
+            return self._ruled(move, found)
+
+    @contextmanager
+    def _untouched(self, batch: Any, draws: Arrays | None) -> Iterator[None]:
+        names = ("buffers", "average_buffers", "pools", "state", "counts", "latest", "draws", "coming", "batch", "N", "several")
+        before = {name: getattr(self, name) for name in names}
+        for name in ("buffers", "pools", "state"):
+            setattr(self, name, dict(before[name]))
+        self.average_buffers = {k: dict(v) for k, v in self.average_buffers.items()}
+        self._begin(batch, draws)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
+
+    # --- a whole iteration
+
+    def step(self, batch: Any = None, draws: Arrays | None = None) -> dict[str, float]:
+        """One iteration; `batch` is a dict, or a list of them taken in order. Returns what each evaluation saw."""
+        self._begin(batch, draws)
+        self.log: dict[str, float] = {}
+        self.updated: set[str] = set()
+        with self._recording():
+            self._play(self.stage.resolved.schedule)
+        self._finish()
+        self._advance()
+        return self.log
+
+    def fetches(self) -> int:
+        """How many batches the next iteration takes, conditions taken as met."""
+        raise NotImplementedError("asked of the program")
+
+    def _number(self, expr: Expr | None, move: Move, default: Any) -> Any:
+        """A number of the schedule, read before anything is fetched or drawn."""
+        if expr is None:
+            return default
+        evaluation = Evaluation(self, self.stage)
+        evaluation.past = True
+        return evaluation.condition(expr, move.bound, move.name, default)
+
+    def _play(self, moves: tuple[Move, ...]) -> None:
+        for move in moves:
+            if not self._number(move.when, move, True):
+                continue
+            for _ in range(integer(self._number(move.repeat, move, 1))):
+                if move.kind in ("phase", "group"):
+                    self._phase(move)
+                    continue
+                if move.fresh:
+                    self.fetch()
+                if move.kind == "sequence":
+                    self._play(move.moves)
+                elif move.kind == "update":
+                    self._update([n for expr in move.names for n in self._names(self.stage, expr, move.bound)])
+                else:
+                    players = {self.player(self.stage, Move("phase", "", move.place, move.bound, player=e)) for e in move.names}
+                    self._reset(players)
+
+    def _evaluations(self, move: Move, log: dict[str, float] | None) -> tuple[Result, int]:
+        """The evaluations that are accumulated: the last one's numbers, the mean of all gradients."""
+        count = integer(self._number(move.accumulate, move, 1)) if move.kind == "phase" else 1
+        sums: dict[str, Arrays] = {}
+        for turn in range(count):
+            if (move.fresh and turn == 0) or (turn and self.reading):
+                self.fetch()
+            self.reading = False
+            self.counts[move.name] = self.counts.get(move.name, 0) + 1
+            result = self.evaluate(move, (move.name, self.counts[move.name]))
+            for member, found in result.gradients.items():
+                into = sums.setdefault(member, {})
+                for name, g in found.items():
+                    into[name] = into[name] + g if name in into else g
+            self.latest |= result.losses
+            if log is not None:
+                self._note(move, result, log)
+        result.gradients = {m: {n: g / count for n, g in found.items()} for m, found in sums.items()}
+        return result, count
+
+    def _note(self, move: Move, result: Result, log: dict[str, float]) -> None:
+        count = self.counts[move.name]
+        suffix = f".{count}" if count > 1 else ""
+        log |= {f"{move.name}{suffix}/{loss}": value for loss, value in result.losses.items()}
+        log |= {f"{member}{suffix}": value for member, value in result.objectives.items()}
+        for member in move.moves if move.kind == "group" else ():
+            _, read = self.needed(f"member {member.name}", lambda e, m=member: e.objective(m))
+            log |= {f"{member.name}{suffix}/{loss}": v for loss, v in result.losses.items() if loss in read}
+
+    def _phase(self, move: Move) -> None:
+        result, _ = self._evaluations(move, self.log)
+        for member in move.moves if move.kind == "group" else (move,):
+            if result.conditions[member.name]:
+                self._move(member, self._ruled(member, result.gradients[member.name]))
+            self.state |= result.states[member.name]
+
+    # --- a step
+
+    def _parts(self, move: Move, key: str, names: list[str]) -> list[tuple[Expr, list[str]]]:
+        """A rule of the player, with the parameters that each of its forms is for: the special ones first."""
+        player = self.stage.players[self.player(self.stage, move)]
+        rest, found = list(names), []
+        for part, expr in player.body.parts.items():
+            if part.split(".")[0] == key:
+                meant = [n for n in rest if n in self._meant(part.partition(".")[2], player.bound)]
+                rest = [n for n in rest if n not in meant]
+                found.append((expr, meant))
+        general = getattr(player.body, key)
+        return [*found, (general, rest)] if general is not None else found
+
+    def _meant(self, text: str, bound: dict[str, Any]) -> set[str]:
+        """The parameters of a network, a family, or a layer of a network."""
+        head = text.split("[")[0].split(".")[0]
+        if text in self.expansion.networks or head in self.stage.families:
+            expr = parse(text)
+            names = self._names(self.stage, expr, bound)
+            return {p for n in names for p in self.expansion.parameters(n)}
+        return {p for s in self.expansion.networks.values() for p in s.parameters if p == text or p.startswith(f"{text}.")}
+
+    def _ruled(self, move: Move, gradients: Arrays) -> Arrays:
+        """`clip_norm`, over all gradients of the phase; `clip_value`."""
+        found = dict(gradients)
+        for expr, names in self._parts(move, "gradient", list(gradients)):
+            assert isinstance(expr, Call) and isinstance(expr.function, Name)
+            bound = float(self._number(expr.arguments[0], move, None))
+            rule = {"clip_norm": clipped_norm, "clip_value": clipped_value}[expr.function.id]
+            if names:
+                found |= rule({n: gradients[n] for n in names}, bound)
+        return found
+
+    def _change(self, move: Move, key: str, names: list[str]) -> None:
+        """`before` and `after`: every parameter that the phase trains, reached or not."""
+        for expr, chosen in self._parts(move, key, names):
+            for name in chosen:
+                evaluation = Evaluation(self, self.stage)
+                value = Value(self.parameters[name][None], True)
+                made = evaluation.value(expr, evaluation.scope(move.bound).inner({"p": value}))
+                self.parameters[name] = constant(made.data)[0]
+
+    def _move(self, move: Move, gradients: Arrays) -> None:
+        names = self.owned(self.stage, move)
+        player = self.player(self.stage, move)
+        self._change(move, "before", names)
+        for expr, chosen in self._parts(move, "optimizer", names):
+            assert isinstance(expr, Call) and isinstance(expr.function, Name)
+            arguments = {k: self._argument(v, move) for k, v in expr.keywords}
+            function = OPTIMIZERS[expr.function.id]
+            if expr.arguments:
+                arguments["lr"] = self._argument(expr.arguments[0], move)
+            for name in chosen:
+                if name in gradients:
+                    kept = self.kept.setdefault((player, name), {})
+                    self.parameters[name] = np.asarray(function(kept, self.parameters[name], gradients[name], **arguments))
+        self._change(move, "after", names)
+        for name in names:
+            self.boxes[name] = self._boxed(name)
+
+    def _argument(self, expr: Expr, move: Move) -> Any:
+        evaluation = Evaluation(self, self.stage)
+        evaluation.past = True
+        value = evaluation.value(expr, evaluation.scope(self.stage.players[self.player(self.stage, move)].bound, knowing=True))
+        return tuple(map(number, value)) if isinstance(value, tuple) else number(value)
+
+    def _reset(self, players: set[str]) -> None:
+        self.kept = {key: kept for key, kept in self.kept.items() if key[0] not in players}
+
+    # --- states, averages, clocks
+
+    def _states_after(self, phase: str) -> dict[str, Expr]:
+        """The states that are updated after a phase, with what they become."""
+        found = {}
+        for name, spec in self.stage.file.state.items():
+            within = spec.within
+            if within is None:
+                continue
+            entries = within.items() if isinstance(within, dict) else [(str(expr), spec.becomes) for expr in within]
+            for key, expr in entries:
+                if str(key) == phase or str(key) == phase.split("[")[0]:
+                    found[str(name)] = expr
+        return found
+
+    def _become(self, evaluation: Evaluation, name: str, expr: Expr) -> Any:
+        value = evaluation.value(expr, evaluation.scope(home=name))
+        if not isinstance(value, Value):
+            return float(number(value))
+        array = constant(value.data)
+        old = self.state.get(name)
+        return float(array.reshape(())) if not isinstance(old, np.ndarray) or not old.shape else array[0]
+
+    def _update(self, names: list[str]) -> None:
+        """States and averages that a move or the end of the iteration updates, all from what was before."""
+        new: Arrays = {}
+        for name in names:
+            if name in self.stage.averages:
+                self._follow(name)
+            else:
+                evaluation = Evaluation(self, self.stage)
+                evaluation.past = True
+                new[name] = self._become(evaluation, name, self.stage.file.state[name].becomes)
+        self.state |= new
+        self.updated |= set(names)
+
+    def _follow(self, name: str) -> None:
+        """average <- decay average + (1 - decay) network; buffers are copied."""
+        member = self.stage.averages[name]
+        evaluation = Evaluation(self, self.stage)
+        given = dict(zip(("of", "decay"), member.body.arguments, strict=False)) | dict(member.body.keywords)
+        decay = float(number(evaluation.value(given["decay"], evaluation.scope(member.bound))))
+        for p, old in self.averages[name].items():
+            self.averages[name][p] = decay * old + (1 - decay) * self.parameters[p]
+        for b in self.average_buffers[name]:
+            self.average_buffers[name][b] = self.buffers[b]
+
+    def _finish(self) -> None:
+        """State updates, then averages, that no move made."""
+        moved = {n for m in _moves(self.stage.resolved.schedule) if m.kind == "update" for e in m.names
+                 for n in self._names(self.stage, e, m.bound)}  # fmt: skip
+        states = [str(n) for n, s in self.stage.file.state.items() if s.within is None and str(n) not in moved]
+        self._update(states)
+        self._update([n for n in self.stage.averages if n not in moved])
+
+    def _advance(self) -> None:
+        """The clocks; the next stage, when this one has had its iterations or images."""
+        for clock, more in (("step", 1), ("stage_step", 1), ("images", self.N), ("stage_images", self.N)):
+            self.clocks[clock] += more
+        keys, place = self.stage.resolved.keys, Move("phase", "", self.stage.resolved.spec.place, self.stage.bound)
+        over = any(
+            expr is not None and self.clocks[clock] >= self._number(expr, place, 0)
+            for expr, clock in ((keys.iterations, "stage_step"), (keys.images, "stage_images"))
+        )
+        if over and self.clocks["stage"] + 1 < len(self.stages):
+            self.turn(self.clocks["stage"] + 1)
+
+    def turn(self, stage: int) -> None:
+        """Enters a stage."""
+        self.clocks |= {"stage": stage, "stage_step": 0, "stage_images": 0}
+        self._enter()
+        self._reset({self.player(self.stage, Move("phase", "", self.stage.resolved.spec.place, self.stage.bound, player=e))
+                     for e in self.stage.resolved.keys.reset})  # fmt: skip
+
+    def copy(self) -> Reference:
+        """Another game that goes on from here."""
+        made = copy.copy(self)
+        for name in ("parameters", "buffers", "state", "pools", "clocks", "latest"):
+            setattr(made, name, dict(getattr(self, name)))
+        made.averages = {k: dict(v) for k, v in self.averages.items()}
+        made.average_buffers = {k: dict(v) for k, v in self.average_buffers.items()}
+        made.kept = {k: dict(v) for k, v in self.kept.items()}
+        return made
+
+
+def _keywords(expr: Any) -> tuple[tuple[str, Expr], ...]:
+    return expr.keywords if isinstance(expr, Call) else ()
+
+
+def _moves(moves: tuple[Move, ...]) -> Iterator[Move]:
+    for move in moves:
+        yield move
+        yield from _moves(move.moves)
+
+
+__all__ = ["Reference", "force"]

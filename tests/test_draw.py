@@ -1,0 +1,399 @@
+"""What the pictures say agrees with what the compiler knows, and nothing that a spec says becomes markup."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pygraphviz
+import pytest
+
+import gangraph
+from gangraph import _paths
+from gangraph.compiler import Spec, load
+from gangraph.draw import draw, write
+from gangraph.draw.describe import describe
+from gangraph.draw.dot import print_dot
+from gangraph.draw.mermaid import print_mermaid
+from gangraph.draw.picture import Box, Loss, Picture, Player
+from gangraph.draw.render import arrange, lay_out, measure
+from gangraph.errors import RunError
+
+GALLERY = sorted(path.stem for path in _paths.specs().glob("*.yaml"))
+PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@functools.cache
+def spec(name: str) -> Spec:
+    return load(name)
+
+
+@functools.cache
+def picture(name: str) -> Picture:
+    return describe(spec(name))
+
+
+def box(name: str, title: str) -> Box:
+    return next(b for b in picture(name).boxes if title in (b.name, b.text))
+
+
+def loss(name: str, title: str) -> Loss:
+    return next(x for x in picture(name).losses if x.name == title)
+
+
+def player(name: str, title: str) -> Player:
+    return next(p for p in picture(name).players if p.name == title)
+
+
+def terms(name: str, title: str) -> list[tuple[str, str]]:
+    return [(t.weight, t.text) for move in player(name, title).moves for t in move.terms]
+
+
+def edges(name: str) -> set[tuple[str, str]]:
+    """Every edge as the titles of its ends."""
+    drawn = picture(name)
+    said = {b.id: b.name or b.text for b in drawn.boxes} | {x.id: x.name for x in (*drawn.losses, *drawn.players)}
+    return {(said[e.tail], said[e.head]) for e in drawn.edges}
+
+
+def test_the_gallery_is_there() -> None:
+    assert len(GALLERY) >= 10
+
+
+# --- what is said
+
+
+def test_wgan_gp_as_text() -> None:
+    expected = """\
+wgan-gp
+  input x: image 3×64×64 -> [−1, 1]
+  draw z: N(0, 1) 128 ->
+  draw eps: U(0, 1) ->
+  call fake: G(z) -> 3×64×64 [−1, 1] by G
+  value between: x + eps * (fake - x) -> 3×64×64, no gradient
+  call : D(x) -> 1 by D
+  call : D(fake) -> 1 by D
+  call : D(between) -> 1 by D
+  loss adv: wasserstein; discriminator by D; generator by G
+  loss penalty: 𝔼(norm(grad(D(between), between)) - 1)²
+  player D
+    D: 7.5 M, called ×3
+    1. D, ×5, fresh batch
+      +1  adv.discriminator
+      +gp = 10  penalty
+  player G
+    G: 8.5 M, called ×1
+    2. G
+      +1  adv.generator
+  z -> fake
+  x ..> between
+  eps ..> between
+  fake ..> between
+  x -> D(x)
+  fake -> D(fake)
+  between ..> D(between)
+  D(x) -> adv (real)
+  D(fake) -> adv (fake)
+  between ..> penalty
+  D(between) -> penalty
+  adv (discriminator) -> D (t0)
+  penalty -> D (t1)
+  adv (generator) -> G (t0)"""
+    said = str(picture("wgan-gp")).replace("𝔼\u00a0", "𝔼")
+    assert said.splitlines() == expected.splitlines()
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_every_network_stands_in_one_table(name: str) -> None:
+    tables = [member for p in picture(name).players for n in p.networks for member in n.members]
+    called = [n for n, network in spec(name).graph.networks.items() if network.variants]
+    assert sorted(tables) == sorted(called)
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_every_phase_has_a_row_for_every_term(name: str) -> None:
+    rows = {phase: move for p in picture(name).players for move in p.moves for phase in move.phases}
+    for phase in spec(name).graph.phases():
+        assert len(rows[phase.name].terms) == len(phase.terms)
+        for row, term in zip(rows[phase.name].terms, phase.terms, strict=True):
+            assert row.weight[0] == ("−" if term.weight.startswith("-") else "+")
+            if term.value is not None:
+                shown = float(row.weight.split("= ")[-1].replace("−", "-"))
+                assert math.isclose(abs(shown), abs(term.value), rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_every_term_has_an_edge(name: str) -> None:
+    arrivals = {(e.head, e.head_port) for e in picture(name).edges}
+    rows = [(p.id, term.port) for p in picture(name).players for move in p.moves for term in move.terms]
+    assert set(rows) <= arrivals and len(rows) == len(set(rows))
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_a_two_sided_loss_shows_both_sides_and_what_enters(name: str) -> None:
+    graph = spec(name).graph
+    for drawn in picture(name).losses:
+        if drawn.members[0] in graph.sided:
+            assert [s.name for s in drawn.sides] == ["discriminator", "generator"]
+            assert all(len(s.players) == 1 for s in drawn.sides)
+            assert drawn.sides[0].players != drawn.sides[1].players
+            entering = {e.head_port for e in picture(name).edges if e.head == drawn.id}
+            assert entering == {row for row, _ in drawn.arguments} or not drawn.arguments
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_a_value_is_on_the_path_of_those_whose_gradient_it_carries(name: str) -> None:
+    compiled = spec(name)
+    for drawn in picture(name).boxes:
+        if drawn.kind in ("call", "value") and drawn.name:
+            carried = set()
+            for phase in compiled.graph.phases():
+                tracked = compiled.schedules[-1].routing.routes[phase.name].live
+                named = compiled.graph.named()
+                if any(id(named[m]) in tracked for m in drawn.members if m in named):
+                    carried |= {p.name for p in picture(name).players if phase.player in p.members}
+            assert drawn.paths == carried
+
+
+def test_members_of_a_family_are_one_box_where_one_network_makes_them() -> None:
+    names = [b.name for b in picture("stargan-v2").boxes if b.name]
+    assert "fake[via]" in names and "fake[latent]" not in names
+    assert {"s[latent]", "s[reference]"} <= set(names)
+    assert box("stargan-v2", "fake[via]").members == ("fake[latent]", "fake[reference]")
+
+
+def test_inputs_of_two_streams_are_one_box_where_they_are_alike() -> None:
+    assert box("unit", "x[0], x[1]").text == "image 3×128×128"
+
+
+def test_weights_stand_with_their_names_values_and_clocks() -> None:
+    assert terms("stargan-v2", "maker") == [
+        ("+1", "adv[via].generator"),
+        ("+sty = 1", "style[via]"),
+        ("−ds(step)", "diversity[via]"),
+        ("+cyc = 1", "cycle[via]"),
+    ]
+    assert ("+cycle * identity = 5", "idt") in terms("cyclegan", "translators")
+    assert ("+gamma = 1e−6", "rec") in terms("vae-gan", "decoder")
+
+
+def test_a_loss_of_several_players_has_an_edge_to_each() -> None:
+    assert loss("vae-gan", "rec").players == ("encoder", "decoder")
+    assert {("rec", "encoder"), ("rec", "decoder")} <= edges("vae-gan")
+
+
+def test_losses_that_only_a_gate_reads_are_dotted() -> None:
+    assert not loss("vae-gan", "c_r").live and not loss("vae-gan", "c_r").players
+    gates = [e for e in picture("vae-gan").edges if e.head_port.startswith("m")]
+    assert len(gates) == 4 and not any(e.live for e in gates)
+
+
+def test_what_is_stopped_is_dotted_and_cut() -> None:
+    fake2 = box("stargan-v2", "fake2[via]")
+    assert fake2.cut and not fake2.live
+    out = [e for e in picture("stargan-v2").edges if e.tail == fake2.id]
+    assert [(e.live, e.cut) for e in out] == [(False, True)]
+    assert not box("stargan-v2", "s2[latent]").live and not box("stargan-v2", "s2[latent]").cut
+
+
+def test_a_pool_cuts() -> None:
+    assert box("cyclegan", "old_x").cut and not box("cyclegan", "old_x").live
+
+
+def test_a_value_that_no_phase_trains_is_dotted_without_a_stop() -> None:
+    reference = box("stargan-v2", "s[reference]")  # only G is stepped in the phase that reads it
+    assert not reference.live and not reference.cut
+
+
+def test_data_that_enters_a_loss_stands_in_its_text() -> None:
+    assert ("x", "cycle[via]") not in edges("stargan-v2")
+    assert "x)" in loss("stargan-v2", "cycle[via]").text
+
+
+def test_shared_networks_say_who_shares_them() -> None:
+    rows = {n.name: n.text for n in player("unit", "gen").networks}
+    assert rows["enc_shared"].endswith("shared by E[d]")
+    inside = {n.name: n.text for n in player("stylegan", "generator").networks}
+    assert inside["block[l]"].endswith("in g") and inside["g"].endswith("called ×1")
+
+
+def test_the_first_adversaries_have_the_same_colours_everywhere() -> None:
+    for name in GALLERY:
+        for drawn in picture(name).losses:
+            if drawn.sides:
+                colours = {p.name: p.colour for p in picture(name).players}
+                assert colours[drawn.sides[0].players[0]] != 1
+    assert [p.colour for p in picture("cyclegan").players] == [1, 0]
+
+
+# --- how it looks
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_svg_is_xml_with_every_name(name: str) -> None:
+    drawn = draw(spec(name), quick=True)
+    assert isinstance(drawn, str)
+    root = ElementTree.fromstring(drawn)
+    text = "\n".join(t.text or "" for t in root.iter(f"{SVG}text")).replace("\u00a0", " ")
+    for item in (*picture(name).boxes, *picture(name).losses, *picture(name).players):
+        assert item.name in text
+    assert str(Path.cwd()) not in drawn
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_dot_parses_and_is_the_same_twice(name: str) -> None:
+    text = draw(spec(name), "dot", quick=True)
+    assert isinstance(text, str) and text == draw(load(name), "dot", quick=True)
+    graph = pygraphviz.AGraph(string=text)
+    drawn = picture(name)
+    assert graph.number_of_nodes() == len(drawn.boxes) + len(drawn.losses) + len(drawn.players)
+    assert graph.number_of_edges() == len(drawn.edges)
+
+
+def test_the_best_of_the_shuffles_is_the_same_twice() -> None:
+    assert draw(spec("wgan-gp")) == draw(load("wgan-gp"))
+
+
+def test_shuffles_save_crossings_and_no_edge_runs_through_a_node() -> None:
+    plain = measure(lay_out(print_dot(picture("stargan-v2"))))
+    best = measure(lay_out(arrange(picture("stargan-v2"), 80).dot()))
+    assert best.crossings <= plain.crossings and best.crossings <= 20
+    assert best.through == 0
+
+
+def test_the_view_of_a_player_keeps_every_place() -> None:
+    whole, view = draw(spec("stargan-v2"), quick=True), draw(spec("stargan-v2"), player="maker", quick=True)
+    assert isinstance(whole, str) and isinstance(view, str) and whole != view
+    path = re.compile(r' d="([^"]*)"')
+    outlines = set(path.findall(whole))
+    assert len([d for d in path.findall(view) if d in outlines]) > 20
+    assert "❄" in view and "❄" not in whole
+    head = re.compile(r'<svg width="[^"]*" height="[^"]*"')
+    assert head.findall(whole) == head.findall(view)
+
+
+@pytest.mark.parametrize(("format", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
+def test_bytes(format: str, start: bytes) -> None:
+    drawn = draw(spec("gan"), format, quick=True)
+    assert isinstance(drawn, bytes) and drawn.startswith(start)
+
+
+def test_mermaid() -> None:
+    text = draw(spec("gan"), "mmd")
+    assert isinstance(text, str) and text.startswith("flowchart LR\n")
+    assert '(["z<br/>N(0, 1) 16"])' in text and '-->|"fake"|' in text and '-->|"#43;1 generator"|' in text
+
+
+def test_tables_of_layers_schedule_and_weights() -> None:
+    layers = draw(spec("cyclegan"), view="network", network="G")
+    assert isinstance(layers, str)
+    assert "11,378,179 parameters" in layers and "9 × 590,080" in layers and "256×64×64" in layers
+    for view, word in (("schedule", "translators steps G, F"), ("weights", "cycle * identity = 5")):
+        drawn = draw(spec("cyclegan"), view=view)
+        assert isinstance(drawn, str) and word in drawn
+        ElementTree.fromstring(drawn)
+
+
+def test_the_package_is_callable() -> None:
+    import gangraph.draw
+
+    assert gangraph.draw(spec("gan"), quick=True) == draw(spec("gan"), quick=True)
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_the_committed_picture_says_the_same(name: str) -> None:
+    path = PICTURES / f"{name}.svg"
+    text = path.read_text()
+    assert len(text.encode()) < 60_000
+    said = "\n".join(t.text or "" for t in ElementTree.fromstring(text).iter(f"{SVG}text"))
+    assert all(item.name in said for item in (*picture(name).boxes, *picture(name).losses, *picture(name).players))
+
+
+# --- strangers' texts
+
+
+HOSTILE = '</title><script>alert(1)</script>"&\\N'
+
+
+def test_hostile_texts_are_text(tmp_path: Path) -> None:
+    file = tmp_path / "hostile.yaml"
+    source = (_paths.specs() / "gan.yaml").read_text()
+    quoted = "'" + HOSTILE.replace("'", "''") + "'"
+    source = source.replace("title: Generative Adversarial Nets", f"title: {quoted}")
+    source = re.sub(r"notes:\n(- .*\n)+", lambda _: f"notes:\n- {quoted}\n", source)
+    file.write_text(source)
+    hostile = load(file)
+    svg = draw(hostile, quick=True)
+    assert isinstance(svg, str)
+    root = ElementTree.fromstring(svg)
+    assert not [e for e in root.iter() if e.tag.endswith("script")]
+    titles = [t.text for t in root.iter(f"{SVG}title")]
+    assert f"gan: {HOSTILE}" in titles
+
+
+def test_hostile_names_in_a_picture_are_text() -> None:
+    drawn = picture("gan")
+    boxes = tuple(replace(b, name=HOSTILE, text=HOSTILE, facts=HOSTILE) for b in drawn.boxes)
+    losses = tuple(replace(x, name=HOSTILE, text=HOSTILE) for x in drawn.losses)
+    hostile = replace(drawn, name=HOSTILE, boxes=boxes, losses=losses)
+    graph = lay_out(print_dot(hostile))
+    svg = graph.draw(format="svg", prog="nop2").decode()
+    root = ElementTree.fromstring(svg[svg.index("<svg") :])
+    assert not [e for e in root.iter() if e.tag.endswith("script")]
+    assert any("<script>" in (t.text or "") for t in root.iter(f"{SVG}text"))
+    assert "<script>" not in print_mermaid(hostile) and "alert(1)" in print_mermaid(hostile)
+
+
+# --- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "gif"}, "no format is called 'gif' (there are svg, png, pdf, dot, mmd)"),
+        ({"view": "gmae"}, "no view is called 'gmae' (did you mean 'game'?)"),
+        ({"player": "X"}, "no player is called 'X' (there are D, G)"),
+        ({"view": "network"}, "--view network needs --network, one of G, D"),
+        ({"view": "network", "network": "H"}, "no network is called 'H' (there are G, D)"),
+        ({"network": "G"}, "--network goes with --view network, not with --view game"),
+        ({"view": "weights", "player": "G"}, "--player goes with --view game, not with --view weights"),
+    ],
+)
+def test_wrong_words_are_named(options: dict[str, str], message: str) -> None:
+    with pytest.raises(RunError) as error:
+        draw(spec("gan"), **options)  # type: ignore[arg-type]
+    assert str(error.value) == message
+
+
+def test_a_table_has_no_mermaid() -> None:
+    with pytest.raises(RunError, match="Mermaid has none"):
+        draw(spec("gan"), "mmd", view="weights")
+
+
+def test_files_by_suffix(tmp_path: Path) -> None:
+    for suffix in ("svg", "dot", "mmd", "png", "pdf"):
+        write(spec("gan"), tmp_path / f"a.{suffix}", quick=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.dot", "a.mmd", "a.pdf", "a.png", "a.svg"]
+    assert (tmp_path / "a.svg").read_text().startswith("<svg")
+
+
+def test_a_file_that_cannot_be_written_is_an_error_and_leaves_what_was_there(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"pictures are written as \.svg"):
+        write(spec("gan"), tmp_path / "a.bmp")
+    with pytest.raises(RunError, match="there is no folder"):
+        write(spec("gan"), tmp_path / "none" / "a.svg")
+    kept = tmp_path / "kept.svg"
+    kept.write_text("before")
+    with pytest.raises(gangraph.RunError):
+        write(spec("gan"), kept, player="X")
+    folder = tmp_path / "folder.svg"
+    folder.mkdir()
+    with pytest.raises(RunError, match="cannot be written"):
+        write(spec("gan"), folder, quick=True)
+    assert kept.read_text() == "before"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder.svg", "kept.svg"]
