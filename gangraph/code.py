@@ -95,21 +95,18 @@ def literal(value: Any) -> str:
     return repr(value)
 
 
-RESERVED = frozenset(keyword.kwlist) | {
-    "self",
-    "torch",
-    "nn",
-    "F",
-    "draws",
-    "super",
-    "range",
-    "len",
-    "list",
-    "dict",
-    "max",
-    "min",
-    "abs",
-}
+# What a program defines at its top; no variable of it may be called so.
+PROGRAM = frozenset(
+    """
+    Game Evaluation Draws Pool View Entry Reversal reverse layers_of begin initialize keep_statistics
+    parameters_of add main
+    Parameter Dropout Noise Filter2d MinibatchStd SpectralNorm Equalized WeightNorm GRU LSTM
+    """.split()  # noqa: SIM905 - a list of words is easier to read
+)
+BUILTIN = frozenset(
+    {"self", "torch", "nn", "F", "draws", "super", "range", "len", "list", "dict", "max", "min", "abs", "sum"}
+)
+RESERVED = frozenset(keyword.kwlist) | BUILTIN | PROGRAM
 
 
 def identifier(name: str, taken: set[str] | frozenset[str] = frozenset()) -> str:

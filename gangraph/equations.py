@@ -892,7 +892,7 @@ class Writer:
         if isinstance(value, Call) and self.facts.network(value.function) is not None:
             made = self.piece(value).within(ATOM)
             output = self.symbol(expr.name)
-            return Piece(f"{made.latex}_{{{output.latex}}}", made.text + _below([output.text]))
+            return Piece(f"{{{made.latex}}}_{{{output.latex}}}", made.text + _below([output.text]))
         return operator(expr.name, self.piece(value))
 
     def loss(self, name: str, items: tuple[Expr, ...], side: str | None) -> Piece:
@@ -908,7 +908,7 @@ class Writer:
         if expr.operator == "**":
             base, power = self.piece(expr.left), self.piece(expr.right)
             held = base.within(ATOM)
-            return Piece(f"{held.latex}^{{{power.latex}}}", f"{held.text}{_raised(power)}", POWER)
+            return Piece(f"{_raisable(held)}^{{{power.latex}}}", f"{held.text}{_raised(power)}", POWER)
         left, right = self.piece(expr.left), self.piece(expr.right)
         if expr.operator == "*":
             return product(left, right)
@@ -1284,7 +1284,7 @@ class Writer:
 
     def _write_square(self, expr: Call) -> Piece:
         inner = self.piece(expr.arguments[0]).within(ATOM)
-        return Piece(f"{inner.latex}^{{2}}", f"{inner.text}²", POWER)
+        return Piece(f"{_raisable(inner)}^{{2}}", f"{inner.text}²", POWER)
 
     def _write_abs(self, expr: Call) -> Piece:
         inner = self.piece(expr.arguments[0])
@@ -1329,6 +1329,11 @@ def _choice(expr: Expr) -> tuple[Expr, Expr, Expr] | None:
         test, then, otherwise = expr.arguments
         return test, then, otherwise
     return None
+
+
+def _raisable(base: Piece) -> str:
+    """The base of a power; one that has an exponent already is a group."""
+    return f"{{{base.latex}}}" if "^" in base.latex else base.latex
 
 
 def _raised(power: Piece) -> str:

@@ -34,7 +34,6 @@ from gangraph.expressions import (
 from gangraph.ir import HOST, Length, Node, Type
 from gangraph.templates import MISSING, Init, Named, Outputs, Scope, Template, Thunk, TwoSided, View
 
-
 ELSEWHERE = {  # what other libraries call it
     "detach": "stop", "no_grad": "stop", "stop_gradient": "stop", "cat": "concat", "view": "reshape",
     "permute": "transpose", "iteration": "step", "iterations": "step", "L1Loss": "l1", "MSELoss": "l2", "mse": "l2",
@@ -466,7 +465,10 @@ class Evaluator:
             if kept is not MISSING:
                 return kept
         if name == "lerp" and isinstance(bound["t"], Node) and bound["t"].type.host and bound["t"].value in (0, 1):
-            return ops.node_of(bound["b"] if bound["t"].value == 1 else bound["a"])
+            side = ops.node_of(bound["b"] if bound["t"].value == 1 else bound["a"])
+            whole = operator.rule(**bound)[1]
+            same = (side.type.shape, side.type.samples, side.type.host) == (whole.shape, whole.samples, whole.host)
+            return side if same else Node("spread", (side,), whole, expr.at)
         if (
             name == "pow"
             and isinstance(bound["b"], Node)

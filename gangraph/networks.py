@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gangraph.code import ATOM, Code, Note, Part, Slot, Use, call, class_name, fit, identifier, literal, text
+from gangraph.code import ATOM, PROGRAM, Code, Note, Part, Slot, Use, call, class_name, fit, identifier, literal, text
 from gangraph.graph import Graph
 from gangraph.ir import Module, Network, Node, all_calls, walk
 from gangraph.layers import Construct, wrap
@@ -25,7 +25,7 @@ TAKEN = frozenset(  # attributes of nn.Module
     add_module apply bfloat16 buffers call_super_init children compile cpu cuda double eval extra_repr float forward
     half modules named_buffers named_children parameters requires_grad_ state_dict to train training type zero_grad
     register_buffer share_memory get_parameter load_state_dict xpu ipu mtia dump_patches
-    """.split()
+    """.split()  # noqa: SIM905 - a list of words is easier to read
 )
 
 
@@ -95,7 +95,7 @@ class Classes:
         self.blocks: dict[str, None] = {}
         self.entries = _entries(graphs)
         self.names: list[str] = []
-        self._taken = {identifier(name) for graph in graphs for name in graph.networks}
+        self._taken = {identifier(name) for graph in graphs for name in graph.networks} | PROGRAM
         self._random: dict[int, bool] = {}
         self.variants: dict[int, str] = {}  # id of a module with a forward of its own -> its method
 
@@ -351,7 +351,7 @@ class _Drafter(Writer):
             )
         inputs = self._inputs()
         body = self._forward(walk(list(module.outputs)), module.outputs)
-        self._unread(walk([*module.outputs, *module.values]))
+        self._unread()
         signature = ", ".join(["self", *inputs, *self.free, *(["draws"] if self.classes.random(module) else [])])
         self.setup.sort(key=lambda item: item[0])
         draft = Draft(module.title, [line for _, line in self.setup], {"forward": (signature, body)})
@@ -393,6 +393,7 @@ class _Drafter(Writer):
         if module.several or len(module.inputs) != 1 or len(module.outputs) != 1 or self.classes.random(module):
             return None
         found: list[tuple[Code, str]] = []
+        chained: list[Node] = []
         node = module.outputs[0]
         entry = module.inputs[0]
         while node is not entry:
@@ -400,6 +401,7 @@ class _Drafter(Writer):
             if items is None or len(node.args) != 1 or node.args[0].type.host:
                 return None
             found = items + found
+            chained += [node] if node.op in ("apply", "call") else []
             node = node.args[0]
         uses = _uses(module)
         inner = module.outputs[0].args[0] if module.outputs[0] is not entry else entry
@@ -407,7 +409,8 @@ class _Drafter(Writer):
             if uses.get(id(inner), 0) > 1:
                 return None
             inner = inner.args[0]
-        return found if found and uses.get(id(entry), 0) == 1 else None
+        covered = len(chained) == len(module.parts)  # else something that no output reads holds parameters
+        return found if found and covered and uses.get(id(entry), 0) == 1 else None
 
     def _item(self, node: Node) -> list[tuple[Code, str]] | None:
         """One element of a sequence (or several, of a block that is one), with the shape that comes out."""
@@ -484,7 +487,7 @@ class _Drafter(Writer):
             elif node.op == "apply":
                 self._attribute(node, [node])
             elif node.op == "call":
-                self._network_attribute(node)
+                self._hold_network(node.fields["network"], self._place(node))
             keep = uses[id(node)] > 1 or (node.name is not None and node.op != "output" and _worth(node))
             if node.op == "output":
                 keep = False
@@ -564,26 +567,21 @@ class _Drafter(Writer):
         self.made[id(node)] = name
         self.done += [n.fields["module"] for n in run if n.op == "apply"]
         if len(run) == 1:
-            module: Module = node.fields["module"]
-            if module.layer is not None:
-                code = self.classes.layer(module)
-            else:
-                inner = _Drafter(self.classes, module, self.network, _joined(self.prefix, module.path))
-                draft = inner.draft()
-                if (
-                    draft.sequential
-                    and len(draft.setup) <= 4
-                    and not any(isinstance(p, Use) for line in draft.setup for p in line)
-                ):
-                    code = _sequential(
-                        [(Code(line[:-2]), line[-1].text) for line in draft.setup if isinstance(line[-1], Note)]
-                    )
-                else:
-                    code = Code((self.classes.use(draft),))
+            code = self._constructed(node.fields["module"])
         else:
             items = [item for n in run for item in self._item(n) or []]
             code = _sequential(items)
         self.setup.append((self._place(run[0]), (f"self.{name} = ", *code.parts)))
+
+    def _constructed(self, module: Module) -> Code:
+        """The construction of one module: a layer, a short sequence in place, or a block's class."""
+        if module.layer is not None:
+            return self.classes.layer(module)
+        draft = _Drafter(self.classes, module, self.network, _joined(self.prefix, module.path)).draft()
+        short = draft.sequential and len(draft.setup) <= 4
+        if short and not any(isinstance(p, Use) for line in draft.setup for p in line):
+            return _sequential([(Code(line[:-2]), line[-1].text) for line in draft.setup if isinstance(line[-1], Note)])
+        return Code((self.classes.use(draft),))
 
     def _place(self, node: Node) -> int:
         """Where a node's module stands among the parts of this one."""
@@ -592,11 +590,14 @@ class _Drafter(Writer):
         module = node.fields.get("module")
         return next((i for i, part in enumerate(self.module.parts) if part is module), -1)
 
-    def _unread(self, nodes: list[Node]) -> None:
-        """Modules of values that no output reads hold parameters all the same."""
-        for node in nodes:
-            if node.op == "apply" and not any(part is node.fields["module"] for part in self.done):
-                self._attribute(node, [node])
+    def _unread(self) -> None:
+        """Modules that no output reads, and networks called there, hold parameters all the same."""
+        for place, part in enumerate(self.module.parts):
+            if isinstance(part, str):
+                self._hold_network(part, place)
+            elif not any(part is module for module in self.done):
+                name = self._free_attribute(part.path.split(".")[0] if not part.path[:1].isdigit() else "unread")
+                self.setup.append((place, (f"self.{name} = ", *self._constructed(part).parts)))
 
     def _attribute_name(self, run: list[Node]) -> str:
         last = run[-1]
@@ -613,6 +614,9 @@ class _Drafter(Writer):
             else:
                 title = module.title if module is not None else "layer"
                 value = {"Linear": "linear", "Parameter": "parameter"}.get(title, _snake(title))
+        return self._free_attribute(value)
+
+    def _free_attribute(self, value: str) -> str:
         made = wanted = identifier(value, TAKEN)
         for number in itertools.count(2):
             if made not in self.attributes:
@@ -621,12 +625,11 @@ class _Drafter(Writer):
         self.attributes.add(made)
         return made
 
-    def _network_attribute(self, node: Node) -> None:
-        name = identifier(node.fields["network"], TAKEN)
+    def _hold_network(self, network: str, place: int) -> None:
+        name = identifier(network, TAKEN)
         if name not in self.attributes:
             self.attributes.add(name)
-            line = (f"self.{name} = ", Slot(identifier(node.fields["network"]), NetworkName(node.fields["network"])))
-            self.setup.append((self._place(node), line))
+            self.setup.append((place, (f"self.{name} = ", Slot(identifier(network), NetworkName(network)))))
 
     # --- the writer's hooks
 

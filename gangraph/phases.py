@@ -426,7 +426,7 @@ class StageWriter:
     def _fetches(self) -> str:
         """How many batches an iteration takes: one for each fresh run, and one where inputs are read before."""
         terms: list[str] = []
-        known = [False]
+        sure = [False]  # whether a batch has surely been fetched
 
         def count(steps: tuple[Step, ...], factor: str) -> None:
             for step in steps:
@@ -436,19 +436,16 @@ class StageWriter:
                         self.value(step.repeat) if not isinstance(step.repeat, Node) else f"({self.value(step.repeat)})"
                     )
                     times = f"{factor} * {code}" if factor else code
-                condition = (
-                    f"({self.value(step.when)})"
-                    if isinstance(step.when, Node) and "self.last(" not in self.value(step.when)
-                    else ""
-                )
+                known_now = isinstance(step.when, Node) and "self.last(" not in self.value(step.when)
+                condition = f"int({self.value(step.when)})" if known_now else ""
                 reads = step.kind in ("phase", "group") and self._reads(step.name)
                 accumulate = step.phases[0].accumulate if step.kind == "phase" else None
-                if (step.fresh and step.kind != "sequence") or step.fresh:
+                if step.fresh:
                     terms.append(_times(times, condition))
-                    known[0] = True
-                elif reads and not known[0]:
-                    terms.append("1")
-                    known[0] = True
+                    sure[0] = sure[0] or not condition
+                elif reads and not sure[0]:  # reads the present batch, and fetches one where there is none
+                    terms.append(f"int(not ({' + '.join(terms)}))" if terms else "1")
+                    sure[0] = True
                 if accumulate not in (None, 1) and reads:
                     more = f"({self.value(accumulate)} - 1)"
                     terms.append(_times(f"{times} * {more}" if times else more, condition))
@@ -523,7 +520,7 @@ class PhaseWriter(Writer):
         super().__init__()
         self.stage, self.evaluation, self.tracked = stage, evaluation, tracked
         self.drawing = drawing
-        self.taken: set[str] = {"draws"}
+        self.taken = {"draws", *stage.emitter.classes.names}
         self.value_of = evaluation.name if evaluation else ""
         self.owner = self._owners() if evaluation or drawing or once else {}
         self.arguments: dict[int, str] = {}

@@ -279,7 +279,7 @@ def differentiable(node: Node) -> bool:
 def _affine(node: Node) -> bool:
     operator = ops.OPERATORS.get(node.op)
     if operator is None:
-        return node.op in ("slice", "chunk", "output", "alias", "loss")
+        return node.op in ("slice", "chunk", "output", "alias", "loss", "spread")
     return operator.affine
 
 

@@ -160,7 +160,12 @@ class Writer:
         return text(length.replace("N", "self.N"), ATOM if length.isalnum() else SUM)
 
     def _neg(self, node: Node) -> Code:
-        return Code(("-", *self.number(self.code(node.args[0]), node.args[0]).at(UNARY).parts), UNARY)
+        inner = self.number(self.code(node.args[0]), node.args[0])
+        if inner.strength == UNARY and inner.plain().startswith("-"):  # two signs cancel
+            first, *rest = inner.parts
+            assert isinstance(first, str)
+            return Code(tuple(filter(None, (first[1:], *rest))))
+        return Code(("-", *inner.at(UNARY).parts), UNARY)
 
     def _softplus(self, node: Node) -> Code:
         """log(1 + exp(x)), exact for every x; of -x it is the familiar -logsigmoid(x)."""
@@ -408,6 +413,20 @@ class Writer:
 
     def _output(self, node: Node) -> Code:
         return self.code(node.args[0], ATOM) + f"[{node.fields['index']}]"
+
+    def _spread(self, node: Node) -> Code:
+        """A value with the samples and axes of one that it stands for."""
+        inner = node.args[0]
+        if inner.type.host:
+            raise AssertionError("a number stands for itself")
+        missing = node.type.rank - inner.type.rank
+        code = self.code(inner, ATOM) + (
+            f"[..., {', '.join(['None'] * missing)}]"
+            if missing and inner.type.rank + (inner.type.samples is not None)
+            else ""
+        )
+        samples = [self.samples(node.type.samples.text)] if node.type.samples is not None else []
+        return call(code + ".expand", *samples, *(self.whole(n, "size") for n in node.type.shape))
 
     def _alias(self, node: Node) -> Code:
         return self.code(node.args[0])

@@ -93,7 +93,7 @@ CHANGES = [
     ("values", "lerp(x, fake, t)", "lerp(fake, x, t)", "between: lerp(x, fake, t) -> lerp(fake, x, t)"),
     ("losses", "l2(between", "l1(between", "far: expect(l2(between, x)) -> expect(l1(between, x))"),
     ("once", "losses:", "once: [z]\nlosses:", "+ z: made one time an iteration"),
-    ("players", "lr=1e-3, betas=[0.5, 0.9]", "lr=2e-3", "G.optimizer: Adam(lr=0.001, betas=[0.5, 0.9]) -> Adam(lr=0.002)"),
+    ("players", ", betas=[0.5, 0.9]", "", "G.optimizer: Adam(lr=0.001, betas=[0.5, 0.9]) -> Adam(lr=0.001)"),
     ("players", "clamp(p, -1, 1)", "clamp(p, -2, 2)", "D.after: clamp(p, -1, 1) -> clamp(p, -2, 2)"),
     ("players", "clip_norm(5)", "clip_norm(1)", "G.gradient: clip_norm(5) -> clip_norm(1)"),
     ("schedule", "repeat: 2, ", "", "D: D trains D, 2 times, on a fresh batch -> D trains D, on a fresh batch"),

@@ -112,7 +112,8 @@ class _Describer:
                 edges += inward
         players, outward = self._players()
         edges = self._spare(edges + outward)
-        boxes = [self._box(unit, edges) for unit in self.units if unit.kind != "loss"]
+        feeding = {e.tail for e in edges if e.live}
+        boxes = [self._box(unit, feeding) for unit in self.units if unit.kind != "loss"]
         read = {e.tail for e in edges} | {e.head for e in edges}
         return Picture(
             self.spec.name,
@@ -292,7 +293,7 @@ class _Describer:
 
     def _alike(self, unit: _Unit) -> _Unit | None:
         """The box of other members of a family, with these, if both are short and made from data alone."""
-        for other in self.units:
+        for other in self.units if _indexed(unit.members[0]) else ():
             families = {m.patterns[0].family if m.patterns else "" for m in (*unit.members, *other.members)}
             data = not any(u.kind != "value" or u.calls or self._depends(u) for u in (unit, other))
             alike = data and len(families) == 1 and self._box_facts(unit) == self._box_facts(other)
@@ -323,10 +324,9 @@ class _Describer:
         if len(known.calls) == 1:
             self.units.append(known)
 
-    def _box(self, unit: _Unit, edges: list[Edge]) -> Box:
-        out = [e for e in edges if e.tail == unit.id]
+    def _box(self, unit: _Unit, feeding: set[str]) -> Box:
         phases = frozenset(p for n in unit.nodes for p in self.visited.get(id(n), NONE))
-        live = bool(phases) if self._depends(unit) else unit.kind in ("input", "draw") or any(e.live for e in out)
+        live = bool(phases) if self._depends(unit) else unit.kind in ("input", "draw") or unit.id in feeding
         networks = self._made_by(unit)
         return Box(
             unit.id,

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import autograd.numpy as np
-from autograd.core import VJPNode, primitive_vjps
+from autograd.core import VJPNode, add_outgrads, primitive_vjps
 from autograd.tracer import Node, getval, isbox, new_box, notrace_primitives, primitive, trace_stack
 from autograd.util import toposort
 
@@ -122,13 +122,12 @@ def gradient(y: Any, xs: Sequence[Any], trace: int) -> list[Any]:
             reaching.add(id(node))
     if id(end) not in reaching:
         return [None] * len(xs)
-    found: dict[int, Any] = {id(end): np.ones(np.shape(getval(y)))}
+    found: dict[int, Any] = {id(end): (np.ones(np.shape(getval(y))), False)}  # whether the sum is ours to change
     for node in order:
         if id(node) not in reaching:
             continue
         g = found[id(node)] if id(node) in wanted else found.pop(id(node))
         for position, parent in enumerate(node.parents):
             if id(parent) in reaching:
-                part = node.pull(g, position)
-                found[id(parent)] = found[id(parent)] + part if id(parent) in found else part
-    return [found[id(t)] if t is not None and id(t) in reaching else None for t in targets]
+                found[id(parent)] = add_outgrads(found.get(id(parent)), node.pull(g[0], position))
+    return [found[id(t)][0] if t is not None and id(t) in reaching else None for t in targets]
