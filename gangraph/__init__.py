@@ -15,6 +15,7 @@ G: G minimizes adv.generator
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from gangraph.compiler import Spec, compile, load
@@ -24,15 +25,8 @@ __version__ = "0.1.0"
 __all__ = ["GangraphError", "Problem", "RunError", "Spec", "SpecError", "compile", "draw", "load", "train"]
 
 
-def draw(spec: Any, **options: Any) -> str:
-    """The diagram of a spec as SVG text; see `gangraph.draw.draw`."""
-    from gangraph.draw import draw as drawn
-
-    return drawn(load(spec), **options)
-
-
-def train(spec: Any, **options: Any) -> Any:
-    """Trains a spec; see `gangraph.train.train`."""
-    from gangraph.train import train as trained
-
-    return trained(spec, **options)
+def __getattr__(name: str) -> Any:
+    """`gangraph.draw(spec)`, `gangraph.train(spec)`: packages that may be called, loaded when they are asked for."""
+    if name in ("draw", "train"):
+        return importlib.import_module(f"gangraph.{name}")
+    raise AttributeError(f"module 'gangraph' has no attribute '{name}'")

@@ -153,11 +153,11 @@ def draw(
     tiny: Tiny = False,
 ) -> None:
     """The diagram, as .svg .png .pdf .dot or .mmd by suffix."""
-    from gangraph import draw as drawing
+    from gangraph.draw import write as write_drawing
 
     spec = read(source, settings, tiny)
     warn(spec)
-    drawing.write(spec, output, view=view, network=network, player=player)
+    write_drawing(spec, output, view=view, network=network, player=player)
 
 
 @app.command()

@@ -56,7 +56,9 @@ def _as_families(findings: Iterable[Finding]) -> list[Finding]:
     """Members of a family of which the same is to be said are one finding."""
     groups: dict[object, list[Finding]] = {}
     for finding in findings:
-        groups.setdefault((finding.place, _headed(finding.fact), finding.name and _headed(finding.name)), []).append(finding)
+        groups.setdefault((finding.place, _headed(finding.fact), finding.name and _headed(finding.name)), []).append(
+            finding
+        )
     made = []
     for first, *others in groups.values():
         if others:
@@ -222,9 +224,7 @@ def stage_keys(case: Case) -> Iterator[Finding]:
         place = next((k.place for k, _ in _stage_trees(case) if str(k) == resolved.stage), resolved.spec.place)
         ends = [k for k in ("iterations", "images") if getattr(keys, k) is not None]
         if len(ends) == 2:
-            yield Finding(
-                keys.images.at, path, "a stage ends after `iterations` or after `images`, not both"
-            )
+            yield Finding(keys.images.at, path, "a stage ends after `iterations` or after `images`, not both")
         if not ends and number < len(case.stages) - 1:
             yield Finding(
                 place, path, "this stage never ends, and another comes after it", "say `iterations:` or `images:`"
@@ -395,7 +395,9 @@ def _shared(stage: Stage, trained: dict[str, set[str]]) -> Iterator[Finding]:
             players = sorted(trained[name], key=order.index)
             second = next(p for p in players[1:] or players)
             owner = next(o for o in stage.graph.players[second].networks if name in stage.contained(o))
-            fact = f"the network {name} is trained by the players {' and '.join(players)}" + ("" if owner == name else f": {owner} contains it")
+            fact = f"the network {name} is trained by the players {' and '.join(players)}" + (
+                "" if owner == name else f": {owner} contains it"
+            )
             yield Finding(
                 _named_in(stage, second, owner),
                 f"players.{second}.networks",

@@ -119,13 +119,14 @@ class Spec:
         """Defaults of training: batch, iterations | epochs | images, data."""
         resolved = self.resolved[0]
         given = self.parsed.file.train
+        light = self.parsed.file.tiny.train if self.overrides.get("tiny") else given
         found: dict[str, Any] = {"batch": resolved.batch.now}
         for key in ("iterations", "epochs", "images"):
-            expr = getattr(given, key)
+            expr = getattr(light, key) or getattr(given, key)
             if expr is not None:
                 found[key] = int(known(resolved, expr))
-        if given.data:
-            found["data"] = str(given.data)
+        if light.data or given.data:
+            found["data"] = str(light.data or given.data)
         return found
 
     def __str__(self) -> str:
@@ -134,7 +135,7 @@ class Spec:
     def _repr_svg_(self) -> str:
         from gangraph.draw import draw
 
-        return draw(self)
+        return str(draw(self))
 
 
 @contextmanager

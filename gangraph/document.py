@@ -340,8 +340,9 @@ def dump(tree: Tree, indent: int = 0) -> str:
     parts = []
     for key, value in tree.entries.items():
         head = pad + quoted(Scalar(key, tree.place)) + ":"
-        inline = isinstance(value, Scalar) or (dump(value, 0).count("\n") == 1 and not isinstance(value, Mapping))
-        parts.append(f"{head} {dump(value, 0).strip()}\n" if inline else head + "\n" + dump(value, indent + 1))
+        shown = dump(value, 0)
+        inline = isinstance(value, Scalar) or (isinstance(value, Sequence) and shown.startswith("["))
+        parts.append(f"{head} {shown.strip()}\n" if inline else head + "\n" + dump(value, indent + 1))
     return "".join(parts)
 
 

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
 WIDTH = 100  # a sum that is longer breaks over lines
 FORMATS = ("text", "latex", "mathml")
+KINDS = ("objective", "loss", "where", "functions", "with", "notes")  # of sections, in their order
 SIDES = {"discriminator": "dis", "generator": "gen"}
 SUM, PRODUCT, PREFIX, POWER, ATOM = 5, 6, 7, 8, 9  # how strongly a piece holds together
 
@@ -139,6 +140,7 @@ class Section:
     title: str
     equations: tuple[Equation, ...]
     notes: tuple[str, ...] = ()
+    kind: str = "loss"  # one of KINDS
 
 
 def escape(text: str) -> str:
@@ -880,7 +882,7 @@ class Writer:
             return self.symbol(name, items)
         inner = self.piece(expr.value).within(ATOM)
         return Piece(
-            f"{inner.latex}_{{{','.join(i.latex for i in items)}}}", inner.text + _below([i.text for i in items])
+            f"{{{inner.latex}}}_{{{','.join(i.latex for i in items)}}}", inner.text + _below([i.text for i in items])
         )
 
     def _attribute(self, expr: Attribute) -> Piece:
@@ -889,7 +891,7 @@ class Writer:
             name, items = (value.value, value.items) if isinstance(value, Index) else (value, ())
             assert isinstance(name, Name)
             return self.loss(name.id, items, expr.name)
-        if isinstance(value, Call) and self.facts.network(value.function) is not None:
+        if expr.name not in ("channels", "height", "width", "length", "shape"):  # one of several outputs
             made = self.piece(value).within(ATOM)
             output = self.symbol(expr.name)
             return Piece(f"{{{made.latex}}}_{{{output.latex}}}", made.text + _below([output.text]))
@@ -1106,22 +1108,22 @@ class Writer:
     def _sum(self, inner: Expr) -> Piece:
         """A sum over the entries of a list, or the members of a family."""
         weights = next((e for e in _walk(inner) if called_any(e, "weights")), None)
-        before = self.each
         family = self._family_of(inner)
-        if isinstance(weights, Call):
-            over, body = self._weights(weights), self.piece(inner)
-            sub = (rf"W \in {over.latex}", f"W ∈ {over.text}")
-        elif family is not None:
-            variables, sets = self._range(family)
-            self.each = ",".join(variables)
-            body = self.piece(inner)
-            sub = (r",\ ".join(s.latex for s in sets), ", ".join(s.text for s in sets))
-        else:
-            self.each = next(letter for letter in "klmij" if letter not in self.facts.variables)
-            body = self.piece(inner)
-            sub = (self.each, self.each)
-        self.each = before
-        held = body.within(PRODUCT)
+        before = self.each
+        try:
+            if isinstance(weights, Call):
+                over = self._weights(weights)
+                sub = (rf"W \in {over.latex}", f"W ∈ {over.text}")
+            elif family is not None:
+                variables, sets = self._range(family)
+                self.each = ",".join(variables)
+                sub = (r",\ ".join(s.latex for s in sets), ", ".join(s.text for s in sets))
+            else:
+                self.each = next(letter for letter in "klmij" if letter not in self.facts.variables)
+                sub = (self.each, self.each)
+            held = self.piece(inner).within(PRODUCT)
+        finally:
+            self.each = before
         return Piece(rf"\sum_{{{sub[0]}}} {held.latex}", f"Σ_{_braced(sub[1])} {held.text}", PRODUCT)
 
     def _family_of(self, inner: Expr) -> str | None:
@@ -1306,7 +1308,7 @@ class Writer:
         if len(expr.arguments) != 2 or expr.keywords:
             return None
         value, order = self.piece(expr.arguments[0]).within(ATOM), self.piece(expr.arguments[1])
-        return Piece(f"{{{value.latex}}}_{{{order.latex}}}", f"{value.text}_{_braced(order.text)}")
+        return Piece(f"{{{value.latex}}}_{{{order.latex}}}", f"{value.text}[{order.text}]")
 
     _write_select = _write_take
 
@@ -1426,12 +1428,12 @@ class _Stage:
         found += [section for rule in self.facts.losses if (section := self._loss(rule)).equations]
         values = self._values()
         functions = self._functions()
-        found += [Section("where", tuple(values))] if values else []
-        found += [Section("functions", tuple(functions))] if functions else []
+        found += [Section("where", tuple(values), kind="where")] if values else []
+        found += [Section("functions", tuple(functions), kind="functions")] if functions else []
         table = self._table()
-        found += [Section("with", tuple(table))] if table else []
+        found += [Section("with", tuple(table), kind="with")] if table else []
         notes = tuple(self._notes())
-        return (*found, Section("notes", (), notes)) if notes else tuple(found)
+        return (*found, Section("notes", (), notes, "notes")) if notes else tuple(found)
 
     # --- objectives
 
@@ -1458,7 +1460,8 @@ class _Stage:
             f"min_{_braced(trained.text)} J_{player.text}",
         )
         when = self.writer.piece(substitute(move.when, bound)) if move.when is not None else None
-        return Section(self._heading(phase, move), (Equation(left, tuple(terms), condition=when, word="when"),))
+        formula = Equation(left, tuple(terms), condition=when, word="when")
+        return Section(self._heading(phase, move), (formula,), kind="objective")
 
     def _heading(self, phase: Phase, move: Move) -> str:
         title = phase.name if phase.player == phase.name else f"{phase.name} (a move of {phase.player})"
@@ -1778,24 +1781,25 @@ def _flat(lines: tuple[Line, ...]) -> Iterator[Expr | None]:
 def sections(spec: Spec) -> tuple[Section, ...]:
     """The equations of a spec. What all stages say alike is said once, the rest stage by stage."""
     stages = {graph.resolved.stage: _Stage(graph).sections() for graph in spec.graphs}
-    found: dict[str, dict[str, tuple[Section, list[str]]]] = {}
+    found: dict[tuple[str, str], dict[str, tuple[Section, list[str]]]] = {}
     for stage, made in stages.items():
         for section in made:
-            _, names = found.setdefault(section.title, {}).setdefault(_text([section]), (section, []))
-            names.append(stage)
-    titles = sorted(found, key=lambda t: {"where": 1, "functions": 2, "with": 3, "notes": 4}.get(t, 0))
-    return tuple(section for title in titles for section in _variants(title, list(found[title].values()), len(stages)))
+            variants = found.setdefault((section.kind, section.title), {})
+            variants.setdefault(_text([section]), (section, []))[1].append(stage)
+    keys = sorted(found, key=lambda key: KINDS.index(key[0]))
+    return tuple(section for key in keys for section in _variants(list(found[key].values()), len(stages)))
 
 
-def _variants(title: str, variants: list[tuple[Section, list[str]]], stages: int) -> Iterator[Section]:
-    """The forms of one section in several stages; of a table of values only the last."""
-    if title == "notes":
+def _variants(variants: list[tuple[Section, list[str]]], stages: int) -> Iterator[Section]:
+    """The forms of one section in several stages; of a table of values only the last, of notes all together."""
+    last, _ = variants[-1]
+    if last.kind == "notes":
         notes = dict.fromkeys(note for section, _ in variants for note in section.notes)
-        yield Section(title, (), tuple(notes))
+        yield dataclasses.replace(last, notes=tuple(notes))
         return
-    for section, where in variants[-1:] if title == "with" else variants:
+    for section, where in variants[-1:] if last.kind == "with" else variants:
         whole = len(where) == stages
-        yield section if whole else dataclasses.replace(section, title=f"{title}, {_stages(where)}")
+        yield section if whole else dataclasses.replace(section, title=f"{section.title}, {_stages(where)}")
 
 
 def _stages(names: list[str]) -> str:

@@ -460,10 +460,11 @@ class Evaluator:
         bound = operator.bind(
             tuple(self._hosted(a) for a in arguments), {k: self._hosted(v) for k, v in keywords.items()}
         )
-        if any(isinstance(a, Node) and a.op == "dropped" for a in bound.values()) or self.dropping:
+        if self.dropping:
             kept = self._dropped(name, list(bound.values()), expr)
             if kept is not MISSING:
                 return kept
+            bound = {key: self._present(value) for key, value in bound.items()}
         if name == "lerp" and isinstance(bound["t"], Node) and bound["t"].type.host and bound["t"].value in (0, 1):
             side = ops.node_of(bound["b"] if bound["t"].value == 1 else bound["a"])
             whole = operator.rule(**bound)[1]
@@ -481,6 +482,12 @@ class Evaluator:
         if type_.host and operator.host is not None and all(n.value is not None for n in nodes):
             node.value = self._fold(operator, tuple(n.value for n in nodes))
         return node
+
+    def _present(self, value: Any) -> Any:
+        """0 for a term that is not there."""
+        if isinstance(value, tuple):
+            return tuple(map(self._present, value))
+        return self._hosted(0) if isinstance(value, Node) and value.op == "dropped" else value
 
     def _plain(self, operator: ops.Operator, arguments: tuple[Any, ...], expr: Expr) -> Node | None:
         """The common case, without detours: an entry by entry operator on tensors and numbers."""

@@ -106,10 +106,8 @@ class Expander(Evaluator):
 
     def _make_block(self, word: Definition, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Call) -> Any:
         for value in (*arguments, *keywords.values()):
-            if (
-                (isinstance(value, Node)
-                and not (value.type.host and value.value is not None))
-                or isinstance(value, Length | TwoSided)
+            if (isinstance(value, Node) and not (value.type.host and value.value is not None)) or isinstance(
+                value, Length | TwoSided
             ):
                 raise Fact(
                     f"{word.name}: a block's parameter is a number, text or network that is known before the run",

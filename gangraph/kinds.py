@@ -234,7 +234,9 @@ def _under_grad(stage: Stage, node: Node, again: bool) -> Iterator[Finding]:
     y, x = node.args
     if not _depends(stage, y, x):
         fact = f"no gradient passes from {_said(y)} to {_said(x)}"
-        yield Finding(node.at, "", fact, "the first is not made of the second, or `stop`, a pool or an integer is between them")
+        yield Finding(
+            node.at, "", fact, "the first is not made of the second, or `stop`, a pool or an integer is between them"
+        )
     for call in _between(y, x):
         network = call.fields["network"]
         inside = [m for m in _layers(stage, call) if m.layer is not None]

@@ -335,7 +335,7 @@ _binary("mul", "{0} * {1}", lambda a, b: a * b)
 _binary("div", "{0} / {1}", lambda a, b: a / b)
 _binary("floordiv", "{0} // {1}", lambda a, b: a // b)
 _binary("mod", "{0} % {1}", lambda a, b: a % b)
-_binary("pow", "{0} ** {1}", lambda a, b: a**b)
+_binary("pow", "{0} ** {1}", lambda a, b: _power(a, b))
 _binary("lt", "{0} < {1}", lambda a, b: a < b, dtype="bool")
 _binary("le", "{0} <= {1}", lambda a, b: a <= b, dtype="bool")
 _binary("gt", "{0} > {1}", lambda a, b: a > b, dtype="bool")
@@ -790,11 +790,27 @@ def _convolve(x: Any, w: Any, stride: Any, padding: Any, groups: Any) -> Made:
     return (image, kernel), Type((out, height, width), samples), fields
 
 
+LONGEST_RANGE = 100_000
+
 SCALAR_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "log2": lambda n: _log2(n),
-    "range": lambda *n: tuple(range(*(integer(i, "a bound of range", -(10**9)) for i in n))),
+    "range": lambda *n: _range(*(integer(i, "a bound of range", -(10**9)) for i in n)),
     "len": lambda v: len(v) if isinstance(v, tuple) else _no_len(v),
 }
+
+
+def _power(a: Any, b: Any) -> Any:
+    """`a**b`, of integers only as far as somebody might mean it."""
+    if isinstance(a, int) and isinstance(b, int) and b > 0 and a.bit_length() * b > 1024:
+        raise OverflowError
+    return a**b
+
+
+def _range(*bounds: int) -> tuple[int, ...]:
+    found = range(*bounds)
+    if len(found) > LONGEST_RANGE:
+        raise Fact(f"a range of {len(found)} numbers, and {LONGEST_RANGE} are the most")
+    return tuple(found)
 
 
 def _log2(n: Any) -> int | float:

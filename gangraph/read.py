@@ -109,7 +109,9 @@ class Read:
     def _member(self, node: Index) -> None:
         """`adv[latent]` reads one member of a family; with a variable in brackets, perhaps all."""
         assert isinstance(node.value, Name)
-        fixed = all(isinstance(i, Number | String) or (isinstance(i, Name) and i.id in self.symbols) for i in node.items)
+        fixed = all(
+            isinstance(i, Number | String) or (isinstance(i, Name) and i.id in self.symbols) for i in node.items
+        )
         self.losses.add(f"{node.value.id}[{', '.join(map(show, node.items))}]" if fixed else node.value.id)
 
 

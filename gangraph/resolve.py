@@ -23,6 +23,19 @@ from gangraph.library import Library
 from gangraph.spec import GraphSpec, Key, MoveSpec, StageKeys, stage_spec
 from gangraph.templates import MISSING, Scope, Thunk
 
+# What torch.nn.ModuleDict is already, so that no network in it can be called so.
+MODULE_WORDS = frozenset(
+    """
+    T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double dump_patches
+    eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu items keys
+    load_state_dict modules mtia named_buffers named_children named_modules named_parameters parameters pop
+    register_backward_hook register_buffer register_forward_hook register_forward_pre_hook
+    register_full_backward_hook register_full_backward_pre_hook register_load_state_dict_post_hook
+    register_load_state_dict_pre_hook register_module register_parameter register_state_dict_post_hook
+    register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule share_memory state_dict to to_empty train
+    training type update values xpu zero_grad
+    """.split()  # noqa: SIM905 - a list of words is easier to read
+)
 TOP = 1_000_000_000  # the largest size that a spec may name
 
 
@@ -436,6 +449,9 @@ class _Resolver(Evaluator):
                     placed(Fact(f"{head} is a word of the core and cannot be declared", "choose another name"), place),
                     section,
                 )
+            if section in ("networks", "averages") and head in MODULE_WORDS:
+                fact = Fact(f"a network cannot be called {head}, a word of torch.nn.ModuleDict", "choose another name")
+                self.problem(placed(fact, place), section)
             if iskeyword(head):
                 help = f"call it {head}_"
                 self.problem(placed(Fact(f"{head} is a Python keyword and cannot be a name", help), place), section)

@@ -97,9 +97,7 @@ RIGHT = {
         ("  - Flatten(), Linear(1)\n", "  - Upsample(4), Conv2d(3, 3, padding=1)\n"),
         (
             ADV,
-            "  adv:\n"
-            "    discriminator: expect(e_real) - k * expect(e_fake)\n"
-            "    generator: expect(e_fake)\n",
+            "  adv:\n    discriminator: expect(e_real) - k * expect(e_fake)\n    generator: expect(e_fake)\n",
         ),
         ("  fake: G(z)\n", "  fake: G(z)\n  e_real: l1(D(x), x)\n  e_fake: l1(D(fake), fake)\n"),
         (
@@ -160,14 +158,17 @@ RIGHT = {
     "a critic whose weights are clamped": changed(
         HEAD,
         ("non_saturating", "wasserstein"),
-        ("networks: [D], optimizer: Adam(lr=1e-3)", 'networks: [D], optimizer: RMSprop(lr=5e-5), after: "clamp(p, -c, c)"'),
+        (
+            "networks: [D], optimizer: Adam(lr=1e-3)",
+            'networks: [D], optimizer: RMSprop(lr=5e-5), after: "clamp(p, -c, c)"',
+        ),
         ("networks:\n  G", "constants: {c: 0.01}\nnetworks:\n  G"),
     ),
     "an adversary that starts late": changed(
         HEAD,
         (ADV, ADV + "  near: expect(l1(fake, x))\n"),
         (OF_D, "  D: {minimize: adv.discriminator, when: step >= 50000 and step % 3 == 1}\n"),
-        (OF_G, '  G: near + (0.1 if step >= 50000 else 0) * adv.generator\n'),
+        (OF_G, "  G: near + (0.1 if step >= 50000 else 0) * adv.generator\n"),
     ),
     "a term that is switched off": changed(
         HEAD,
@@ -229,17 +230,22 @@ RIGHT = {
     "one pass for a group of two players": changed(
         HEAD,
         ("losses:\n", "once: [fake]\nlosses:\n"),
-        (OF_D + OF_G, "  both:\n    together:\n      D: adv.discriminator\n      G: adv.generator\n  again: {player: D, minimize: adv.discriminator}\n"),
+        (
+            OF_D + OF_G,
+            "  both:\n    together:\n      D: adv.discriminator\n      G: adv.generator\n  again: {player: D, minimize: adv.discriminator}\n",
+        ),
     ),
     "a once draw that outlives a fresh batch": changed(
         HEAD,
         ("losses:\n", "once: [z]\nlosses:\n"),
         (OF_D, "  D: {minimize: adv.discriminator, batch: fresh, repeat: 5}\n"),
     ),
-    "SimGAN: near its input, across domains, meant": CYCLE.replace("players:", "meant: [domains(near)]\nplayers:").lstrip(),
+    "SimGAN: near its input, across domains, meant": CYCLE.replace(
+        "players:", "meant: [domains(near)]\nplayers:"
+    ).lstrip(),
     "a frozen network in a loss": changed(
         HEAD,
-        ("  D:\n  - Conv", "  V: {is: \"Conv2d(4, 3)\", frozen: true, weights: external}\n  D:\n  - Conv"),
+        ("  D:\n  - Conv", '  V: {is: "Conv2d(4, 3)", frozen: true, weights: external}\n  D:\n  - Conv'),
         (ADV, ADV + "  near: expect(l1(V(fake), V(x)))\n"),
         (OF_G, "  G: adv.generator + near\n"),
     ),
@@ -247,7 +253,9 @@ RIGHT = {
     "accumulation of a mean": changed(HEAD, (OF_G, "  G: {minimize: adv.generator, accumulate: 4}\n")),
 }
 FAMILIES = ["minimax", "non_saturating", "joint_non_saturating", "wasserstein", "hinge", "lsgan", "least_squares"]
-FAMILIES += [f"fgan_{name}" for name in "kl reverse_kl pearson neyman hellinger jensen_shannon gan total_variation".split()]
+FAMILIES += [
+    f"fgan_{name}" for name in "kl reverse_kl pearson neyman hellinger jensen_shannon gan total_variation".split()
+]
 
 
 def load(text: str | bytes, folder: Path) -> gangraph.Spec:
@@ -285,7 +293,7 @@ def test_the_gallery_is_not_empty() -> None:
 
 def test_whatever_is_inherited_may_lie_idle(tmp_path: Path) -> None:
     child = "gangraph: 1\nname: child\nextends: dcgan\nsizes: {H: 16, W: 16, C: 1}\ninit: {weight: zeros()}\n"
-    child += "networks:\n  G: [Linear(256), \"reshape(_, 1, 16, 16)\"]\n  D: [Flatten(), Linear(1)]\n"
+    child += 'networks:\n  G: [Linear(256), "reshape(_, 1, 16, 16)"]\n  D: [Flatten(), Linear(1)]\n'
     assert load(child, tmp_path).warnings == ()
 
 
@@ -354,9 +362,9 @@ BROKEN: dict[str, str | bytes] = {
     "a tower of powers": "gangraph: 1\nname: x\nsizes: {A: 9**9**9**9}\n",
     "a large power": "gangraph: 1\nname: x\nsizes: {A: 2**100000 - 2**100000}\nconstants: {b: 2.5**100000}\n",
     "a large range": "gangraph: 1\nname: x\nindex: {i: range(10**12)}\n",
-    "a large family": "gangraph: 1\nname: x\nindex: {i: range(10**5), j: range(10**5)}\ndraws:\n  \"z[i, j]\": normal(1)\n",
-    "a large text": 'gangraph: 1\nname: x\nsizes: {A: "\'a\' * 10**9"}\n',
-    "a large list": "gangraph: 1\nname: x\nindex: {i: \"[1] * 10**9\"}\n",
+    "a large family": 'gangraph: 1\nname: x\nindex: {i: range(10**5), j: range(10**5)}\ndraws:\n  "z[i, j]": normal(1)\n',
+    "a large text": "gangraph: 1\nname: x\nsizes: {A: \"'a' * 10**9\"}\n",
+    "a large list": 'gangraph: 1\nname: x\nindex: {i: "[1] * 10**9"}\n',
     "not a number": "gangraph: 1\nname: x\nconstants: {a: 1e999, b: a - a, c: 0 * a}\n",
     "an integer of 5,000 digits": "gangraph: 1\nname: x\nconstants: {a: " + "9" * 5000 + "}\n",
     "version of many digits": "gangraph: " + "1" * 5000 + "\nname: x\n",
@@ -374,7 +382,9 @@ def test_a_broken_file_gives_problems(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("section", list(gangraph.spec.FileSpec.model_fields))
-@pytest.mark.parametrize("value", ["~", "5", "[]", "{}", "[[1]]", "{a: {b: {c: d}}}", "{a: [~]}", "'('", "{'(': 1}", "{a: 'f(x'}"])
+@pytest.mark.parametrize(
+    "value", ["~", "5", "[]", "{}", "[[1]]", "{a: {b: {c: d}}}", "{a: [~]}", "'('", "{'(': 1}", "{a: 'f(x'}"]
+)
 def test_a_section_of_the_wrong_kind_gives_problems(section: str, value: str, tmp_path: Path) -> None:
     key = "extends" if section == "extends" else section
     lines = [line for line in re.split(r"\n(?=\S)", HEAD.strip()) if not line.startswith(f"{key}:")]
@@ -417,7 +427,13 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 GARBAGE = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-WORDS = sorted(set(re.findall(r"[A-Za-z_]\w*|[\d.]+|[^\w\s]", "\n".join((_paths.specs() / f"{n}.yaml").read_text() for n in GALLERY))))
+WORDS = sorted(
+    set(
+        re.findall(
+            r"[A-Za-z_]\w*|[\d.]+|[^\w\s]", "\n".join((_paths.specs() / f"{n}.yaml").read_text() for n in GALLERY)
+        )
+    )
+)
 
 
 @GARBAGE
@@ -435,7 +451,10 @@ def test_random_text(text: str, tmp_path: Path) -> None:
 
 TREES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.sampled_from(WORDS)),
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.sampled_from([*gangraph.spec.FileSpec.model_fields, *WORDS]), inner, max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(st.sampled_from([*gangraph.spec.FileSpec.model_fields, *WORDS]), inner, max_size=5),
+    ),
     max_leaves=30,
 )
 
@@ -443,7 +462,9 @@ TREES = st.recursive(
 @GARBAGE
 @given(tree=st.dictionaries(st.sampled_from(list(gangraph.spec.FileSpec.model_fields)), TREES, max_size=12))
 def test_random_trees(tree: dict[str, object], tmp_path: Path) -> None:
-    survives("\n".join(f"{key}: {_yaml(value)}" for key, value in ({"gangraph": 1, "name": "x"} | tree).items()), tmp_path)
+    survives(
+        "\n".join(f"{key}: {_yaml(value)}" for key, value in ({"gangraph": 1, "name": "x"} | tree).items()), tmp_path
+    )
 
 
 def _yaml(tree: object) -> str:
@@ -481,6 +502,8 @@ def mutated(text: str, rng: random.Random) -> str:
             case "number":
                 numbers = [i for i, part in enumerate(parts) if part[0].isdigit()]
                 if numbers:
-                    parts[rng.choice(numbers)] = rng.choice(["0", "-1", "1", "2", "7", "0.5", "1e9", "10**30", "None", "True", "N", "step"])
+                    parts[rng.choice(numbers)] = rng.choice(
+                        ["0", "-1", "1", "2", "7", "0.5", "1e9", "10**30", "None", "True", "N", "step"]
+                    )
         text = "".join(parts) or "x"
     return text

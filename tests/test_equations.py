@@ -41,7 +41,7 @@ def test_the_gallery_is_not_empty() -> None:
 def test_every_term_of_every_objective_stands_with_its_weight(spec: gangraph.Spec) -> None:
     for graph in spec.graphs:
         stage = _Stage(graph)
-        made = {s.title.split(",")[0].split(" (")[0]: s for s in stage.sections()}
+        made = {s.title.split(",")[0].split(" (")[0]: s for s in stage.sections() if s.kind == "objective"}
         for phase in graph.phases():
             (equation,) = made[phase.name].equations
             assert len(equation.terms) == len(phase.terms), phase.name
@@ -58,7 +58,7 @@ def test_every_weight_has_a_value_below(spec: gangraph.Spec) -> None:
     for graph in spec.graphs:
         stage = _Stage(graph)
         made = stage.sections()
-        table = {e.left.text for s in made if s.title == "with" for e in s.equations}
+        table = {e.left.text for s in made if s.kind == "with" for e in s.equations}
         assert table == {piece.text for piece in stage.writer.symbols.values()}
 
 
@@ -81,7 +81,7 @@ def test_every_network_letter_appears(spec: gangraph.Spec) -> None:
 def test_every_value_that_stands_in_a_formula_is_defined(spec: gangraph.Spec) -> None:
     for graph in spec.graphs:
         stage = _Stage(graph)
-        where = next((s for s in stage.sections() if s.title == "where"), None)
+        where = next((s for s in stage.sections() if s.kind == "where"), None)
         defined = " ".join(e.left.text for e in where.equations) if where else ""
         for name in stage.writer.values:
             assert re.search(rf"(?<![A-Za-z]){re.escape(stage.writer.symbol(name).text)}", defined), name
@@ -225,6 +225,14 @@ def test_stylegan_says_once_what_its_stages_share() -> None:
     assert "with, in size[10]" in text
 
 
+def test_a_phase_and_a_loss_of_one_name_are_two_sections(tmp_path: Path) -> None:
+    spec = gangraph.load(
+        written(tmp_path, filled("hinge(real=D(x), fake=D(fake))", "expect(mean(fake))", phase="extra"))
+    )
+    kinds = [s.kind for s in sections(spec) if s.title.startswith("extra")]
+    assert kinds == ["objective", "loss"]
+
+
 # --- small rules
 
 HEAD = """
@@ -247,20 +255,26 @@ players:
   G: {{networks: [G], optimizer: Adam(lr=1e-3)}}
 schedule:
   D: adv.discriminator
-  G: adv.generator + extra
+  {phase}: {{player: G, minimize: adv.generator + extra}}
 """
 
 
-def filled(adv: str, extra: str) -> str:
+def filled(adv: str, extra: str, phase: str = "G") -> str:
     """The spec with two losses, and those of two constants that they read."""
     read = [f"{name}: {value}" for name, value in (("none", 0), ("three", 3)) if name in adv + extra]
-    return HEAD.format(adv=adv, extra=extra, constants=f"constants: {{{', '.join(read)}}}" if read else "notes: []")
+    return HEAD.format(
+        adv=adv, extra=extra, constants=f"constants: {{{', '.join(read)}}}" if read else "notes: []", phase=phase
+    )
 
 
 def made(tmp_path: Path, adv: str = "hinge(real=D(x), fake=D(fake))", extra: str = "expect(mean(fake))") -> str:
-    file = tmp_path / "small.yaml"
-    file.write_text(filled(adv, extra))
-    return equations(gangraph.load(file))
+    return equations(gangraph.load(written(tmp_path, filled(adv, extra))))
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "small.yaml"
+    file.write_text(text)
+    return file
 
 
 def test_a_term_whose_constant_is_zero_is_not_printed(tmp_path: Path) -> None:
@@ -333,9 +347,7 @@ def test_hostile_members_of_an_index_cannot_become_markup(tmp_path: Path) -> Non
         "networks:", "index:\n  v: ['\"" + bad.replace("\\", "\\\\") + "\"', '\"other\"']\nnetworks:", 1
     )
     text = text.replace("losses:\n", "losses:\n  side[v]: hinge(real=D(x), fake=D(fake))\n")
-    file = tmp_path / "hostile.yaml"
-    file.write_text(text)
-    spec = gangraph.load(file)
+    spec = gangraph.load(written(tmp_path, text))
     assert latex_problems(equations(spec, "latex")) == []
     root = ElementTree.fromstring(equations(spec, "mathml"))
     assert not [node for node in root.iter() if "script" in node.tag]

@@ -167,9 +167,7 @@ def test_no_loss_and_no_look_at_gradients_changes_anything(system: str) -> None:
 # --- gan
 
 
-@pytest.mark.parametrize(
-    "system, expected", [("gan", LOG2), ("gan-minimax", -LOG2), ("dcgan", LOG2)]
-)
+@pytest.mark.parametrize("system, expected", [("gan", LOG2), ("gan-minimax", -LOG2), ("dcgan", LOG2)])
 def test_gan_2_and_dcgan_4_with_all_logits_0_the_losses_are_multiples_of_log_2(system: str, expected: float) -> None:
     gan = tiny(system)
     last_layer(gan, "D")
@@ -486,7 +484,9 @@ def test_vae_gan_1_the_terms_reach_the_networks_of_the_paper_only(tmp_path: Path
     critic = gan.gradients("critic", given, draws)  # neither rec nor prior is in it
     for name, g in critic.items():
         expected = gan.gradients("dis_gan", given, draws)[name]
-        expected = expected + (2e-5 * gan.named_parameters()[name] if name in gan.gradients("dis_decay", given, draws) else 0)
+        expected = expected + (
+            2e-5 * gan.named_parameters()[name] if name in gan.gradients("dis_decay", given, draws) else 0
+        )
         assert torch.allclose(g, expected, rtol=1e-9, atol=1e-10), name
 
 
@@ -742,8 +742,22 @@ def test_unit_1_shared_parts_are_one_tensor_each_and_serve_all_paths(tmp_path: P
     gan = variant(tmp_path, "unit", text)
     given, draws = batch(gan, 2), gan.draw(2, 0)
     assert networks_of(gan.gradients("one", given, draws)) == {"E[1]", "enc_shared", "dec_shared", "G[1]"}
-    assert networks_of(gan.gradients("two", given, draws)) == {"E[0]", "E[1]", "enc_shared", "dec_shared", "G[0]", "G[1]"}
-    assert networks_of(gan.gradients("gen", given, draws)) == {"E[0]", "E[1]", "enc_shared", "dec_shared", "G[0]", "G[1]"}
+    assert networks_of(gan.gradients("two", given, draws)) == {
+        "E[0]",
+        "E[1]",
+        "enc_shared",
+        "dec_shared",
+        "G[0]",
+        "G[1]",
+    }
+    assert networks_of(gan.gradients("gen", given, draws)) == {
+        "E[0]",
+        "E[1]",
+        "enc_shared",
+        "dec_shared",
+        "G[0]",
+        "G[1]",
+    }
 
 
 def silent(draws: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -1160,7 +1174,9 @@ def test_stargan_v2_6_heads_of_other_domains_have_zero_gradient() -> None:
     zero = [n for n, g in found.items() if n[0] in "FE" and not g.any()]
     used = [n for n, g in found.items() if n[0] in "FE" and g.any()]
     assert zero and used  # the heads of classes 1 and 2 are reached, with zeros
-    assert len([n for n in zero if n.startswith("F.")]) == 2 * len([n for n in found if n.startswith("F.")]) // 4 or zero
+    assert (
+        len([n for n in zero if n.startswith("F.")]) == 2 * len([n for n in found if n.startswith("F.")]) // 4 or zero
+    )
 
 
 def test_stargan_v2_7_adain_of_zero_is_plain_instance_norm(tmp_path: Path) -> None:
@@ -1227,7 +1243,11 @@ VECTOR = {  # loss-families, section 5
     "fgan_total_variation": (0.104997, -0.215755),
 }
 AT_ZERO = {"minimax": (2 * LOG2, -LOG2), "non_saturating": (2 * LOG2, LOG2), "wasserstein": (0, 0), "hinge": (2, 0)}
-AT_ZERO |= {"least_squares": (1, 0), "least_squares(a=0, b=1, c=1)": (0.5, 0.5), "joint_non_saturating": (2 * LOG2,) * 2}
+AT_ZERO |= {
+    "least_squares": (1, 0),
+    "least_squares(a=0, b=1, c=1)": (0.5, 0.5),
+    "joint_non_saturating": (2 * LOG2,) * 2,
+}
 SLOPES: dict[str, Any] = {  # section 3
     "minimax": (lambda r: -torch.sigmoid(-r), torch.sigmoid, lambda f: -torch.sigmoid(f)),
     "non_saturating": (lambda r: -torch.sigmoid(-r), torch.sigmoid, lambda f: -torch.sigmoid(-f)),
@@ -1263,7 +1283,10 @@ train: {batch: 3}
 
 def scores(folder: Path, family: str) -> Any:
     text = SCORES.replace("  T: Parameter(3, 2)\n", "")
-    text = text.replace("FAMILY(real=r, fake=f)", f"{family}(real=r, fake=f)" if "(" not in family else family.replace("(", "(real=r, fake=f, "))
+    text = text.replace(
+        "FAMILY(real=r, fake=f)",
+        f"{family}(real=r, fake=f)" if "(" not in family else family.replace("(", "(real=r, fake=f, "),
+    )
     gan = build(written(folder, text))
     zeroed(gan, "S_r", "S_f")
     return gan
@@ -1289,14 +1312,27 @@ def test_a_family_has_the_slopes_of_the_sheet(family: str, tmp_path: Path) -> No
     gan = scores(tmp_path, family)
     for r, f in ((R, FAKE), ([-3.0, 0.2, 5.0], [-6.0, -0.3, 0.9])):
         given = {"r0": torch.tensor(r).double(), "f0": torch.tensor(f).double()}
-        real, fake, maker = (slope(given[k]).mean() for slope, k in zip(SLOPES[family], ("r0", "f0", "f0"), strict=True))
+        real, fake, maker = (
+            slope(given[k]).mean() for slope, k in zip(SLOPES[family], ("r0", "f0", "f0"), strict=True)
+        )
         found, asked = gan.gradients("P", given, {}), gan.gradients("Q", given, {})
         assert close(found["S_r.weight"], real) and close(found["S_f.weight"], fake)
         assert close(asked["S_f.weight"], maker) and "S_r.weight" not in asked
 
 
 def test_the_identities_between_families(tmp_path: Path) -> None:
-    of = {name: scores(tmp_path, name) for name in ("minimax", "non_saturating", "wasserstein", "hinge", "least_squares", "fgan_gan", "fgan_jensen_shannon")}
+    of = {
+        name: scores(tmp_path, name)
+        for name in (
+            "minimax",
+            "non_saturating",
+            "wasserstein",
+            "hinge",
+            "least_squares",
+            "fgan_gan",
+            "fgan_jensen_shannon",
+        )
+    }
     generator = torch.Generator().manual_seed(0)
     for _ in range(5):
         r, f = (3 * torch.randn(4, generator=generator).double() for _ in range(2))
@@ -1318,7 +1354,11 @@ def test_the_identities_between_families(tmp_path: Path) -> None:
 
 
 def test_a_family_takes_the_mean_over_a_map_and_lists_map_through(tmp_path: Path) -> None:
-    text = SCORES.replace("tensor()", "tensor(2, 2)").replace("Parameter()", "Parameter(2, 2)").replace("  T: Parameter(3, 2)\n", "")
+    text = (
+        SCORES.replace("tensor()", "tensor(2, 2)")
+        .replace("Parameter()", "Parameter(2, 2)")
+        .replace("  T: Parameter(3, 2)\n", "")
+    )
     text = text.replace("FAMILY(real=r, fake=f)", "add(hinge(real=[r, 2 * r], fake=[f, 3 * f]))")
     gan = build(written(tmp_path, text))
     zeroed(gan, "S_r", "S_f")
