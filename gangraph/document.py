@@ -340,9 +340,9 @@ def dump(tree: Tree, indent: int = 0) -> str:
     parts = []
     for key, value in tree.entries.items():
         head = pad + quoted(Scalar(key, tree.place)) + ":"
-        shown = dump(value, 0)
-        inline = isinstance(value, Scalar) or (isinstance(value, Sequence) and shown.startswith("["))
-        parts.append(f"{head} {shown.strip()}\n" if inline else head + "\n" + dump(value, indent + 1))
+        alone = dump(value, 0)
+        one_line = isinstance(value, Scalar) or (isinstance(value, Sequence) and alone.startswith("["))
+        parts.append(f"{head} {alone.strip()}\n" if one_line else head + "\n" + dump(value, indent + 1))
     return "".join(parts)
 
 

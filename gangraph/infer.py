@@ -347,7 +347,8 @@ class _Inference(Expander):
             shape, samples, "int" if classes else "float", classes, bounds, stream if stream != "data" else None
         )
         node = Node("input", (), type_, member.place, {"kind": kind, "stream": stream}, name=member.name)
-        return self._name_node(node, member.name)
+        self._name_node(node, member.name)
+        return node
 
     def _range(self, given: Any, kind: str) -> tuple[float, float] | None:
         if given is None:
@@ -424,10 +425,10 @@ class _Inference(Expander):
         elif kind == "normal" and fields["std"] < 0:
             raise placed(Fact("std is at least 0"), at)
         shape = tuple(ops.integer(a, f"a size of {kind}", 1) for a in arguments)
-        return self._name_node(
-            Node("draw", (), Type(shape, length, dtype, classes, bounds), member.place, fields, name=member.name),
-            member.name,
-        )
+        type_ = Type(shape, length, dtype, classes, bounds)
+        node = Node("draw", (), type_, member.place, fields, name=member.name)
+        self._name_node(node, member.name)
+        return node
 
     def _state(self, name: str, state: StateSpec) -> Node:
         start = self.value(state.start, self.scope())

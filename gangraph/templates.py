@@ -36,9 +36,9 @@ class Scope:
         families: dict[str, dict[tuple[Any, ...], str]] | None = None,
     ):
         self.frame, self.parent = frame, parent
-        self.index = index if index is not None else (parent.index if parent else {})
-        self.inside = inside or (parent.inside if parent else False)
-        self.where = where or (parent.where if parent else None)
+        self.index: dict[str, Any] = index if index is not None else (parent.index if parent else {})
+        self.inside: bool = inside or (parent.inside if parent else False)
+        self.where: Where | None = where or (parent.where if parent else None)
         self.families = families if families is not None else {}
 
     def find(self, name: str) -> Any:

@@ -65,6 +65,7 @@ class Reference:
         self.reading = False
         self.several = False
         self._needs: dict[Any, Any] = {}
+        self.noise: Any = None  # for a twin: a generator of noise of rounding's size on every gradient
         self.N = batch_size or self.stages[0].resolved.batch.now
         self.expansion = Expansion()
         for number_, stage in enumerate(self.stages):
@@ -253,9 +254,15 @@ class Reference:
         for member in members:
             names = self.owned(stage, member)
             found = self.tape.gradient(objectives[member.name].data, [self.boxes[n] for n in names], None)
-            gradients[member.name] = {n: constant(g) for n, g in zip(names, found, strict=True) if g is not None}
+            reached = {n: constant(g) for n, g in zip(names, found, strict=True) if g is not None}
+            gradients[member.name] = self._noisy(reached) if self.noise is not None else reached
         values = {name: float(constant(v.data).reshape(())) for name, v in objectives.items()}
         return Result(gradients, values, evaluation.numbers(), conditions, becoming)
+
+    def _noisy(self, gradients: Arrays) -> Arrays:
+        """Gradients as another order of sums might round them: off by 1e-16 of the phase's largest entry."""
+        largest = max((float(np.max(np.abs(g))) for g in gradients.values() if g.size), default=0.0)
+        return {n: g + 1e-16 * largest * self.noise.standard_normal(np.shape(g)) for n, g in gradients.items()}
 
     # --- looking
 
@@ -529,6 +536,15 @@ class Reference:
         self._enter()
         self._reset({self.player(self.stage, Move("phase", "", self.stage.resolved.spec.place, self.stage.bound, player=e))
                      for e in self.stage.resolved.keys.reset})  # fmt: skip
+
+    def start(self, parameters: Arrays, buffers: Arrays) -> Reference:
+        """A new game of the same spec, from these weights and buffers."""
+        made = self.copy()
+        made.clocks = dict.fromkeys(CLOCKS, 0) | {"epoch_steps": 1}
+        made.parameters, made.buffers = made._given(parameters), made.buffers | buffers
+        made.state, made.pools, made.averages, made.average_buffers, made.kept = {}, {}, {}, {}, {}
+        made._enter()
+        return made
 
     def copy(self) -> Reference:
         """Another game that goes on from here."""
