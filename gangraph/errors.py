@@ -71,6 +71,8 @@ class RunError(GangraphError):
 class Fact(Exception):
     """A wrong fact found by code that does not know its place."""
 
+    trail: tuple[str, ...] = ()
+
     def __init__(self, message: str, help: str | None = None):
         super().__init__(message)
         self.message = message

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from keyword import iskeyword
@@ -146,7 +147,9 @@ def _parse_cached(text: str, at: Place) -> tuple[Expr, ...]:
         raise _misplaced(Fact(f"an expression of {len(text)} characters is too long"), at)
     lead = len(text) - len(text.lstrip())
     try:
-        tree = ast.parse(text.strip(), mode="eval")
+        with warnings.catch_warnings():  # of things like `0x for`, which are errors here
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text.strip(), mode="eval")
         reader = _Converter(text.strip(), at.right(lead))
         body = tree.body
         bare = isinstance(body, ast.Tuple) and not text.strip().startswith("(")

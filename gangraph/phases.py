@@ -431,24 +431,22 @@ class StageWriter:
         def count(steps: tuple[Step, ...], factor: str) -> None:
             for step in steps:
                 times = factor
+                if isinstance(step.when, Node) and "self.last(" not in self.value(step.when):
+                    times = _times(times, f"int({self.value(step.when)})")
+                once = times  # whether it runs at all
                 if step.repeat is not None and step.repeat != 1:
-                    code = (
-                        self.value(step.repeat) if not isinstance(step.repeat, Node) else f"({self.value(step.repeat)})"
-                    )
-                    times = f"{factor} * {code}" if factor else code
-                known_now = isinstance(step.when, Node) and "self.last(" not in self.value(step.when)
-                condition = f"int({self.value(step.when)})" if known_now else ""
+                    code = self.value(step.repeat)
+                    times = _times(times, f"({code})" if isinstance(step.repeat, Node) else code)
                 reads = step.kind in ("phase", "group") and self._reads(step.name)
-                accumulate = step.phases[0].accumulate if step.kind == "phase" else None
                 if step.fresh:
-                    terms.append(_times(times, condition))
-                    sure[0] = sure[0] or not condition
+                    terms.append(times or "1")
+                    sure[0] = sure[0] or not once
                 elif reads and not sure[0]:  # reads the present batch, and fetches one where there is none
-                    terms.append(f"int(not ({' + '.join(terms)}))" if terms else "1")
-                    sure[0] = True
+                    terms.append(_times(once, f"int(not ({' + '.join(terms)}))") if terms else once or "1")
+                    sure[0] = not once
+                accumulate = step.phases[0].accumulate if step.kind == "phase" else None
                 if accumulate not in (None, 1) and reads:
-                    more = f"({self.value(accumulate)} - 1)"
-                    terms.append(_times(f"{times} * {more}" if times else more, condition))
+                    terms.append(_times(times, f"({self.value(accumulate)} - 1)"))
                 count(step.steps, times)
 
         count(self.schedule.steps, "")
@@ -497,8 +495,8 @@ class StageWriter:
         return made
 
 
-def _times(times: str, condition: str) -> str:
-    return " * ".join(filter(None, [times, condition])) or "1"
+def _times(left: str, right: str) -> str:
+    return f"{left} * {right}" if left else right
 
 
 def _one_line(line: str) -> str:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from gangraph.compiler import compile as compile_spec
-from gangraph.compiler import load
 
 SYSTEMS = (
     "gan",

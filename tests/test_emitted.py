@@ -1,4 +1,4 @@
-"""Emitted programs: torch and nothing else, clean by the project's linter, the same numbers, the same text each time."""
+"""Emitted programs: torch and nothing else, clean by the project's linter, the same numbers and text each time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ten systems of the gallery at their tiny sizes: who moves what, and the properties of the fact sheets, section 10.
+"""The ten systems of the gallery at their tiny sizes: who moves what, and section 10 of the fact sheets.
 
 docs/gallery-notes.md says for each property how it is reached; the numbers in the names of tests are the sheet's.
 """
@@ -698,7 +698,12 @@ def test_cyclegan_6_the_pool_returns_what_it_gets_until_it_has_50_and_keeps_50()
 
 
 def test_cyclegan_6_without_a_pool_the_discriminators_see_the_fakes(tmp_path: Path) -> None:
-    text = "losses:\n  gan_y: lsgan(real=D_Y(y), fake=D_Y(fake_y))\n  gan_x: lsgan(real=D_X(x), fake=D_X(fake_x))\ngraph: {old_y: ~, old_x: ~}\n"
+    text = """
+losses:
+  gan_y: lsgan(real=D_Y(y), fake=D_Y(fake_y))
+  gan_x: lsgan(real=D_X(x), fake=D_X(fake_x))
+graph: {old_y: ~, old_x: ~}
+"""
     plain, pooled = variant(tmp_path, "cyclegan", text), tiny("cyclegan")
     given, draws = batch(pooled, 2), pooled.draw(2, 0)
     one, two = plain.losses(given, draws), pooled.losses(given, draws)  # an empty pool returns what it gets
@@ -738,7 +743,17 @@ def test_unit_1_shared_parts_are_one_tensor_each_and_serve_all_paths(tmp_path: P
         shared = {id(p) for p in gan.networks[inner].parameters()}
         for d in (0, 1):
             assert shared <= {id(p) for p in gan.networks[f"{name}[{d}]"].parameters()}
-    text = "schedule:\n  dis: ~\n  gen: ~\n  both:\n    together:\n      gen: gan * add(adv.generator) + direct * add(rec) + kl * add(KL) + cycle * add(cyc) + kl_cycle * add(KL_cyc)\n      one: {player: gen, minimize: 'rec[1]'}\n      two: {player: gen, minimize: 'cyc[1]'}\n      dis: gan * add(adv.discriminator)\n"
+    text = """
+schedule:
+  dis: ~
+  gen: ~
+  both:
+    together:
+      gen: gan * add(adv.generator) + direct * add(rec) + kl * add(KL) + cycle * add(cyc) + kl_cycle * add(KL_cyc)
+      one: {player: gen, minimize: "rec[1]"}
+      two: {player: gen, minimize: "cyc[1]"}
+      dis: gan * add(adv.discriminator)
+"""
     gan = variant(tmp_path, "unit", text)
     given, draws = batch(gan, 2), gan.draw(2, 0)
     assert networks_of(gan.gradients("one", given, draws)) == {"E[1]", "enc_shared", "dec_shared", "G[1]"}
@@ -1112,7 +1127,7 @@ def test_stargan_v2_2_diversity_is_0_for_equal_styles_and_reaches_f_through_one_
     text = "schedule:\n  only: {player: maker, minimize: 'diversity[latent]'}\n"
     gan = variant(tmp_path, "stargan-v2", text)
     given, draws = batch(gan, 2), gan.draw(2, 0)
-    same = {k: draws["z"] for k in draws}
+    same = dict.fromkeys(draws, draws["z"])
     assert gan.losses({**given, "x_ref2": given["x_ref"]}, same)["diversity[latent]"] == 0
     assert gan.losses({**given, "x_ref2": given["x_ref"]}, same)["diversity[reference]"] == 0
     assert networks_of(gan.gradients("only", given, draws)) == {"G", "F"}
