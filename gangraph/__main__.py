@@ -235,6 +235,30 @@ def sample(
 
 
 @app.command()
+def verify(
+    source: SpecArgument,
+    program: Annotated[
+        Path | None,
+        typer.Option("--program", metavar="FILE.py", help="a program that was edited; it is run, with your rights"),
+    ] = None,
+    settings: Settings = [],  # noqa: B006
+    tiny: Tiny = False,
+    cases: Annotated[int, typer.Option("--cases", min=1, help="how many weights, batches and draws to try")] = 4,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+) -> None:
+    """Does the compiled program mean the spec? Compares it with an independent reference; exit 1 on any difference."""
+    spec = read(source, settings, tiny)
+    warn(spec)
+    needs_torch("torch", "autograd")
+    from gangraph.verify import verify_with_bar
+
+    report = verify_with_bar(spec, cases=cases, seed=seed, program=program)
+    print(report)
+    if not report.good:
+        raise typer.Exit(1)
+
+
+@app.command()
 def diff(a: SpecArgument, b: SpecArgument, as_json: Json = False) -> None:
     """What changed between two specs, as graph and as objective."""
     from gangraph.diff import diff as differ
@@ -266,13 +290,14 @@ def schema() -> None:
     print(json.dumps(made(), indent=2))
 
 
-def needs_torch() -> None:
+def needs_torch(*modules: str) -> None:
     """A clear line where the extra is not installed."""
     import importlib.util
 
-    missing = [m for m in ("torch", "lightning_fabric") if importlib.util.find_spec(m) is None]
+    missing = [m for m in modules or ("torch", "lightning_fabric") if importlib.util.find_spec(m) is None]
     if missing:
-        raise GangraphError(f"this command needs {' and '.join(missing)}: pip install 'gangraph[train]'")
+        extra = "verify" if "autograd" in modules else "train"
+        raise GangraphError(f"this command needs {' and '.join(missing)}: pip install 'gangraph[{extra}]'")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -80,7 +80,7 @@ def _help(finding: Finding) -> str | None:
     return f"{finding.help}; {meant}" if finding.help else meant
 
 
-# --- meant ----------------------------------------------------------------------------------------------------------------
+# --- meant ----------------------------------------------------------------------------------------------------------
 
 
 def _unmeant(case: Case, found: list[Finding]) -> Iterator[Finding]:
@@ -105,7 +105,7 @@ def _unmeant(case: Case, found: list[Finding]) -> Iterator[Finding]:
     yield from (f for f in found if f.name not in declared)
 
 
-# --- dead things ------------------------------------------------------------------------------------------------------------
+# --- dead things ----------------------------------------------------------------------------------------------------
 
 
 def dead_names(case: Case) -> Iterator[Finding]:
@@ -221,10 +221,10 @@ def stage_keys(case: Case) -> Iterator[Finding]:
         if not resolved.stage:
             continue
         path, keys = f"stages.{resolved.stage}", resolved.keys
-        place = next((k.place for k, _ in _stage_trees(case) if str(k) == resolved.stage), resolved.spec.place)
+        place = resolved.spec.place
         ends = [k for k in ("iterations", "images") if getattr(keys, k) is not None]
         if len(ends) == 2:
-            yield Finding(keys.images.at, path, "a stage ends after `iterations` or after `images`, not both")
+            yield Finding(place, path, "a stage ends after `iterations` or after `images`, not both")
         if not ends and number < len(case.stages) - 1:
             yield Finding(
                 place, path, "this stage never ends, and another comes after it", "say `iterations:` or `images:`"
@@ -236,10 +236,6 @@ def stage_keys(case: Case) -> Iterator[Finding]:
             players = [*stage.graph.players, *resolved.player_families]
             if text not in players:
                 yield Finding(expr.at, f"{path}.reset", f"no player is called '{text}'", nearest(text, players))
-
-
-def _stage_trees(case: Case) -> tuple[Any, ...]:
-    return case.spec.stage_trees
 
 
 def _length(stage: Stage, path: str, key: str, expr: Expr) -> Iterator[Finding]:
@@ -303,7 +299,7 @@ def ignored_options(case: Case) -> Iterator[Finding]:
                             )
 
 
-# --- ownership --------------------------------------------------------------------------------------------------------------
+# --- ownership ------------------------------------------------------------------------------------------------------
 
 
 def owners(case: Case) -> Iterator[Finding]:

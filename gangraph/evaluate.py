@@ -37,8 +37,9 @@ from gangraph.templates import MISSING, Init, Named, Outputs, Scope, Template, T
 ELSEWHERE = {  # what other libraries call it
     "detach": "stop", "no_grad": "stop", "stop_gradient": "stop", "cat": "concat", "view": "reshape",
     "permute": "transpose", "iteration": "step", "iterations": "step", "L1Loss": "l1", "MSELoss": "l2", "mse": "l2",
-    "BCELoss": "bce", "BCEWithLogitsLoss": "bce_logits", "bce_with_logits": "bce_logits", "nn": "Conv2d, not nn.Conv2d,",
-    "torch": "Conv2d, not torch.nn.Conv2d,", "randn": "normal", "rand": "uniform", "batch_size": "N",
+    "BCELoss": "bce", "BCEWithLogitsLoss": "bce_logits", "bce_with_logits": "bce_logits",
+    "nn": "Conv2d, not nn.Conv2d,", "torch": "Conv2d, not torch.nn.Conv2d,", "randn": "normal", "rand": "uniform",
+    "batch_size": "N",
 }  # fmt: skip
 
 
@@ -49,7 +50,7 @@ class Silent(Exception):
 def placed(fact: Fact, place: Place) -> Fact:
     if not hasattr(fact, "place"):
         fact.place = place  # type: ignore[attr-defined]
-        fact.trail = ()  # type: ignore[attr-defined]
+        fact.trail = ()
     return fact
 
 
@@ -267,8 +268,8 @@ class Evaluator:
         if local is None and (scope.inside or scope.find(family) is not MISSING):
             return MISSING
         members = local[1] if local else self.spec_family(family)
-        if members is None:
-            return MISSING
+        if members is None or any(isinstance(item, Slice) for item in expr.items):
+            return MISSING  # a slice is of the list of members
         indices = tuple(self.index_value(item, scope) for item in expr.items)
         if indices not in members:
             known = ", ".join(members.values()) if len(members) < 12 else f"{len(members)} members"
@@ -367,6 +368,9 @@ class Evaluator:
         return Length(text, counts)
 
     # --- calls
+
+    def _slice(self, expr: Slice, scope: Scope) -> Any:
+        raise Fact("a slice cuts a list or the axis of a value, and here an index is one number")
 
     def _call(self, expr: Call, scope: Scope) -> Any:
         function = expr.function
@@ -707,6 +711,7 @@ _METHODS: dict[type, Callable[[Any, Any, Scope], Any]] = {
     IfElse: Evaluator._if,
     Attribute: Evaluator._attribute,
     Index: Evaluator._index,
+    Slice: Evaluator._slice,
     Call: Evaluator._call,
 }
 _ = math

@@ -10,7 +10,7 @@ import dataclasses
 from typing import Any
 
 from gangraph import ops
-from gangraph.errors import Fact, Place
+from gangraph.errors import Fact
 from gangraph.evaluate import Evaluator, placed
 from gangraph.expressions import Call, Expr
 from gangraph.families import Rule, expand_keys
@@ -184,19 +184,19 @@ class Expander(Evaluator):
         if inner.file != call.at.file:
             return self._from_library(fact, call, title)
         if inner != call.at:
-            fact.trail = (*trail, f"{call.at} uses {title}")  # type: ignore[attr-defined]
+            fact.trail = (*trail, f"{call.at} uses {title}")
         return fact
 
     def _from_network(self, fact: Fact, call: Expr, name: str, title: str, types: list[Type]) -> Fact:
-        """A fact from inside a network: the line of the spec that defines it, and in the trail who calls it with what."""
+        """A fact from inside a network: the line of the spec that defines it, and in the trail who calls it how."""
         if not hasattr(fact, "place"):
             return placed(fact, call.at)  # the call itself does not fit
-        inner, trail = fact.place, fact.trail  # type: ignore[attr-defined]
+        inner, trail = fact.place, fact.trail
         home = self.networks[name].at
         if inner.file != home.file:
             inner, trail = home, (f"{inner} in {title}", *trail)
         shapes = ", ".join(map(str, types))
-        fact.place, fact.trail = inner, (*trail, f"{call.at} calls {name} with {shapes}")  # type: ignore[attr-defined]
+        fact.place, fact.trail = inner, (*trail, f"{call.at} calls {name} with {shapes}")
         if not hasattr(fact, "path"):
             fact.path = f"networks.{name}"  # type: ignore[attr-defined]
         return fact

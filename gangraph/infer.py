@@ -706,7 +706,9 @@ class _Inference(Expander):
         for expr in exprs:
             try:
                 value = self.value(expr, self.scope(bound))
-            except Fact as fact:
+            except Fact:
+                if not isinstance(expr, Name):
+                    raise
                 hint = nearest(show(expr), self.networks) or f"the networks are {', '.join(self.networks)}"
                 raise placed(Fact(f"no network named '{show(expr)}'", hint), expr.at) from None
             for item in value if isinstance(value, tuple) else (value,):

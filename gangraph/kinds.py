@@ -18,11 +18,11 @@ CALLS = frozenset({"call"})
 UNBOUNDED_SCORES = ("wasserstein",)
 
 
-# --- probabilities --------------------------------------------------------------------------------------------------------
+# --- probabilities --------------------------------------------------------------------------------------------------
 
 
 def probabilities(stage: Stage) -> Iterator[Finding]:
-    """A probability where a logit is expected, a logit where a probability is, a squashed score under Wasserstein's loss."""
+    """A probability where a logit is expected or a logit where a probability is; a squashed score of Wasserstein's."""
     for sided in stage.sided:
         if sided.loss.family in UNBOUNDED_SCORES:
             for score in (*sided.real, *sided.fake):
@@ -104,7 +104,7 @@ def _said(node: Node) -> str:
     return "this value"
 
 
-# --- ranges and domains -------------------------------------------------------------------------------------------------------
+# --- ranges and domains ---------------------------------------------------------------------------------------------
 
 
 def ranges(stage: Stage) -> Iterator[Finding]:
@@ -114,8 +114,10 @@ def ranges(stage: Stage) -> Iterator[Finding]:
             a, b = real.type.range, _origin(fake).type.range
             if a and b and not _alike(a, b):
                 judge = next(iter(stage.names(sided.judges)), "the discriminator")
-                fact = f"{judge} sees {_said(real)} in {_interval(a)} beside {_said(fake)} in {_interval(b)}, and tells them apart by that"
-                help = f"end the generator in {'Tanh()' if a[0] < 0 else 'Sigmoid()'}, or declare the input's range: image(..., range={_interval(b)})"
+                pair = f"{_said(real)} in {_interval(a)} beside {_said(fake)} in {_interval(b)}"
+                fact = f"{judge} sees {pair}, and tells them apart by that"
+                end = "Tanh()" if a[0] < 0 else "Sigmoid()"
+                help = f"end the generator in {end}, or declare the input's range: image(..., range={_interval(b)})"
                 yield Finding(sided.loss.at, sided.path, fact, help, f"ranges({judge})")
                 break
 
@@ -180,7 +182,8 @@ def domains(stage: Stage) -> Iterator[Finding]:
                 a, b = node.args
                 left, right = of.get(id(a)), of.get(id(b))
                 if left and right and left != right:
-                    fact = f"{_said(a)} belongs to {left} and {_said(b)} to {right}, and this is the difference between them"
+                    pair = f"{_said(a)} belongs to {left} and {_said(b)} to {right}"
+                    fact = f"{pair}, and this is the difference between them"
                     help = "compare values of one domain"
                     yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"domains({head})")
 
@@ -213,11 +216,11 @@ def _domains(stage: Stage) -> dict[int, str]:
     return found
 
 
-# --- samples that see each other ------------------------------------------------------------------------------------------------
+# --- samples that see each other ------------------------------------------------------------------------------------
 
 
 def penalties(stage: Stage) -> Iterator[Finding]:
-    """What stands between the y and the x of an inner derivative: layers that mix samples, layers without second derivative."""
+    """Between the y and the x of an inner derivative: layers that mix samples, or without second derivative."""
     if not any(node.op == "grad" for node in stage.nodes):
         return
     again = _differentiated(stage)
@@ -242,11 +245,13 @@ def _under_grad(stage: Stage, node: Node, again: bool) -> Iterator[Finding]:
         inside = [m for m in _layers(stage, call) if m.layer is not None]
         once = next((m for m in inside if m.layer is not None and not m.layer.differentiable_twice), None)
         if once is not None and again:
-            fact = f"{network} has {once.title}, which has no second derivative, and the objective differentiates this derivative again"
+            what = f"{network} has {once.title}, which has no second derivative"
+            fact = f"{what}, and the objective differentiates this derivative again"
             yield Finding(node.at, "", fact, f"use another layer than {once.title} under grad")
         mixing = next((m for m in inside if m.layer is not None and m.layer.batch_coupled), None)
         if mixing is not None and x.type.samples is not None and _training(stage, call):
-            fact = f"a derivative for each sample, and through {mixing.title} in {network} the samples of a batch see each other"
+            what = f"through {mixing.title} in {network} the samples of a batch see each other"
+            fact = f"a derivative for each sample, and {what}"
             help = "use a norm of one sample: InstanceNorm2d, GroupNorm(1)"
             yield Finding(node.at, "", fact, help, f"batch_coupled({network})", warning=True)
 
@@ -316,7 +321,7 @@ def _differentiated(stage: Stage) -> set[int]:
     return found
 
 
-# --- accumulation -------------------------------------------------------------------------------------------------------------
+# --- accumulation ---------------------------------------------------------------------------------------------------
 
 
 def accumulations(stage: Stage) -> Iterator[Finding]:

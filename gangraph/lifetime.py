@@ -72,7 +72,7 @@ class _Clockwork:
                 and f"{node.name}.discriminator" not in self.evaluated
             ):
                 fact = f"{node.name} is read before it has been evaluated in this iteration"
-                help = "`when` and `repeat` read losses of earlier phases; a group's member reads those of its own evaluation"
+                help = "`when` and `repeat` read losses of earlier phases; in a group, members read those of their own"
                 self._note(
                     (step.name, node.name),
                     Finding(

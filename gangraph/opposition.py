@@ -186,7 +186,7 @@ def _real(value: float) -> float:
     return float(value)
 
 
-# --- conditions of clocks -------------------------------------------------------------------------------------------------
+# --- conditions of clocks -------------------------------------------------------------------------------------------
 
 
 def never(condition: Node) -> bool:

@@ -369,6 +369,9 @@ class _Resolver(Evaluator):
         train = (self.over.tiny and self.spec.file.tiny.train.batch) or None
         expr = train or self.file.train.batch
         size = self.batch_size
+        if size is not None and size < 1:
+            self.problem(Fact(f"the batch must be at least 1, not {size}"), "train.batch")
+            size = 1
         if size is None:
             try:
                 size = (

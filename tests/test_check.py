@@ -102,7 +102,8 @@ RIGHT = {
         ("  fake: G(z)\n", "  fake: G(z)\n  e_real: l1(D(x), x)\n  e_fake: l1(D(fake), fake)\n"),
         (
             "players:\n",
-            'state:\n  k: {start: 0, becomes: "clamp(k + 0.001 * (0.5 * expect(e_real) - expect(e_fake)), 0, 1)", in: [G]}\n'
+            "state:\n  k:\n    start: 0\n    in: [G]\n"
+            "    becomes: clamp(k + 0.001 * (0.5 * expect(e_real) - expect(e_fake)), 0, 1)\n"
             "players:\n",
         ),
     ),
@@ -232,7 +233,8 @@ RIGHT = {
         ("losses:\n", "once: [fake]\nlosses:\n"),
         (
             OF_D + OF_G,
-            "  both:\n    together:\n      D: adv.discriminator\n      G: adv.generator\n  again: {player: D, minimize: adv.discriminator}\n",
+            "  both:\n    together:\n      D: adv.discriminator\n      G: adv.generator\n"
+            "  again: {player: D, minimize: adv.discriminator}\n",
         ),
     ),
     "a once draw that outlives a fresh batch": changed(
@@ -253,9 +255,8 @@ RIGHT = {
     "accumulation of a mean": changed(HEAD, (OF_G, "  G: {minimize: adv.generator, accumulate: 4}\n")),
 }
 FAMILIES = ["minimax", "non_saturating", "joint_non_saturating", "wasserstein", "hinge", "lsgan", "least_squares"]
-FAMILIES += [
-    f"fgan_{name}" for name in "kl reverse_kl pearson neyman hellinger jensen_shannon gan total_variation".split()
-]
+FAMILIES += ["fgan_kl", "fgan_reverse_kl", "fgan_pearson", "fgan_neyman", "fgan_hellinger"]
+FAMILIES += ["fgan_jensen_shannon", "fgan_gan", "fgan_total_variation"]
 
 
 def load(text: str | bytes, folder: Path) -> gangraph.Spec:
@@ -277,7 +278,7 @@ def test_every_family_of_the_library_is_adversarial(family: str, tmp_path: Path)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_no_family_survives_a_turned_sign(family: str, tmp_path: Path) -> None:
     text = HEAD.replace("non_saturating", family).replace("  G: adv.generator", "  G: -1 * adv.generator").lstrip()
-    with pytest.raises(gangraph.SpecError, match="subtracts adv.generator, its own side"):
+    with pytest.raises(gangraph.SpecError, match="its own side, and so maximizes it"):
         load(text, tmp_path)
 
 
@@ -322,7 +323,7 @@ def test_many_values_are_checked_in_well_under_a_second(tmp_path: Path) -> None:
     assert time.process_time() - before < 2
 
 
-# --- whatever a file contains ------------------------------------------------------------------------------------------
+# --- whatever a file contains --------------------------------------------------------------------------------
 
 
 def survives(text: str | bytes, folder: Path) -> None:
@@ -362,7 +363,7 @@ BROKEN: dict[str, str | bytes] = {
     "a tower of powers": "gangraph: 1\nname: x\nsizes: {A: 9**9**9**9}\n",
     "a large power": "gangraph: 1\nname: x\nsizes: {A: 2**100000 - 2**100000}\nconstants: {b: 2.5**100000}\n",
     "a large range": "gangraph: 1\nname: x\nindex: {i: range(10**12)}\n",
-    "a large family": 'gangraph: 1\nname: x\nindex: {i: range(10**5), j: range(10**5)}\ndraws:\n  "z[i, j]": normal(1)\n',
+    "a large family": 'gangraph: 1\nname: x\nindex: {i: range(9**5), j: range(9**5)}\ndraws:\n  "z[i, j]": normal(1)\n',
     "a large text": "gangraph: 1\nname: x\nsizes: {A: \"'a' * 10**9\"}\n",
     "a large list": 'gangraph: 1\nname: x\nindex: {i: "[1] * 10**9"}\n',
     "not a number": "gangraph: 1\nname: x\nconstants: {a: 1e999, b: a - a, c: 0 * a}\n",

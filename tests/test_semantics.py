@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from support import batch, batches, buffers, build, moved, no_gradients, snapshot, watched, written
 from torch import Tensor
 
+import gangraph
+from gangraph.errors import SpecError
 from gangraph.ops import OPERATORS
 
 # --- operators: every one against its formula in torch, values, shapes and gradients --------------------------------
@@ -1152,8 +1154,7 @@ def test_a_term_with_a_constant_factor_0_is_not_evaluated(tmp_path: Path) -> Non
     assert calls(gan, "D", lambda: gan.game.evaluate_G(gan.game.draws("G"))) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="what is dropped is a Python number, and no tensor")
-@pytest.mark.parametrize("text", ["exp(off * d) * g", "max(off * d, g)", "g + sqrt(0 * d)"])
+@pytest.mark.parametrize("text", ["exp(off * d) * g", "max(off * d, g)", "g + sqrt(off * d)"])
 def test_a_dropped_term_inside_another_operator_is_0(text: str, tmp_path: Path) -> None:
     head = swapped(HEAD, ("sizes:", "constants: {off: 0}\nsizes:"), ("losses:\n", f"losses:\n  f: {text}\n"))
     gan = system(tmp_path, "schedule:\n  D: d\n  G: f\n", head)
@@ -1457,6 +1458,11 @@ def test_upto_is_the_value_after_a_label(tmp_path: Path) -> None:
     h = h @ p["B.0.weight"].T + p["B.0.bias"]
     expected = (h - h.mean(0)) / (h.var(0, unbiased=False) + 1e-5).sqrt() * p["B.inner.weight"] + p["B.inner.bias"]
     assert torch.allclose(gan.losses(given, draws)["l"], expected.square().sum(1).mean())
+
+
+@pytest.mark.xfail(strict=True, reason="draws of layers behind the label are made, and read by nobody")
+def test_upto_needs_no_draws_of_the_layers_behind_its_label(tmp_path: Path) -> None:
+    assert set(viewed(tmp_path, 'upto(B, "inner")(h)').draw(4, 0)) == {"B/plain/B.1", "plain/B.1"}
 
 
 def test_views_nest(tmp_path: Path) -> None:
@@ -1812,19 +1818,9 @@ SCHEDULES = {
     "conditional first": "  D: {minimize: d, batch: fresh, when: step % 2 == 1}\n  G: g\n"
     "  D2: {player: D, minimize: d}\n",
 }
-UNCOUNTED = {
-    "nested": "the condition of a sequence does not count for the phases inside",
-    "accumulated by a clock": "a phase that does not run is counted",
-}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(n, marks=pytest.mark.xfail(strict=True, reason=UNCOUNTED[n])) if n in UNCOUNTED else n
-        for n in SCHEDULES
-    ],
-)
+@pytest.mark.parametrize("name", SCHEDULES)
 def test_an_iteration_takes_as_many_batches_as_it_says(name: str, tmp_path: Path) -> None:
     gan = system(tmp_path, "schedule:\n" + SCHEDULES[name])
     for seed in range(3):
@@ -1856,6 +1852,23 @@ def test_a_name_of_the_spec_does_not_hide_one_of_the_program(name: str, tmp_path
     gan = system(tmp_path, f"schedule:\n  D: d\n  G: g + near\nsample: {{v: {name}}}\n", head)
     gan.step(batch(gan, 4), gan.draw(4, 0))
     assert gan.sample("v", 3).shape == (3, 3)
+
+
+@pytest.mark.parametrize("name", ["to", "keys", "train", "forward"])
+def test_a_network_called_like_a_word_of_torchs_module_dict_is_refused(name: str, tmp_path: Path) -> None:
+    head = swapped(HEAD, ("  G:\n", f"  {name}:\n"), ("G(z)", f"{name}(z)"), ("[G]", f"[{name}]"))
+    with pytest.raises(SpecError, match=f"cannot be called {name}"):
+        system(tmp_path, PHASES, head)
+
+
+def test_the_functions_of_the_package_stay_functions(tmp_path: Path) -> None:
+    """A module of the same name must not take their place once it has been imported."""
+    path = written(tmp_path, HEAD + PHASES)
+    gangraph.compile(gangraph.load(path))
+    assert gangraph.load(path).name == gangraph.load("gan", tiny=True).name.replace("gan", "small")
+    assert (
+        callable(gangraph.load) and callable(gangraph.compile) and callable(gangraph.draw) and callable(gangraph.train)
+    )
 
 
 # --- layers' draws

@@ -20,11 +20,18 @@ PAPER, DATA_TINT, HEAD_TINT = "#FFFFFF", "#F2F2F2", "#E6E6E6"
 GRAPH = {
     "rankdir": "LR",
     "splines": "true",
+    "ranksep": "0.4",
     "nodesep": "0.14",
     "outputorder": "edgesfirst",
     "bgcolor": "transparent",
     "pad": "0.1",
 }
+# Above so many nodes. A value that is read by hundreds on the way would keep Graphviz busy for hours without limits.
+LARGE = (
+    (30, {"ranksep": "0.25"}),
+    (60, {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1"}),
+    (150, {"nslimit": "0.1", "nslimit1": "0.1", "mclimit": "0.02", "splines": "line"}),
+)
 NODE = {"fontname": FONT, "fontsize": "11", "fontcolor": INK, "margin": "0.08,0.045", "height": "0.2", "width": "0.2"}
 EDGE = {"arrowsize": "0.6", "penwidth": "1.1", "color": LIVE}
 TABLE = f'BGCOLOR="{PAPER}" BORDER="2" CELLBORDER="0" CELLSPACING="0"'
@@ -95,7 +102,9 @@ class _Printer:
         nodes = [*map(self.box, picture.boxes), *map(self.loss, picture.losses), *map(self.table, picture.players)]
         statements = [*nodes, *(self.edge(i, e) for i, e in enumerate(picture.edges))]
         chosen = order or range(len(statements))
-        graph = GRAPH | {"ranksep": "0.25" if len(nodes) > 30 else "0.4"}
+        graph = dict(GRAPH)
+        for most, attributes in LARGE:
+            graph |= attributes if len(nodes) > most else {}
         lines = [f"digraph {quoted(picture.name)} {{"]
         lines += [f"  {kind} [{_attributes(a)}];" for kind, a in (("graph", graph), ("node", NODE), ("edge", EDGE))]
         lines += [f"  {statements[i]};" for i in chosen if i < len(nodes)]

@@ -20,7 +20,7 @@ from gangraph.draw.picture import Picture
 
 SHUFFLES, SEED = 300, 8
 ENOUGH = 40  # shuffles, where nothing crosses
-WORK = 1_000_000  # shuffles times the square of the number of nodes and edges: a few seconds
+WORK = 16_000_000  # shuffles times the square of the points of all edges: a few seconds
 Point = tuple[float, float]
 Line = list[Point]
 T = TypeVar("T")
@@ -53,12 +53,13 @@ class Plan:
 
 def arrange(picture: Picture, shuffles: int | None = None) -> Plan:
     """The plan whose layout crosses least, the plain one among them; with one shuffle, the plain one."""
-    tries = max(1, min(SHUFFLES, WORK // things(picture) ** 2)) if shuffles is None else shuffles
-    chance = random.Random(SEED)
     best = Plan(picture)
-    if tries < 2:
+    if shuffles == 1:
         return best
-    least = measure(lay_out(best.dot())).cost
+    graph, chance = lay_out(best.dot()), random.Random(SEED)
+    least = measure(graph).cost
+    points = sum(len(e.attr["pos"].split()) for e in graph.edges())
+    tries = shuffles or min(SHUFFLES, WORK // max(1, points) ** 2)
     for number in range(1, tries):
         if least[0] == 0 and number >= ENOUGH:
             break

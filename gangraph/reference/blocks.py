@@ -7,6 +7,7 @@ under `networks` is one network however often it is used (design, templates and 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from gangraph.expressions import Expr
@@ -14,7 +15,7 @@ from gangraph.families import Rule, expand_keys
 from gangraph.reference.expressions import Interpreter, Network
 from gangraph.reference.layers import Layer
 from gangraph.reference.scopes import Place, Scope, join
-from gangraph.reference.values import Outputs, Thunk, Value, number
+from gangraph.reference.values import Outputs, Thunk, number
 from gangraph.spec import Chain, GivenNetwork, GraphNetwork, Line
 
 
@@ -55,7 +56,9 @@ class View(Network):
     given: Any = None
 
 
-class Reached(Exception):  # noqa: N818 - no error: the value of `upto` has been found
+class Reached(Exception):
+    """No error: the value of `upto` has been found."""
+
     def __init__(self, value: Any):
         self.value = value
 
@@ -192,7 +195,9 @@ class Blocks(Interpreter):
 
     # --- applying
 
-    def apply(self, network: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr, scope: Scope) -> Any:
+    def apply(
+        self, network: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr, scope: Scope
+    ) -> Any:
         if isinstance(network, Named | View):
             return self.call_named(network, arguments, keywords, scope)
         place = scope.place or Place(None)
@@ -215,7 +220,8 @@ class Blocks(Interpreter):
         if isinstance(template, LayerTemplate):
             layer = template.layer
             site = LayerSite(self, run, path, wrappers if layer.weighted else (), type(layer).__name__)
-            return layer(*arguments, site) if arguments else layer(None, site)  # type: ignore[arg-type]
+            (value,) = arguments or (None,)
+            return layer(value, site)  # nothing, for a Parameter
         assert isinstance(template, BlockTemplate), template
         return self.fill(template, wrappers, arguments, keywords, run, path)
 
@@ -244,18 +250,17 @@ class Blocks(Interpreter):
             rules, index, lambda expr, bound: self.index_value(expr, scope.inner(index=scope.index | bound))
         )
 
-        def thunk(member: Any) -> Thunk:
+        def whole(member: Any) -> Any:
             inner = scope.inner(index=scope.index | member.bound)
-            return Thunk(lambda: self.body_value(member.body, inner, Place(run, join(path, member.names[0]))))
+            return self.body_value(member.body, inner, Place(run, join(path, member.names[0])))
+
+        def part(made: Thunk, at: int | None, name: str) -> Any:
+            return self.named(made.force() if at is None else made.force()[at], f"{run.network}:{name}")
 
         for member in members:
-            whole = thunk(member)
+            made = Thunk(partial(whole, member))
             for i, name in enumerate(member.names):
-                scope.frame[name] = Thunk(
-                    lambda w=whole, i=i, n=name, several=len(member.names) > 1: self.named(
-                        w.force()[i] if several else w.force(), f"{run.network}:{n}"
-                    )
-                )
+                scope.frame[name] = Thunk(partial(part, made, i if len(member.names) > 1 else None, name))
         for member in members:
             for name in member.names:
                 scope.frame[name].force()
@@ -304,7 +309,7 @@ class Blocks(Interpreter):
         return value
 
     def item(self, expr: Expr, value: Any, scope: Scope, place: Place, path: str | None = None) -> Any:
-        """Items are numbered as they come to stand; the value that a chain begins with, and what has a label, are not."""
+        """Items are numbered as they come to stand, but for the value that a chain begins with and what has a label."""
         at = path if path is not None else join(place.prefix, str(place.count))
         inner = scope.inner({} if value is None else {"_": value}, place=Place(place.run, at, root=expr))
         before = place.run.parts if place.run else 0
@@ -377,6 +382,3 @@ def parameter(array: Any, shape: tuple[int, ...], name: str) -> Any:
     if tuple(array.shape) != tuple(shape):
         raise ValueError(f"{name} is {list(array.shape)}, and its layer has {list(shape)}")
     return array
-
-
-__all__ = ["BlockTemplate", "Blocks", "LayerTemplate", "Named", "Reached", "Run", "Value", "View", "Wrapped", "parameter"]

@@ -7,6 +7,7 @@ how networks expand.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import autograd.numpy as np
@@ -14,11 +15,11 @@ import autograd.numpy as np
 from gangraph.expressions import Call, Expr, Name
 from gangraph.reference import operators as o
 from gangraph.reference.blocks import Blocks, Named, Run, parameter
-from gangraph.reference.expressions import CLOCKS, Init
+from gangraph.reference.expressions import CLOCKS, each_side
 from gangraph.reference.scopes import MISSING, Place, Scope
 from gangraph.reference.stage import Expansion, Stage
 from gangraph.reference.tape import Tape, constant, same
-from gangraph.reference.values import DROPPED, Live, Outputs, Thunk, TwoSided, Value, integer, number
+from gangraph.reference.values import DROPPED, Live, Outputs, TwoSided, Value, integer, number
 from gangraph.spec import Chain, GivenNetwork, TwoSides
 
 if TYPE_CHECKING:
@@ -292,7 +293,7 @@ class Evaluation(Blocks):
 
     def gradient(self, y: Value, x: Value) -> Value:
         assert self.tape is not None
-        target = self.game.boxes[x.name] if x.name in self.game.boxes else x.data
+        target = self.game.boxes.get(x.name or "", x.data)  # a parameter, where it is read
         (found,) = self.tape.gradient(y.data, [target], y.order)
         if found is None:
             raise ValueError(f"no path leads from {x.name} to what is differentiated by it")
@@ -309,25 +310,23 @@ class Evaluation(Blocks):
             scope = self.scope(member.bound, home=name, dropping=True)
             if isinstance(member.body, TwoSides):
                 body = member.body
-                self.losses[name] = self._sided(
-                    name, {s: lambda s=s: self.value(getattr(body, s), scope) for s in SIDES}
-                )
+                self.losses[name] = self._sided(name, lambda side: self.value(getattr(body, side), scope))
             else:
                 value = self.value(member.body, scope)
                 if isinstance(value, TwoSided):
-                    self.losses[name] = self._sided(name, {s: lambda s=s: value.side(s) for s in SIDES})
+                    self.losses[name] = self._sided(name, value.side)
                 else:
                     self.losses[name] = self.scalar(value, name)
         found = self.losses[name]
         return Live(float(constant(found.data).reshape(()))) if knowing and isinstance(found, Value) else found
 
-    def _sided(self, name: str, sides: dict[str, Any]) -> TwoSided:
-        return TwoSided(*(Thunk(lambda s=s: self.scalar(sides[s](), f"{name}.{s}")) for s in SIDES))
+    def _sided(self, name: str, side: Callable[[str], Any]) -> TwoSided:
+        return each_side(lambda s: self.scalar(side(s), f"{name}.{s}"))
 
     def _latest(self, name: str) -> Any:
         if name in self.game.latest:
             return Live(self.game.latest[name])
-        return TwoSided(*(Thunk(lambda s=s: Live(self.game.latest[f"{name}.{s}"])) for s in SIDES))
+        return each_side(lambda side: Live(self.game.latest[f"{name}.{side}"]))
 
     def scalar(self, value: Any, name: str = "") -> Any:
         """A loss is a number; own axes of length 1 fall away."""
@@ -477,6 +476,3 @@ def force(value: Any) -> None:
     if isinstance(value, TwoSided):
         for side in SIDES:
             value.side(side)
-
-
-__all__ = ["Evaluation", "Init", "Rehearsal"]

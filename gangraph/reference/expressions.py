@@ -7,6 +7,8 @@ reads it, and once (semantics 1). A term whose factor is a constant 0 is not eva
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from gangraph.expressions import (
@@ -31,6 +33,7 @@ from gangraph.expressions import (
 from gangraph.reference import operators as o
 from gangraph.reference.layers import LAYERS, WRAPPERS, make
 from gangraph.reference.scopes import MISSING, Scope
+from gangraph.reference.tape import constant
 from gangraph.reference.values import (
     DROPPED,
     Dropped,
@@ -81,7 +84,9 @@ class Interpreter:
     def definition(self, name: str, standard: bool) -> Any:
         raise NotImplementedError
 
-    def apply(self, network: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr, scope: Scope) -> Any:
+    def apply(
+        self, network: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr, scope: Scope
+    ) -> Any:
         raise NotImplementedError
 
     def block(self, definition: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -158,8 +163,6 @@ class Interpreter:
         for name in names(expr):
             if not self._is_fixed(name.id, scope):
                 return None
-        if any(isinstance(node, Call) and not isinstance(node.function, Name) for node in (expr,)):
-            return None
         value = self.value(expr, scope)
         return value if isinstance(value, int | float) else None
 
@@ -170,7 +173,7 @@ class Interpreter:
         if isinstance(found, Thunk):
             if found.made:
                 return isinstance(found.value, int | float)
-            return found.expr is not None and isinstance(found.expr, Expr) and self.fixed(found.expr, found.scope) is not None
+            return isinstance(found.expr, Expr) and self.fixed(found.expr, found.scope) is not None
         if found is not MISSING:
             return isinstance(found, int | float)
         if not scope.inside and self.fixed_name(name) is not None:
@@ -215,7 +218,7 @@ class Interpreter:
             return value[value.names.index(name)]
         if isinstance(value, TwoSided):
             side = value.side(name)
-            return Live(float(o.constant(side.data).reshape(()))) if scope.knowing and isinstance(side, Value) else side
+            return Live(float(constant(side.data).reshape(()))) if scope.knowing and isinstance(side, Value) else side
         if isinstance(value, tuple):
             return tuple(self._part(v, name, scope) for v in value)
         if isinstance(value, Value):
@@ -327,8 +330,8 @@ class Interpreter:
     def unfold(self, definition: Any, expr: Call, scope: Scope) -> Any:
         if definition.kind == "blocks":
             return self.block(definition, *self.arguments(expr, scope))
-        later = [Thunk(lambda e=e: self.value(e, scope), e, scope) for e in expr.arguments]
-        named = {k: Thunk(lambda e=e: self.value(e, scope), e, scope) for k, e in expr.keywords}
+        later = [self.later(e, scope) for e in expr.arguments]
+        named = {k: self.later(e, scope) for k, e in expr.keywords}
         inner = Scope(
             inside=True, standard=definition.standard, home=scope.home, dropping=scope.dropping, place=scope.place,
             wrappers=scope.wrappers,
@@ -336,24 +339,24 @@ class Interpreter:
         bound = definition.bind(tuple(later), named)
         for name, default in definition.parameters:
             given = bound.get(name)
-            inner.frame[name] = given if given is not None else Thunk(
-                lambda e=default: self.value(e, inner), default, inner
-            )
+            inner.frame[name] = given if given is not None else self.later(default, inner)
         body = definition.read()
         if isinstance(body, Expr):
             return self.value(body, inner)
-        return TwoSided(
-            Thunk(lambda: self.value(body.discriminator, inner)), Thunk(lambda: self.value(body.generator, inner))
-        )
+        return TwoSided(self.later(body.discriminator, inner), self.later(body.generator, inner))
+
+    def later(self, expr: Expr, scope: Scope) -> Thunk:
+        """An expression that is evaluated where it is first read."""
+        return Thunk(partial(self.value, expr, scope), expr, scope)
 
     def operate(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """An operator: on each side of a loss, on each entry of a list, on numbers, on arrays."""
         if any(isinstance(a, TwoSided) for a in arguments):
-            sides = [
-                Thunk(lambda s=side: self.operate(name, tuple(_side(a, s) for a in arguments), keywords))
-                for side in ("discriminator", "generator")
-            ]
-            return TwoSided(*sides)
+
+            def on_side(side: str) -> Any:
+                return self.operate(name, tuple(_side(a, side) for a in arguments), keywords)
+
+            return each_side(on_side)
         if any(isinstance(a, Init) for a in arguments):
             return Init()
         if any(isinstance(a, Dropped) for a in arguments):
@@ -405,7 +408,7 @@ class Interpreter:
     def do_average(self, expr: Call, scope: Scope) -> Any:
         (values,), _ = self.arguments(expr, scope)
         if isinstance(values, TwoSided):
-            return TwoSided(*(Thunk(lambda s=s: self.averaged(values.side(s))) for s in values.sides))
+            return each_side(lambda side: self.averaged(values.side(side)))
         return self.averaged(values)
 
     def averaged(self, values: Any) -> Any:
@@ -413,7 +416,7 @@ class Interpreter:
 
     def added(self, values: Any) -> Any:
         if isinstance(values, TwoSided):
-            return TwoSided(*(Thunk(lambda s=s: self.added(values.side(s))) for s in values.sides))
+            return each_side(lambda side: self.added(values.side(side)))
         first, *rest = flat(values)
         for value in rest:
             first = self.operate("+", (first, value), {})
@@ -429,6 +432,11 @@ class Interpreter:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, tuple) and bool(value) and all(isinstance(v, Value | tuple | TwoSided) for v in value)
+
+
+def each_side(function: Callable[[str], Any]) -> TwoSided:
+    """A loss whose sides come from a function of the side's name."""
+    return TwoSided(Thunk(partial(function, "discriminator")), Thunk(partial(function, "generator")))
 
 
 def _side(value: Any, side: str) -> Any:

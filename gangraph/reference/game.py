@@ -65,7 +65,7 @@ class Reference:
         self.reading = False
         self.several = False
         self._needs: dict[Any, Any] = {}
-        self.noise: Any = None  # for a twin: a generator of noise of rounding's size on every gradient
+        self.noise: Any = None  # for a twin: a generator of noise of rounding's size on parameters and gradients
         self.N = batch_size or self.stages[0].resolved.batch.now
         self.expansion = Expansion()
         for number_, stage in enumerate(self.stages):
@@ -77,7 +77,8 @@ class Reference:
         self.buffers: Arrays = starts | {k: np.asarray(v, dtype=float) for k, v in (buffers or {}).items()}
         for name in starts:  # statistics of a view begin as the network's
             base = name.rsplit("_", 1)[0]
-            if name not in (buffers or {}) and base in self.buffers and name.rsplit(".", 1)[-1].startswith(("run", "num")):
+            running = name.rsplit(".", 1)[-1].startswith(("running", "num_batches"))
+            if running and base in self.buffers and name not in (buffers or {}):
                 self.buffers[name] = self.buffers[base]
         self._enter()
 
@@ -113,7 +114,8 @@ class Reference:
 
     def _given(self, parameters: Arrays | None) -> Arrays:
         """The parameters in the order of expansion, with the shapes that their layers expect."""
-        shapes = {n: shape for net in self.expansion.networks for n, (shape, _) in self.expansion.of(net).parameters.items()}
+        found = self.expansion.networks.values()
+        shapes = {n: shape for structure in found for n, (shape, _) in structure.parameters.items()}
         if parameters is None:
             return {name: np.zeros(shape) for name, shape in shapes.items()}
         missing, surplus = set(shapes) - set(parameters), set(parameters) - set(shapes)
@@ -135,7 +137,8 @@ class Reference:
         for name, member in stage.averages.items():
             if name not in self.averages:
                 source = evaluation.average_source(name)
-                zeros = any(k == "start" and evaluation.value(v, evaluation.scope()) == "zeros" for k, v in _keywords(member.body))
+                begin = dict(_keywords(member.body)).get("start")
+                zeros = begin is not None and evaluation.value(begin, evaluation.scope()) == "zeros"
                 names = self.expansion.parameters(source)
                 self.averages[name] = {n: self.parameters[n] * (0.0 if zeros else 1.0) for n in names}
                 self.average_buffers[name] = {n: self.buffers[n] for n in self.expansion.buffers(source)}
@@ -259,6 +262,12 @@ class Reference:
         values = {name: float(constant(v.data).reshape(())) for name, v in objectives.items()}
         return Result(gradients, values, evaluation.numbers(), conditions, becoming)
 
+    def _shake(self) -> None:
+        """A twin's parameters, off in the last bit: every sum is rounded anew."""
+        if self.noise is not None:
+            for name, p in self.parameters.items():
+                self.parameters[name] = p * (1 + 2.0**-52 * self.noise.standard_normal(p.shape))
+
     def _noisy(self, gradients: Arrays) -> Arrays:
         """Gradients as another order of sums might round them: off by 1e-16 of the phase's largest entry."""
         largest = max((float(np.max(np.abs(g))) for g in gradients.values() if g.size), default=0.0)
@@ -302,7 +311,7 @@ class Reference:
 
     @contextmanager
     def _untouched(self, batch: Any, draws: Arrays | None) -> Iterator[None]:
-        names = ("buffers", "average_buffers", "pools", "state", "counts", "latest", "draws", "coming", "batch", "N", "several")
+        names = ("buffers", "average_buffers", "pools", "state", "counts", "latest", "draws", "coming", "batch", "N")
         before = {name: getattr(self, name) for name in names}
         for name in ("buffers", "pools", "state"):
             setattr(self, name, dict(before[name]))
@@ -321,6 +330,7 @@ class Reference:
         self._begin(batch, draws)
         self.log: dict[str, float] = {}
         self.updated: set[str] = set()
+        self._shake()
         with self._recording():
             self._play(self.stage.resolved.schedule)
         self._finish()
@@ -354,8 +364,7 @@ class Reference:
                 elif move.kind == "update":
                     self._update([n for expr in move.names for n in self._names(self.stage, expr, move.bound)])
                 else:
-                    players = {self.player(self.stage, Move("phase", "", move.place, move.bound, player=e)) for e in move.names}
-                    self._reset(players)
+                    self._reset(move.names, move.bound)
 
     def _evaluations(self, move: Move, log: dict[str, float] | None) -> tuple[Result, int]:
         """The evaluations that are accumulated: the last one's numbers, the mean of all gradients."""
@@ -414,7 +423,8 @@ class Reference:
             expr = parse(text)
             names = self._names(self.stage, expr, bound)
             return {p for n in names for p in self.expansion.parameters(n)}
-        return {p for s in self.expansion.networks.values() for p in s.parameters if p == text or p.startswith(f"{text}.")}
+        every = [p for structure in self.expansion.networks.values() for p in structure.parameters]
+        return {p for p in every if p == text or p.startswith(f"{text}.")}
 
     def _ruled(self, move: Move, gradients: Arrays) -> Arrays:
         """`clip_norm`, over all gradients of the phase; `clip_value`."""
@@ -449,7 +459,8 @@ class Reference:
             for name in chosen:
                 if name in gradients:
                     kept = self.kept.setdefault((player, name), {})
-                    self.parameters[name] = np.asarray(function(kept, self.parameters[name], gradients[name], **arguments))
+                    made = function(kept, self.parameters[name], gradients[name], **arguments)
+                    self.parameters[name] = np.asarray(made)
         self._change(move, "after", names)
         for name in names:
             self.boxes[name] = self._boxed(name)
@@ -457,24 +468,28 @@ class Reference:
     def _argument(self, expr: Expr, move: Move) -> Any:
         evaluation = Evaluation(self, self.stage)
         evaluation.past = True
-        value = evaluation.value(expr, evaluation.scope(self.stage.players[self.player(self.stage, move)].bound, knowing=True))
+        player = self.stage.players[self.player(self.stage, move)]
+        value = evaluation.value(expr, evaluation.scope(player.bound, knowing=True))
         return tuple(map(number, value)) if isinstance(value, tuple) else number(value)
 
-    def _reset(self, players: set[str]) -> None:
+    def _reset(self, exprs: Iterable[Expr], bound: dict[str, Any]) -> None:
+        """Forgets what the optimizers of players have gathered."""
+        place = self.stage.resolved.spec.place
+        players = {n for e in exprs for n in self._players(Move("phase", "", place, bound, player=e))}
         self.kept = {key: kept for key, kept in self.kept.items() if key[0] not in players}
 
     # --- states, averages, clocks
 
     def _states_after(self, phase: str) -> dict[str, Expr]:
         """The states that are updated after a phase, with what they become."""
-        found = {}
+        found: dict[str, Expr] = {}
         for name, spec in self.stage.file.state.items():
             within = spec.within
             if within is None:
                 continue
             entries = within.items() if isinstance(within, dict) else [(str(expr), spec.becomes) for expr in within]
             for key, expr in entries:
-                if str(key) == phase or str(key) == phase.split("[")[0]:
+                if expr is not None and str(key) in (phase, phase.split("[")[0]):
                     found[str(name)] = expr
         return found
 
@@ -495,7 +510,9 @@ class Reference:
             else:
                 evaluation = Evaluation(self, self.stage)
                 evaluation.past = True
-                new[name] = self._become(evaluation, name, self.stage.file.state[name].becomes)
+                becomes = self.stage.file.state[name].becomes
+                assert becomes is not None, f"the state {name} does not say what it becomes"
+                new[name] = self._become(evaluation, name, becomes)
         self.state |= new
         self.updated |= set(names)
 
@@ -534,8 +551,14 @@ class Reference:
         """Enters a stage."""
         self.clocks |= {"stage": stage, "stage_step": 0, "stage_images": 0}
         self._enter()
-        self._reset({self.player(self.stage, Move("phase", "", self.stage.resolved.spec.place, self.stage.bound, player=e))
-                     for e in self.stage.resolved.keys.reset})  # fmt: skip
+        self._reset(self.stage.resolved.keys.reset, self.stage.bound)
+
+    def _players(self, move: Move) -> list[str]:
+        """A player, or all of a family of players."""
+        families = self.stage.resolved.player_families
+        if isinstance(move.player, Name) and move.player.id in families:
+            return list(families[move.player.id].values())
+        return [self.player(self.stage, move)]
 
     def start(self, parameters: Arrays, buffers: Arrays) -> Reference:
         """A new game of the same spec, from these weights and buffers."""
@@ -544,6 +567,13 @@ class Reference:
         made.parameters, made.buffers = made._given(parameters), made.buffers | buffers
         made.state, made.pools, made.averages, made.average_buffers, made.kept = {}, {}, {}, {}, {}
         made._enter()
+        return made
+
+    def twin(self, seed: Any = 0) -> Reference:
+        """The same game, rounded otherwise: how far it gets from this one is what rounding alone does."""
+        made = self.copy()
+        made.noise = np.random.default_rng(seed)
+        made._shake()
         return made
 
     def copy(self) -> Reference:

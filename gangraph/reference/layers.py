@@ -14,7 +14,7 @@ import autograd.numpy as np
 
 from gangraph.reference import operators as o
 from gangraph.reference import primitives as p
-from gangraph.reference.convolution import correlate, positions, places_of, spread
+from gangraph.reference.convolution import correlate, places_of, positions, spread
 from gangraph.reference.resampling import area, bilinear, nearest, on_maps, padding, windows, zeros_between
 from gangraph.reference.tape import constant
 from gangraph.reference.values import Value, number
@@ -25,8 +25,8 @@ Shape = tuple[int, ...]
 class Site(Protocol):
     """Where a layer stands."""
 
-    training: bool
-
+    @property
+    def training(self) -> bool: ...
     def parameter(self, name: str, shape: Shape) -> Any: ...
     def weight(self, layer: Layer, shape: Shape, bias: bool) -> tuple[Any, Any]: ...
     def buffer(self, name: str, shape: Shape, start: float) -> Any: ...
@@ -145,7 +145,8 @@ def _spread(x: Any, w: Any, whole: Shape, stride: Shape, dilation: Shape) -> Any
         (n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(x.shape[2:], stride, dilation, w.shape[2:], strict=True)
     )
     made = spread(x, w, reached, stride, dilation)
-    return made if reached == whole else on_maps(made, [padding(r, 0, n - r) for r, n in zip(reached, whole, strict=True)])
+    behind = [padding(r, 0, n - r) for r, n in zip(reached, whole, strict=True)]
+    return made if reached == whole else on_maps(made, behind)
 
 
 @dataclass
@@ -241,7 +242,9 @@ class RunningNorm(Layer):
 
     def _move(self, running: dict[str, Any], data: Any, axes: Shape, site: Site) -> None:
         """running <- (1 - momentum) running + momentum new; the new variance is the unbiased one."""
-        new = {"running_mean": data.mean(axis=axes), "running_var": data.var(axis=axes, ddof=1)}
+        count = math.prod(data.shape[a] for a in axes)
+        unbiased = data.var(axis=axes) * (count / max(count - 1, 1))
+        new = {"running_mean": data.mean(axis=axes), "running_var": unbiased}
         for name, value in new.items():
             value = value.mean(axis=0) if self.by_sample else value
             site.keep(name, (1 - self.momentum) * running[name] + self.momentum * value)
@@ -431,8 +434,8 @@ class MaxPool(Layer):
         kernel, border = each(self.kernel, self.axes), each(self.padding, self.axes)
         stride = kernel if self.stride is None else each(self.stride, self.axes)
         sizes = zip(x.shape[1:], border, strict=True)
-        padded = on_maps(x.data, [padding(n, b, b) for n, b in sizes])
-        outside = on_maps(np.ones(x.data.shape), [padding(n, b, b) for n, b in zip(x.shape[1:], border, strict=True)]) == 0
+        around = [padding(n, b, b) for n, b in sizes]
+        padded, outside = on_maps(x.data, around), on_maps(np.ones(x.data.shape), around) == 0
         places = places_of(tuple(padded.shape[2:]), kernel, stride, (1,) * self.axes)
         seen = [entries for _, entries in positions(kernel, places, stride, (1,) * self.axes)]
         values = np.where(outside, -np.inf, constant(padded))
@@ -664,9 +667,7 @@ for _kind, _counts in (
     (AvgPool, (1, 2, 3)), (MaxPool, (1, 2, 3)), (AdaptiveAvgPool, (1, 2)),
 ):  # fmt: skip
     LAYERS |= _by_axes(_kind, _counts)
-LAYERS |= {
-    name: activation(name, name.lower()) for name in ("ReLU", "SELU", "GELU", "SiLU", "Mish", "Tanh", "Sigmoid")
-}
+LAYERS |= {name: activation(name, name.lower()) for name in ("ReLU", "SELU", "GELU", "SiLU", "Mish", "Tanh", "Sigmoid")}
 
 
 def make(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:

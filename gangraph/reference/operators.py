@@ -459,11 +459,12 @@ OPERATORS |= {
         batch_concat, batch_repeat, split, batch_split, convolve,
     )
 }  # fmt: skip
-WHOLE_LISTS = {"concat", "stack", "select", "batch_concat", "batch_split", "reshape", "pad", "max", "min", "zeros", "ones"}
-PARAMETERS = {
+# Operators that take a list whole, where others are applied to each of its entries.
+WHOLE_LISTS = {"concat", "stack", "select", "batch_concat", "batch_split", "max", "min"}
+PARAMETERS: dict[str, tuple[str, ...]] = {
     "lerp": ("a", "b", "t"),
     "where": ("condition", "a", "b"),
-} | {name: ("v",) for name in ENTRYWISE}
+} | dict.fromkeys(ENTRYWISE, ("v",))
 
 
 def positional(name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:

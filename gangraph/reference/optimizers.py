@@ -105,11 +105,12 @@ def nadam(
     kept: Kept, p: Any, g: Any, lr: float = 2e-3, betas: Any = (0.9, 0.999), eps: float = 1e-8,
     weight_decay: float = 0, momentum_decay: float = 4e-3,
 ) -> Any:  # fmt: skip
-    """Dozat 2016, with the schedule of its momentum."""
+    """Dozat 2016, with the schedule of its momentum, whose product PyTorch keeps in single precision."""
     g = g + weight_decay * p
     t, _, c2, m, v = _moments(kept, g, betas)
     now, coming = (betas[0] * (1 - 0.5 * 0.96 ** (s * momentum_decay)) for s in (t, t + 1))
-    product = kept["product"] = kept.get("product", 1.0) * now
+    kept["product"] = np.float32(kept.get("product", 1.0)) * np.float32(now)
+    product = float(kept["product"])
     below = np.sqrt(v / c2) + eps
     return p - lr * ((1 - now) / (1 - product) * g + coming / (1 - product * coming) * m) / below
 

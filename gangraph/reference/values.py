@@ -59,7 +59,7 @@ DROPPED = Dropped()
 class Thunk:
     """Something that is evaluated where it is first read, and once."""
 
-    __slots__ = ("busy", "expr", "make", "made", "scope", "value")
+    __slots__ = ("busy", "expr", "made", "make", "scope", "value")
 
     def __init__(self, make: Callable[[], Any], expr: Any = None, scope: Any = None):
         self.make, self.expr, self.scope = make, expr, scope
@@ -100,7 +100,7 @@ def number(value: Any) -> Any:
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float | Live) or (isinstance(value, np.floating | np.integer))
+    return isinstance(value, int | float | Live | np.floating | np.integer)
 
 
 def integer(value: Any) -> int:

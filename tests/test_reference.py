@@ -1,0 +1,627 @@
+"""The reference against calculus, torch and the papers; the compiled program against the reference."""
+
+from __future__ import annotations
+
+import ast
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import wasserstein_distance
+from support import SYSTEMS, written
+from torch import nn
+
+import gangraph.reference
+from gangraph.compiler import load
+from gangraph.reference import Reference, operators, primitives
+from gangraph.reference.convolution import correlate, kernel_of, spread
+from gangraph.reference.layers import LAYERS
+from gangraph.reference.optimizers import OPTIMIZERS
+from gangraph.reference.tape import Tape, constant
+from gangraph.reference.values import Value
+from gangraph.resolve import resolve
+from gangraph.spec import read_spec
+from gangraph.verify import verify
+
+RANDOM = np.random.default_rng(0)
+
+
+def reference(folder: Path, text: str) -> Reference:
+    """A spec that nobody checks: resolved, and evaluated by the reference alone."""
+    return Reference(resolve(read_spec(written(folder, text))))
+
+
+# --- independence -----------------------------------------------------------------------------------------------------
+
+SHARED = {"gangraph.expressions", "gangraph.families", "gangraph.resolve", "gangraph.spec", "gangraph.reference"}
+
+
+def test_reference_imports_only_reading_and_resolving() -> None:
+    folder = Path(gangraph.reference.__file__).parent
+    files = sorted(folder.glob("*.py"))
+    assert len(files) > 10
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                first = name.split(".")[0]
+                assert first in ("gangraph", "numpy", "autograd") or first in sys.stdlib_module_names, f"{file}: {name}"
+                own = ".".join(name.split(".")[:2])
+                assert first != "gangraph" or own in SHARED, f"{file} imports {name}"
+
+
+# --- derivatives against central differences --------------------------------------------------------------------------
+
+
+def derivative(f: Any, x: Any) -> Any:
+    """The gradient of the sum of f(x), by the tape."""
+    with Tape.recording(0) as tape:
+        box = tape.parameter(x)
+        (found,) = tape.gradient(f(box), [box], None)
+    return np.zeros(x.shape) if found is None else found
+
+
+def differences(f: Any, x: Any, h: float = 1e-6) -> Any:
+    found = np.zeros(x.shape)
+    for i in np.ndindex(x.shape):
+        step = np.zeros(x.shape)
+        step[i] = h
+        found[i] = (np.sum(f(x + step)) - np.sum(f(x - step))) / (2 * h)
+    return found
+
+
+def close_to_differences(f: Any, x: Any) -> None:
+    np.testing.assert_allclose(derivative(f, x), differences(f, x), rtol=2e-6, atol=2e-8)
+
+
+def data(v: Any) -> Any:
+    return v.data if isinstance(v, Value) else v
+
+
+Y = Value(RANDOM.standard_normal((3, 4)))
+IMAGE = Value(RANDOM.standard_normal((2, 3, 4, 5)))
+KERNEL = RANDOM.standard_normal((2, 3, 2, 2))
+LABEL = Value(np.array([0, 2, 1]))
+UNARY = {
+    **{name: operators.unary(name) for name in operators.ENTRYWISE},
+    **{f"{name}(dim=1)": lambda v, n=name: operators.reduce(n, v, 1) for name in operators.REDUCTIONS},
+    "leaky_relu": lambda v: operators.leaky_relu(v, 0.3),
+    "clamp": lambda v: operators.clamp(v, -0.4, 0.6),
+    "softmax": lambda v: operators.softmax(v, 1),
+    "log_softmax": lambda v: operators.log_softmax(v, 1),
+    "cross_entropy": lambda v: operators.cross_entropy(v, LABEL),
+    "select": lambda v: operators.select(v, LABEL),
+    "x + y": lambda v: operators.OPERATORS["+"](v, Y),
+    "x * y": lambda v: operators.OPERATORS["*"](v, Y),
+    "y / x": lambda v: operators.OPERATORS["/"](Y, v),
+    "x ** 3": lambda v: operators.OPERATORS["**"](v, 3),
+    "x ** y": lambda v: operators.OPERATORS["**"](operators.OPERATORS["square"](v), Value(1 + 0.3 * abs(Y.data))),
+    "max": lambda v: operators.extreme("max", v, Y),
+    "min": lambda v: operators.extreme("min", v, Y),
+    "lerp": lambda v: operators.OPERATORS["lerp"](v, Y, v),
+    "where": lambda v: operators.OPERATORS["where"](Value((Y.data > 0) * 1.0), v, Y),
+    "matmul": lambda v: operators.matmul(v, Value(RANDOM.standard_normal((1, 4, 4)) * 0 + np.eye(4) + 0.5, True)),
+    "concat": lambda v: operators.concat(v, Y, v),
+    "stack": lambda v: operators.stack(v, Y, dim=2),
+    "take": lambda v: operators.take(v, LABEL),
+    "expect": operators.expect,
+    "total": operators.total,
+    "batch_repeat": lambda v: operators.batch_repeat(v, 2),
+}
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_derivative_of_an_operator_is_its_difference_quotient(name: str) -> None:
+    x = 0.1 + 0.8 * np.random.default_rng(1).uniform(size=(3, 4))  # inside the domain of log, sqrt, acos; away from kinks
+    x = x if name in ("log", "sqrt", "acos", "y / x") else x * np.where(np.arange(4) % 2, 1, -1)
+
+    def f(a: Any) -> Any:
+        return data(UNARY[name](Value(a)))
+
+    close_to_differences(lambda a: f(a) * f(a), x)  # the sum itself may be constant, as that of softmax
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid", "softplus", "norm(dim=1)", "logsumexp(dim=1)", "std(dim=1)", "elu", "gelu"])
+def test_second_derivative_is_the_difference_quotient_of_the_first(name: str) -> None:
+    x = np.random.default_rng(2).standard_normal((3, 4))
+
+    def penalty(a: Any) -> Any:
+        """The squared norm of the gradient of sum f(x)**2."""
+        with Tape.recording(1) as tape:
+            v = tape.mark(tape.parameter(a) if isinstance(a, np.ndarray) else a)
+            y = data(UNARY[name](Value(v)))
+            (g,) = tape.gradient(y * y, [v], 0)
+            return constant(g * g)
+
+    with Tape.recording(1) as tape:
+        box = tape.parameter(x)
+        v = tape.mark(box)
+        y = data(UNARY[name](Value(v)))
+        (g,) = tape.gradient(y * y, [v], 0)
+        (second,) = tape.gradient(g * g, [box], None)
+    np.testing.assert_allclose(second, differences(penalty, x), rtol=1e-5, atol=1e-7)
+
+
+def test_convolution_and_its_adjoints_are_each_others_derivatives() -> None:
+    x, w = RANDOM.standard_normal((2, 3, 5, 6)), RANDOM.standard_normal((4, 3, 2, 3))
+    s, d = (2, 1), (1, 2)
+    y = RANDOM.standard_normal(correlate(x, w, s, d).shape)
+    close_to_differences(lambda a: correlate(a, w, s, d) ** 2, x)
+    close_to_differences(lambda a: correlate(x, a, s, d) ** 2, w)
+    close_to_differences(lambda a: spread(a, w, (5, 6), s, d) ** 2, y)
+    close_to_differences(lambda a: spread(y, a, (5, 6), s, d) ** 2, w)
+    close_to_differences(lambda a: kernel_of(a, y, (2, 3), s, d) ** 2, x)
+    close_to_differences(lambda a: kernel_of(x, a, (2, 3), s, d) ** 2, y)
+    assert np.sum(correlate(x, w, s, d) * y) == pytest.approx(np.sum(x * spread(y, w, (5, 6), s, d)), rel=1e-12)
+
+
+KINKS = {
+    "relu": (lambda x: primitives.relu(x), [0.0], [0.0]),
+    "leaky_relu": (lambda x: primitives.leaky_relu(x, 0.2), [0.0], [0.2]),
+    "abs": (lambda x: primitives.absolute(x), [0.0], [0.0]),
+    "clamp": (lambda x: primitives.within(x, -1.0, 1.0), [-1.0, 1.0, 2.0], [1.0, 1.0, 0.0]),
+    "Hardtanh": (lambda x: primitives.hardtanh(x, -1.0, 1.0), [-1.0, 0.5, 1.0], [0.0, 1.0, 0.0]),
+    "max of equals": (lambda x: operators.maximum(x, np.array([0.3])), [0.3], [0.5]),
+    "norm at 0": (lambda x: operators.norm(x, (0,)), [0.0, 0.0], [0.0, 0.0]),
+    "std of equals": (lambda x: operators.std(x, (0,)), [0.7, 0.7], [0.0, 0.0]),
+    "largest of equals": (lambda x: operators.largest(x, (0,)), [1.0, 1.0, 0.0], [0.5, 0.5, 0.0]),
+    "elu": (lambda x: operators.elu(x, 0.5), [0.0], [0.5]),
+}
+
+
+@pytest.mark.parametrize("name", KINKS)
+def test_derivative_at_a_kink_is_pytorchs(name: str) -> None:
+    f, at, expected = KINKS[name]
+    np.testing.assert_array_equal(derivative(f, np.array(at)), expected)
+
+
+# --- layers against torch ---------------------------------------------------------------------------------------------
+
+LAYER_CASES: list[tuple[str, Any, tuple[int, ...]]] = [
+    ("Conv1d(4, 3, stride=2, padding=1)", lambda: nn.Conv1d(2, 4, 3, stride=2, padding=1), (2, 7)),
+    ("Conv2d(4, 3, padding=2, dilation=2, groups=2)", lambda: nn.Conv2d(2, 4, 3, padding=2, dilation=2, groups=2), (2, 6, 5)),
+    ('Conv2d(4, [3, 2], padding="same", padding_mode="reflect", bias=False)', lambda: nn.Conv2d(2, 4, (3, 2), padding="same", padding_mode="reflect", bias=False), (2, 5, 6)),
+    ('Conv2d(3, 3, padding=[1, 2], padding_mode="replicate")', lambda: nn.Conv2d(2, 3, 3, padding=(1, 2), padding_mode="replicate"), (2, 5, 6)),
+    ('Conv2d(3, 3, padding=1, padding_mode="circular")', lambda: nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular"), (2, 5, 6)),
+    ("Conv3d(3, 2, stride=2)", lambda: nn.Conv3d(2, 3, 2, stride=2), (2, 4, 4, 3)),
+    ("ConvTranspose1d(3, 3, stride=2)", lambda: nn.ConvTranspose1d(2, 3, 3, stride=2), (2, 5)),
+    ("ConvTranspose2d(4, 3, stride=2, padding=1, output_padding=1, groups=2)", lambda: nn.ConvTranspose2d(2, 4, 3, 2, 1, 1, groups=2), (2, 3, 4)),
+    ("ConvTranspose2d(3, [2, 3], dilation=2)", lambda: nn.ConvTranspose2d(2, 3, (2, 3), dilation=2), (2, 3, 4)),
+    ("ConvTranspose3d(3, 2)", lambda: nn.ConvTranspose3d(2, 3, 2), (2, 2, 3, 2)),
+    ("Linear(4)", lambda: nn.Linear(3, 4), (3,)),
+    ("Linear(4, bias=False)", lambda: nn.Linear(3, 4, bias=False), (5, 3)),
+    ("BatchNorm1d()", lambda: nn.BatchNorm1d(3), (3,)),
+    ("BatchNorm2d(momentum=0.3, affine=False)", lambda: nn.BatchNorm2d(2, momentum=0.3, affine=False), (2, 3, 4)),
+    ("BatchNorm2d(track_running_stats=False)", lambda: nn.BatchNorm2d(2, track_running_stats=False), (2, 3, 4)),
+    ("BatchNorm3d(eps=1e-3)", lambda: nn.BatchNorm3d(2, eps=1e-3), (2, 2, 3, 2)),
+    ("InstanceNorm1d()", lambda: nn.InstanceNorm1d(2), (2, 5)),
+    ("InstanceNorm2d(affine=True, track_running_stats=True)", lambda: nn.InstanceNorm2d(2, affine=True, track_running_stats=True), (2, 3, 4)),
+    ("InstanceNorm3d()", lambda: nn.InstanceNorm3d(2), (2, 2, 3, 2)),
+    ("GroupNorm(2)", lambda: nn.GroupNorm(2, 4), (4, 3, 3)),
+    ("LayerNorm()", lambda: nn.LayerNorm((2, 3)), (2, 3)),
+    ("ReLU()", nn.ReLU, (3,)),
+    ("LeakyReLU(0.2)", lambda: nn.LeakyReLU(0.2), (3,)),
+    ("PReLU()", nn.PReLU, (3,)),
+    ("PReLU(2)", lambda: nn.PReLU(2), (2, 3, 3)),
+    ("ELU(0.7)", lambda: nn.ELU(0.7), (3,)),
+    ("SELU()", nn.SELU, (3,)),
+    ("GELU()", nn.GELU, (3,)),
+    ("SiLU()", nn.SiLU, (3,)),
+    ("Mish()", nn.Mish, (3,)),
+    ("Softplus()", nn.Softplus, (3,)),
+    ("Tanh()", nn.Tanh, (3,)),
+    ("Sigmoid()", nn.Sigmoid, (3,)),
+    ("Hardtanh(-0.5, 0.7)", lambda: nn.Hardtanh(-0.5, 0.7), (3,)),
+    ("Softmax(2)", lambda: nn.Softmax(2), (3, 4)),
+    ("LogSoftmax(1)", lambda: nn.LogSoftmax(1), (3, 4)),
+    ("AvgPool1d(2)", lambda: nn.AvgPool1d(2), (2, 6)),
+    ("AvgPool2d(3, stride=2, padding=1)", lambda: nn.AvgPool2d(3, 2, 1), (2, 5, 6)),
+    ("AvgPool2d(3, stride=2, padding=1, count_include_pad=False)", lambda: nn.AvgPool2d(3, 2, 1, count_include_pad=False), (2, 5, 6)),
+    ("AvgPool3d(2)", lambda: nn.AvgPool3d(2), (2, 4, 4, 4)),
+    ("MaxPool1d(2)", lambda: nn.MaxPool1d(2), (2, 6)),
+    ("MaxPool2d(3, stride=2, padding=1)", lambda: nn.MaxPool2d(3, 2, 1), (2, 5, 6)),
+    ("MaxPool3d(2)", lambda: nn.MaxPool3d(2), (2, 4, 4, 4)),
+    ("AdaptiveAvgPool1d(3)", lambda: nn.AdaptiveAvgPool1d(3), (2, 7)),
+    ("AdaptiveAvgPool2d([2, 3])", lambda: nn.AdaptiveAvgPool2d((2, 3)), (2, 5, 7)),
+    ("Upsample(2)", lambda: nn.Upsample(scale_factor=2), (2, 3, 4)),
+    ('Upsample([2, 3], mode="bilinear")', lambda: nn.Upsample(scale_factor=(2, 3), mode="bilinear"), (2, 3, 4)),
+    ("Flatten()", nn.Flatten, (2, 3)),
+    ("PixelShuffle(2)", lambda: nn.PixelShuffle(2), (8, 3, 2)),
+    ("ZeroPad2d([1, 0, -1, 2])", lambda: nn.ZeroPad2d((1, 0, -1, 2)), (2, 4, 3)),
+    ("Identity()", nn.Identity, (3,)),
+    ("GRU(3, layers=2, bidirectional=True)", lambda: First(nn.GRU(2, 3, 2, batch_first=True, bidirectional=True)), (4, 2)),
+    ("LSTM(3)", lambda: First(nn.LSTM(2, 3, batch_first=True)), (4, 2)),
+    ("SpectralNorm(Linear(4))", lambda: nn.Linear(3, 4), (3,)),
+]  # fmt: skip
+UNTRIED = {"Embedding", "Parameter", "Dropout", "Noise", "Filter2d", "MinibatchStd"}  # each has a test of its own below
+
+
+class First(nn.Module):
+    """The outputs of a recurrent layer, without its state."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Any) -> Any:
+        return self.layer(x)[0]
+
+
+def layer_spec(layer: str, shape: tuple[int, ...], kind: str = "tensor") -> str:
+    """A network of one layer; losses of its output, and of the gradient by its input."""
+    return f"""
+gangraph: 1
+name: layer
+inputs: {{x: "{kind}({", ".join(map(str, shape))})"}}
+networks:
+  L:
+  - {layer}
+graph: {{y: L(x)}}
+losses:
+  value: expect(sum(y * y * y))
+  slope: expect(sum(grad(sum(y * y), x)**2))
+players: {{P: {{networks: [L], optimizer: SGD(lr=0.1)}}}}
+schedule:
+  first: {{player: P, minimize: value}}
+  second: {{player: P, minimize: slope}}
+train: {{batch: 3}}
+"""
+
+
+def test_every_layer_has_a_case() -> None:
+    tried = {text.split("(")[0] for text, _, _ in LAYER_CASES}
+    assert tried - {"SpectralNorm"} == set(LAYERS) - UNTRIED
+
+
+@pytest.mark.parametrize(("text", "make", "shape"), [case for case in LAYER_CASES if "SpectralNorm" not in case[0]])
+def test_layer_is_torchs(text: str, make: Any, shape: tuple[int, ...], tmp_path: Path) -> None:
+    """Output, gradients by parameters, gradients of a penalty and what they reach, running statistics, evaluation."""
+    torch.manual_seed(0)
+    module = make().double()
+    game = reference(tmp_path, layer_spec(text, shape))
+    with torch.no_grad():
+        for p in module.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    game.parameters = {n: p.detach().numpy().copy() for n, p in zip(game.parameters, module.parameters(), strict=True)}
+    x = torch.randn(3, *shape, dtype=torch.float64, requires_grad=True)
+    batch = {"x": x.detach().numpy()}
+
+    y = module(x)
+    value = (y**3).flatten(1).sum(1).mean()
+    losses = game.losses(batch)
+    assert losses["value"] == pytest.approx(float(value.detach()), rel=1e-12)
+    (g,) = torch.autograd.grad((y * y).sum(), x, create_graph=True)
+    slope = (g * g).flatten(1).sum(1).mean()
+    assert losses["slope"] == pytest.approx(float(slope.detach()), rel=1e-11)
+    for phase, objective in (("first", value), ("second", slope)):
+        names, parameters = list(game.parameters), list(module.parameters())
+        theirs = torch.autograd.grad(objective, parameters, allow_unused=True, retain_graph=True) if parameters else ()
+        ours = game.gradients(phase, batch)
+        assert list(ours) == [n for n, t in zip(names, theirs, strict=True) if t is not None]
+        for name, t in zip(names, theirs, strict=True):
+            if t is not None:
+                np.testing.assert_allclose(ours[name], t.numpy(), rtol=1e-9, atol=1e-11)
+
+    buffers = {n: b for n, b in module.named_buffers() if b is not None}
+    if buffers:
+        module = make().double()
+        module(x)
+        module(x)
+        game.step(batch)  # of two phases, each with a call
+        for name, b in module.named_buffers():
+            np.testing.assert_allclose(game.buffers[f"L.0.{name}"], b.numpy(), rtol=1e-12)
+
+
+def test_second_derivative_reaches_what_torch_reaches(tmp_path: Path) -> None:
+    """A penalty alone: the derivative of a layer does not read its bias, that of an activation reads its input."""
+    cases = {
+        "ReLU()": nn.ReLU(), "LeakyReLU(0.2)": nn.LeakyReLU(0.2), "Tanh()": nn.Tanh(), "ELU()": nn.ELU(),
+        "Softplus()": nn.Softplus(), "SiLU()": nn.SiLU(), "GELU()": nn.GELU(), "Hardtanh()": nn.Hardtanh(),
+        "Identity()": nn.Identity(), "Sigmoid()": nn.Sigmoid(), "SELU()": nn.SELU(), "Mish()": nn.Mish(),
+        "LayerNorm()": nn.LayerNorm(4), "Softmax(1)": nn.Softmax(1), "PReLU()": nn.PReLU(),
+    }  # fmt: skip
+    for text, layer in cases.items():
+        spec = layer_spec(f"Linear(4), {text}, Linear(1)", (3,)).replace("sum(y * y)", "sum(y)")
+        game = reference(tmp_path, spec)
+        module = nn.Sequential(nn.Linear(3, 4), layer, nn.Linear(4, 1)).double()
+        x = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
+        (g,) = torch.autograd.grad(module(x).sum(), x, create_graph=True)
+        theirs = torch.autograd.grad((g * g).sum() + 0 * g.sum(), list(module.parameters()), allow_unused=True)
+        for name, p in zip(game.parameters, module.parameters(), strict=True):
+            game.parameters[name] = p.detach().numpy().copy()
+        reached = [n for n, t in zip(game.parameters, theirs, strict=True) if t is not None]
+        assert list(game.gradients("second", {"x": x.detach().numpy()})) == reached, text
+
+
+def test_embedding_parameter_dropout_and_noise(tmp_path: Path) -> None:
+    text = """
+gangraph: 1
+name: rest
+inputs: {y: label(3), x: vector(2)}
+networks:
+  E: Embedding(3, 2)
+  P: Parameter(2)
+  D: [Dropout(0.25), Noise(0.5)]
+losses:
+  l: expect(sum(E(y) * P() + D(x)))
+players: {A: {networks: [E, P], optimizer: SGD(lr=1)}}
+schedule: {A: l}
+train: {batch: 2}
+""".replace("Embedding(3, 2)", '"Embedding(3, 2)"')
+    game = reference(tmp_path, text)
+    game.parameters = {"E.weight": np.arange(6.0).reshape(3, 2), "P.weight": np.array([2.0, -1.0])}
+    batch = {"y": np.array([2, 0]), "x": np.array([[1.0, 2.0], [3.0, 4.0]])}
+    draws = {"l/D.0": np.array([[1.0, 0.0], [1.0, 1.0]]), "l/D.1": np.array([[1.0, 1.0], [0.0, 2.0]])}
+    rows = [4 * 2 - 5 + (1 / 0.75 + 0.5 + 0.5), 0 * 2 - 1 + (3 / 0.75 + 4 / 0.75 + 1.0)]
+    assert game.losses(batch, draws)["l"] == pytest.approx(np.mean(rows))
+    gradients = game.gradients("A", batch, draws)
+    np.testing.assert_allclose(gradients["E.weight"], np.array([[2, -1], [0, 0], [2, -1]]) / 2)
+    np.testing.assert_allclose(gradients["P.weight"], [(4 + 0) / 2, (5 + 1) / 2])
+
+
+def test_filter2d_is_a_depthwise_convolution(tmp_path: Path) -> None:
+    game = reference(tmp_path, layer_spec("Filter2d([[1, 2], [3, 4]], up=2, down=1, pad=[1, 0, 0, 1], scale=0.5)", (2, 3, 3), "image"))
+    x = RANDOM.standard_normal((3, 2, 3, 3))
+    wide = torch.zeros(3, 2, 6, 6, dtype=torch.float64)
+    wide[:, :, ::2, ::2] = torch.from_numpy(x)
+    kernel = torch.tensor([[0.5, 1.0], [1.5, 2.0]], dtype=torch.float64).expand(2, 1, 2, 2)
+    y = nn.functional.conv2d(nn.functional.pad(wide, (1, 0, 0, 1)), kernel, groups=2)
+    assert game.losses({"x": x})["value"] == pytest.approx(float((y**3).flatten(1).sum(1).mean()), rel=1e-12)
+
+
+def test_minibatch_std_of_equal_samples_is_the_root_of_its_epsilon(tmp_path: Path) -> None:
+    game = reference(tmp_path, layer_spec("MinibatchStd(3)", (2, 2, 2), "image"))
+    x = np.repeat(RANDOM.standard_normal((1, 2, 2, 2)), 3, axis=0)
+    assert game.losses({"x": x})["value"] == pytest.approx(np.sum(x[0] ** 3) + 4 * 1e-12, rel=1e-12)
+    x = np.array([0.0, 1.0, 5.0]).reshape(3, 1, 1, 1) * np.ones((1, 2, 2, 2))
+    deviation = math.sqrt(np.var([0.0, 1.0, 5.0]) + 1e-8)
+    assert game.losses({"x": x})["value"] == pytest.approx(np.mean([8 * v**3 + 4 * deviation**3 for v in (0, 1, 5)]))
+
+
+def test_spectral_norm_settles_at_the_largest_singular_value(tmp_path: Path) -> None:
+    game = reference(tmp_path, layer_spec("SpectralNorm(Linear(4, bias=False))", (3,)))
+    w = RANDOM.standard_normal((4, 3))
+    game.parameters = {"L.0.weight": w}
+    x = RANDOM.standard_normal((3, 3))
+    for _ in range(200):  # each iteration moves u, and the weights are put back
+        game.step({"x": x})
+        game.parameters = {"L.0.weight": w}
+    sigma = np.linalg.svd(w, compute_uv=False)[0]
+    y = x @ w.T / sigma
+    assert game.losses({"x": x})["value"] == pytest.approx(np.mean(np.sum(y**3, axis=1)), rel=1e-9)
+    np.testing.assert_allclose(abs(game.buffers["L.0.u"] @ np.linalg.svd(w)[0][:, 0]), 1, rtol=1e-9)
+
+
+# --- optimizers against torch -----------------------------------------------------------------------------------------
+
+STEPS: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.2, "weight_decay": 0.01}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    ("Adam", {"lr": 0.1, "betas": (0.5, 0.99), "weight_decay": 0.01}),
+    ("Adam", {"lr": 0.1, "betas": (0.0, 0.9), "amsgrad": True}),
+    ("AdamW", {"lr": 0.1}),
+    ("AdamW", {"lr": 0.1, "weight_decay": 0.3, "amsgrad": True}),
+    ("RMSprop", {"lr": 0.1}),
+    ("RMSprop", {"lr": 0.1, "alpha": 0.9, "momentum": 0.5, "centered": True, "weight_decay": 0.01}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.01, "initial_accumulator_value": 0.2}),
+    ("Adadelta", {"lr": 0.5, "rho": 0.8, "weight_decay": 0.01}),
+    ("Adamax", {"lr": 0.1, "weight_decay": 0.01}),
+    ("NAdam", {"lr": 0.1, "weight_decay": 0.01, "momentum_decay": 0.01}),
+    ("RAdam", {"lr": 0.1, "betas": (0.9, 0.9), "weight_decay": 0.01}),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments"), STEPS)
+def test_optimizer_is_torchs(name: str, arguments: dict[str, Any]) -> None:
+    generator = np.random.default_rng(3)
+    ours, kept = generator.standard_normal((4, 3)), {}
+    theirs = nn.Parameter(torch.from_numpy(ours.copy()))
+    optimizer = getattr(torch.optim, name)([theirs], **arguments)
+    for _ in range(12):
+        g = generator.standard_normal((4, 3)) * generator.uniform(0, 2)
+        theirs.grad = torch.from_numpy(g.copy())
+        optimizer.step()
+        ours = OPTIMIZERS[name](kept, ours, g, **arguments)
+    np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-11, atol=1e-13)
+
+
+# --- closed forms (shared/systems/loss-families.md) -------------------------------------------------------------------
+
+R, F = np.array([2.0, -1.0, 0.5]), np.array([-0.5, 1.0, 3.0])
+VECTOR = {  # section 5: L_D, L_G
+    "minimax(real=r, fake=f)": (2.250064, -1.611975),
+    "non_saturating(real=r, fake=f)": (2.250064, 0.445309),
+    "wasserstein(real=r, fake=f)": (0.666667, -1.166667),
+    "hinge(real=r, fake=f)": (3.000000, -1.166667),
+    "least_squares(real=r, fake=f, a=-1, b=1, c=0)": (4.250000, 1.708333),
+    "least_squares(real=r, fake=f, a=0, b=1, c=1)": (2.583333, 1.041667),
+    "fgan_kl(real=r, fake=f)": (2.370729, -2.870729),
+    "fgan_reverse_kl(real=r, fake=f)": (1.320049, -0.166667),
+    "fgan_pearson(real=r, fake=f)": (1.520833, -2.020833),
+    "fgan_neyman(real=r, fake=f)": (0.744258, -0.590876),
+    "fgan_hellinger(real=r, fake=f)": (6.956832, -6.803450),
+    "fgan_jensen_shannon(real=r, fake=f)": (0.863770, -0.918828),
+    "fgan_gan(real=r, fake=f)": (2.250064, -1.611975),
+    "fgan_total_variation(real=r, fake=f)": (0.104997, -0.215755),
+}  # fmt: skip
+FAMILIES = {text.split("(")[0] + ("" if "a=0" not in text else "_01"): text for text in VECTOR}
+SCORES = """
+gangraph: 1
+name: scores
+inputs: {A: {r: "tensor()"}, B: {f: "tensor()"}}
+networks: {shift: Parameter()}
+losses:
+""" + "".join(f"  {name}: {text}\n" for name, text in FAMILIES.items()) + """\
+  joint: joint_non_saturating(real=r, fake=f)
+  moved: hinge(real=r + shift(), fake=f + shift())
+  moved_w: wasserstein(real=r + shift(), fake=f + shift())
+  slope_r: expect(sum(grad(moved.discriminator, r)))
+players: {P: {networks: [shift], optimizer: SGD(lr=1)}}
+schedule:
+  D: {player: P, minimize: moved.discriminator}
+  W: {player: P, minimize: moved_w.discriminator}
+  G: {player: P, minimize: moved.generator}
+train: {batch: 3}
+"""
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    game = reference(tmp_path_factory.mktemp("scores"), SCORES)
+
+    def evaluate(r: Any, f: Any, shift: float = 0.0) -> dict[str, float]:
+        game.parameters["shift.weight"] = np.array(shift)
+        return game.losses({"r": np.asarray(r, float), "f": np.asarray(f, float)})
+
+    evaluate.game = game  # type: ignore[attr-defined]
+    return evaluate
+
+
+def sides(found: dict[str, float], name: str) -> tuple[float, float]:
+    return found[f"{name}.discriminator"], found[f"{name}.generator"]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_family_gives_the_test_vector_of_the_sheet(name: str, scores: Any) -> None:
+    assert sides(scores(R, F), name) == pytest.approx(VECTOR[FAMILIES[name]], abs=5e-7)
+
+
+def test_scores_of_zero_give_the_scalar_facts(scores: Any) -> None:
+    found = scores(np.zeros(3), np.zeros(3))
+    two = 2 * math.log(2)
+    expected = {
+        "minimax": (two, -math.log(2)), "non_saturating": (two, math.log(2)), "wasserstein": (0, 0), "hinge": (2, 0),
+        "least_squares": (1, 0), "least_squares_01": (0.5, 0.5),
+    }  # fmt: skip
+    for name, values in expected.items():
+        assert sides(found, name) == pytest.approx(values, abs=1e-12)
+    assert found["joint.discriminator"] == pytest.approx(two)
+
+
+def test_identities_of_the_families(scores: Any) -> None:
+    """Section 9: zero sum, swap symmetry, shift, softplus, and the cross identities of section 5."""
+    generator = np.random.default_rng(4)
+    for _ in range(5):
+        r, f = 2 * generator.standard_normal(4), 2 * generator.standard_normal(4)
+        found, swapped = scores(r, f), scores(-f, -r)
+        fake_half = found["minimax.discriminator"] - float(np.mean(np.logaddexp(0, -r)))
+        assert found["minimax.generator"] == pytest.approx(-fake_half)
+        assert found["wasserstein.generator"] == pytest.approx(-(found["wasserstein.discriminator"] + float(np.mean(r))))
+        for name in ("minimax", "hinge", "wasserstein", "least_squares"):
+            assert found[f"{name}.discriminator"] == pytest.approx(swapped[f"{name}.discriminator"], abs=1e-12)
+        assert found["non_saturating.generator"] - found["minimax.generator"] >= 2 * math.log(2) - 1e-12
+        assert sides(found, "fgan_gan") == pytest.approx(sides(found, "minimax"), rel=1e-14)
+        js = sides(found, "fgan_jensen_shannon")
+        assert js[0] == pytest.approx(found["minimax.discriminator"] - math.log(4))
+        assert js[1] == pytest.approx(found["minimax.generator"] + math.log(2))
+        shifted = scores(r, f, 0.7)
+        assert shifted["moved_w.discriminator"] == pytest.approx(found["moved_w.discriminator"])
+        assert abs(shifted["moved.discriminator"] - found["moved.discriminator"]) > 1e-3
+
+
+def test_hinge_beyond_its_margins_is_zero_with_zero_gradient(scores: Any) -> None:
+    game, batch = scores.game, {"r": np.array([1.0, 2.5, 1.0]), "f": np.array([-1.0, -3.0, -1.0])}
+    game.parameters["shift.weight"] = np.array(0.0)
+    assert game.losses(batch)["moved.discriminator"] == 0
+    assert game.gradients("D", batch)["shift.weight"] == 0
+    assert game.gradients("G", batch)["shift.weight"] == -1
+    assert game.gradients("W", batch)["shift.weight"] == 0
+
+
+def test_optimal_discriminators_reach_their_divergences(scores: Any) -> None:
+    """Section 9.7, p and q as ten samples each; section 2 for the values at the optimum."""
+    p, q = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.2, 0.6])
+    at = [np.repeat(np.arange(3), np.round(10 * w).astype(int)) for w in (p, q)]
+
+    def best(score: Any) -> dict[str, float]:
+        return scores(score[at[0]], score[at[1]])  # type: ignore[no-any-return]
+
+    found = best(np.log(p / q))
+    assert found["minimax.discriminator"] == pytest.approx(1.2051627, abs=1e-7)
+    assert found["minimax.discriminator"] == pytest.approx(math.log(4) - 2 * 0.0905658, abs=1e-6)
+    assert best(np.sign(p - q))["hinge.discriminator"] == pytest.approx(1.2)
+    assert best((p - q) / (p + q))["least_squares.discriminator"] == pytest.approx(0.8257143, abs=1e-7)
+    assert best(p / (p + q))["least_squares_01.discriminator"] == pytest.approx(0.2064286, abs=1e-7)
+    kl = float(np.sum(p * np.log(p / q)))
+    assert best(1 + np.log(p / q))["fgan_kl.discriminator"] == pytest.approx(-kl)
+    assert best(2 * (p / q - 1))["fgan_pearson.discriminator"] == pytest.approx(-float(np.sum((p - q) ** 2 / q)))
+
+
+def test_wasserstein_critic_in_one_dimension_reaches_the_distance(scores: Any) -> None:
+    generator = np.random.default_rng(5)
+    x, y = generator.standard_normal(30), 0.5 * generator.standard_normal(30) + 1
+    points = np.sort(np.concatenate([x, y]))
+    below = np.array([np.mean(y <= t) - np.mean(x <= t) for t in points[:-1]])  # the optimal slope is its sign
+    potential = np.concatenate([[0.0], np.cumsum(np.sign(below) * np.diff(points))])
+    found = scores(potential[np.searchsorted(points, x)], potential[np.searchsorted(points, y)])
+    assert abs(found["wasserstein.discriminator"]) == pytest.approx(wasserstein_distance(x, y))
+
+
+def test_penalties_of_a_linear_critic_are_those_of_its_norm(tmp_path: Path) -> None:
+    text = """
+gangraph: 1
+name: linear
+inputs: {x: vector(3), fake: vector(3)}
+draws: {eps: uniform()}
+networks: {D: Linear(1)}
+graph: {between: "lerp(fake, x, eps)", d: D(x)}
+losses:
+  gp: expect((norm(grad(D(between), between)) - 1)**2)
+  one: expect(max(0, norm(grad(D(between), between)) - 1)**2)
+  r1: 0.5 * expect(sum(grad(d, x)**2))
+  kl: expect(kl_normal(x, fake))
+players: {P: {networks: [D], optimizer: SGD(lr=1)}}
+schedule: {P: gp}
+train: {batch: 4}
+"""
+    game = reference(tmp_path, text)
+    game.parameters = {"D.weight": np.array([[2.0, -1.0, 2.0]]), "D.bias": np.array([5.0])}
+    batch = {"x": RANDOM.standard_normal((4, 3)), "fake": RANDOM.standard_normal((4, 3))}
+    draws = {"eps": RANDOM.uniform(size=4)}
+    found = game.losses(batch, draws)
+    assert (found["gp"], found["one"], found["r1"]) == pytest.approx((4.0, 4.0, 4.5))
+    mu, lv = batch["x"], batch["fake"]
+    assert found["kl"] == pytest.approx(np.mean(np.sum(0.5 * (mu**2 + np.exp(lv) - 1 - lv), axis=1)))
+    gradient = game.gradients("P", batch, draws)  # 2 (|w| - 1) w / |w|; the bias is not reached
+    assert list(gradient) == ["D.weight"]
+    np.testing.assert_allclose(gradient["D.weight"], 4 / 3 * np.array([[2.0, -1.0, 2.0]]))
+    with_zero = game.parameters | {"D.weight": np.zeros((1, 3))}
+    game.parameters = with_zero
+    np.testing.assert_array_equal(game.gradients("P", batch, draws)["D.weight"], np.zeros((1, 3)))
+
+
+# --- the compiled program against the reference -----------------------------------------------------------------------
+
+LESS = {  # of the systems that take long, with all of their structure
+    "wgan-gp": {"sizes": {"width": 1, "Z": 4}, "constants": {"n_critic": 2}},
+    "vae-gan": {"sizes": {"width": 2, "Z": 4}},
+    "dcgan": {"sizes": {"width": 2}},
+    "cyclegan": {"sizes": {"width": 4, "blocks": 1}},
+    "bicyclegan": {"sizes": {"width": 2}},
+    "unit": {"sizes": {"width": 2}},
+    "stargan-v2": {"sizes": {"width": 4, "most": 8}},
+}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_program_of_the_gallery_agrees(name: str) -> None:
+    """Losses, gradients, two iterations and the emitted file; stylegan in every stage."""
+    report = verify(name, cases=1, tiny=True, batch_size=2 if name != "bicyclegan" else 4, **LESS.get(name, {}))
+    assert report.good, str(report)
+    assert all(row.cases for row in report.rows.values())
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_names_and_order_of_parameters_are_the_compilers(name: str) -> None:
+    spec = load(name, tiny=True)
+    expansion = Reference(spec).expansion
+    for graph in spec.graphs:
+        for network, found in graph.networks.items():
+            ours = expansion.networks[network].parameters
+            assert [(n, shape) for n, (shape, _) in ours.items()] == found.parameters(), network
