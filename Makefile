@@ -57,7 +57,9 @@ bench: $(READY)
 
 pictures: $(READY)
 	@mkdir -p docs/pictures
-	@for name in dcgan cyclegan stargan-v2; do $(BIN)/python -m gangraph draw $$name -o docs/pictures/$$name.svg || exit 1; done
+	@for spec in specs/*.yaml; do name=$$(basename $$spec .yaml); \
+		$(BIN)/python -m gangraph draw $$name -o docs/pictures/$$name.svg || exit 1; done
+	@$(BIN)/python -m gangraph draw stargan-v2 --player maker -o docs/pictures/stargan-v2-maker.svg
 
 clean:
 	@rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

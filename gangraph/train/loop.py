@@ -204,7 +204,7 @@ def _diagram(spec: Any) -> str | None:
     try:
         from gangraph.draw import draw
 
-        return str(draw(spec))
+        return str(draw(spec, quick=True))
     except ImportError:
         return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gangraph.case import Finding, Stage, passed
+from gangraph.check.case import Finding, Stage, passed
 from gangraph.expressions import Expr
 from gangraph.graph import Phase, Step
 from gangraph.ir import Node

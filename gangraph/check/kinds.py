@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gangraph.case import Finding, Sided, Stage, below, modules, nearest_calls, passed
+from gangraph.check.case import Finding, Sided, Stage, below, modules, nearest_calls, passed
 from gangraph.errors import Place
 from gangraph.graph import Phase
 from gangraph.ir import Module, Node, Range, walk

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from gangraph import kinds, lifetime
-from gangraph.case import Case, Finding, Sided, Stage, averaged, modules
+from gangraph.check import kinds, lifetime
+from gangraph.check.case import Case, Finding, Sided, Stage, averaged, modules
+from gangraph.check.opposition import alike, never, pull
 from gangraph.errors import Fact, Place, Problem, nearest
 from gangraph.expressions import Call, Expr, Name, names, show
 from gangraph.graph import Phase, Step
 from gangraph.initial import check_init
 from gangraph.ir import Node, walk
-from gangraph.opposition import alike, never, pull
 from gangraph.prepare import steps
 from gangraph.schedule import Schedule
 

@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import Any
 
 from gangraph import ops
+from gangraph.check.names import Read
 from gangraph.errors import Place
 from gangraph.graph import Graph, Phase
 from gangraph.ir import Module, Node, walk
-from gangraph.read import Read
 from gangraph.routing import differentiable, passing
 from gangraph.schedule import Schedule
 from gangraph.templates import TwoSided

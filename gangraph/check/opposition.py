@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 
 from gangraph import ops
-from gangraph.case import ARITHMETIC, SAME, Sided
+from gangraph.check.case import ARITHMETIC, SAME, Sided
 from gangraph.ir import Node
 
 Value = float | list[float]  # a shared number, or one for each sample
