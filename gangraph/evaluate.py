@@ -443,9 +443,9 @@ class Evaluator:
             plain = self._plain(operator, arguments, expr)
             if plain is not None:
                 return plain
-        if operator.host is not None and not keywords and all(type(a) in _NUMBERS for a in arguments):
-            if name not in ("max", "min") or len(arguments) > 1:
-                return self._fold(operator, arguments)
+        several = name not in ("max", "min") or len(arguments) > 1
+        if operator.host is not None and several and not keywords and _NUMBERS.issuperset(map(type, arguments)):
+            return self._fold(operator, arguments)
         if any(isinstance(a, Length) for a in arguments):
             lengths = self._lengths(name, arguments)
             if lengths is not None:

@@ -659,7 +659,8 @@ class Expander(Evaluator):
         for name, shape in module.own_parameters(network.name):
             if name in first and first[name] != shape:
                 raise Fact(
-                    f"{network.name} is called with shapes that need different parameters: {name} is {list(first[name])} and {list(shape)}",
+                    f"{network.name} is called with shapes that need different parameters: "
+                    f"{name} is {list(first[name])} and {list(shape)}",
                     "all calls of a network share its parameters",
                 )
             if name not in first:

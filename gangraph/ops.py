@@ -495,7 +495,8 @@ def _cross_entropy(logits: Any, target: Any) -> Made:
     label = tensor_of(target, "a label")
     if label.type.dtype != "int" or label.type.shape != rest:
         raise Fact(
-            f"cross_entropy of logits {node.type} needs a label of {list(rest) or 'one integer a sample'}, not {label.type}"
+            f"cross_entropy of logits {node.type} needs a label of {list(rest) or 'one integer a sample'}, "
+            f"not {label.type}"
         )
     if label.type.classes is not None and label.type.classes > classes:
         raise Fact(f"the label has {label.type.classes} classes and the logits {classes}")

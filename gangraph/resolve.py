@@ -387,7 +387,8 @@ class _Resolver(Evaluator):
         return Resolved(
             self.spec, self.stage, self.number, self.keys, self.bound, self.library, sizes,
             {**self.file.constants, **{k: v for k, v in self.over.constants.items() if k in self.file.constants}},
-            index, streams, sections["inputs"], sections["draws"], sections["networks"], sections["graph"], sections["losses"],
+            index, streams, sections["inputs"], sections["draws"], sections["networks"], sections["graph"],
+            sections["losses"],
             sections["averages"], players, schedule, families, player_families, batch(size), self.places,
         )  # fmt: skip
 

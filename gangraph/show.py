@@ -43,9 +43,8 @@ def overview(spec: Spec) -> str:
     lines += ["", "players"]
     for player in graph.players.values():
         optimizers = ", ".join(f"{n + ': ' if n else ''}{o}" for n, o in player.optimizers.items())
-        lines.append(
-            f"  {player.name}: {', '.join(player.networks)}; {_count(graph, list(player.networks)):,} parameters; {optimizers}"
-        )
+        count = f"{_count(graph, list(player.networks)):,} parameters"
+        lines.append(f"  {player.name}: {', '.join(player.networks)}; {count}; {optimizers}")
     lines += ["", "objectives (weight  term)"]
     for phase in graph.phases():
         lines.append(f"  {phase.name} ({phase.player})")

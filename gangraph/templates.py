@@ -1,4 +1,4 @@
-"""What an expression can be besides a number or a node: networks that nothing has run through, lists with names, losses.
+"""What an expression can be besides a number or a node: networks that nothing has run through, lists, losses.
 
 A template makes new parameters each time it is applied; a `Named` network is one network however often it is used.
 """

@@ -178,22 +178,22 @@ class _Bench:
         yield from sorted(made, key=lambda c: (c.batch_size, c.seed))
 
     def sizes(self) -> list[int]:
-        """The smallest batch that the spec allows, that of `train`, and twice that."""
+        """The batch of `train`, the smallest that the spec allows, and twice the first."""
         usual = self.spec.resolved[0].batch.now
-        found = [usual, 2 * usual]
         for n in range(1, usual):
             try:
                 self._try(n)
             except (SpecError, ValueError, RuntimeError):  # the check's reason, or torch's
                 continue
-            return [n, *found]
-        return found
+            return [usual, n, 2 * usual]
+        return [usual, 2 * usual]
 
     def _try(self, n: int) -> None:
         """Whether the check and torch let a batch of n through."""
         Spec(self.spec.parsed, {**self.spec.overrides, "batch_size": n})
-        case = Case(0, n, "usual", 0)
-        gan, _ = self.start(case)
+        from gangraph.loader import load_program
+
+        gan, case = load_program(self.spec), Case(0, n, "usual", 0)
         batches, draws = self.iteration(gan, case, 0)
         with contextlib.suppress(KeyError):  # a draw that is missing is a difference, not a batch that is too small
             gan.step(batches, draws)

@@ -113,7 +113,7 @@ def test_an_installed_gangraph_compiles_a_program_that_runs_without_it(
 
 def test_an_installed_gangraph_trains(installed: Path, tmp_path: Path) -> None:
     options = ["--tiny", "--iterations", "2", "--data", "digits", "--out", "run"]
-    run(installed / "gangraph", "train", "dcgan", *options, cwd=tmp_path)
+    run(installed / "gangraph", "train", "digits", *options, cwd=tmp_path)
     assert (tmp_path / "run" / "program.py").is_file()
     assert (tmp_path / "run" / "metrics.jsonl").read_text().count("\n") >= 1
 

@@ -1,0 +1,60 @@
+r"""Spec -> equations: the objective of every player, as its paper would print it, in LaTeX, MathML or plain text.
+
+    facts, sources -> settle -> write -> stage -> merge -> formats
+
+The expressions of the file are the source, and the compiler's facts say what cannot be read off them (`facts.py`),
+as what an expectation runs over (`sources.py`). A formula is brought to the form that papers print (`settle.py`) and
+written once in two forms, LaTeX and terminal text, as a `Piece` (`write.py`, with `symbols.py` and `pieces.py`).
+`stage.py` collects the sections of one stage, `merge.py` those of all stages, and `formats.py` prints them.
+
+>>> import gangraph
+>>> spec = gangraph.load("gan-minimax")
+>>> adv = next(section for section in sections(spec) if section.title == "adv")
+>>> adv.equations[1].left
+Piece(latex='\\mathcal{L}_{\\mathrm{adv}}^{\\mathrm{dis}}', text='ℒ_adv^dis', strength=9)
+>>> print(equations(spec).split("\n\n")[3])
+adv
+  min_G max_D V_adv = 𝔼_{x ∼ p_data}[log σ(D(x))] + 𝔼_{z ∼ N(0, I)}[log(1 − σ(D(fake)))]
+          ℒ_adv^dis = −V_adv
+          ℒ_adv^gen = 𝔼_{z ∼ N(0, I)}[log(1 − σ(D(fake)))]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gangraph.equations.facts import SIDES, Facts, NotGeneric, Rule
+from gangraph.equations.formats import FORMATS, PROSE, mathml
+from gangraph.equations.games import zero_sum
+from gangraph.equations.merge import sections
+from gangraph.equations.pieces import (
+    ATOM,
+    KINDS,
+    POWER,
+    PREFIX,
+    PRODUCT,
+    SUM,
+    WIDTH,
+    Equation,
+    Piece,
+    Section,
+    fraction,
+    joined,
+    product,
+)
+from gangraph.equations.sources import Source
+from gangraph.equations.stage import Stage as _Stage
+from gangraph.equations.symbols import GREEK, constant, escape, index_set, number, operator, spelled, symbol, upright
+from gangraph.equations.trees import called, children, expressions, has_word, parts, simple, split, substitute
+from gangraph.equations.write import NOTES, SIGNS, Writer
+from gangraph.errors import Fact
+
+if TYPE_CHECKING:
+    from gangraph.compiler import Spec
+
+
+def equations(spec: Spec, format: str = "text") -> str:
+    """The objective of every player and what it is made of: plain text, LaTeX (amsmath, amssymb) or MathML."""
+    if format not in FORMATS:
+        raise Fact(f"no format is called '{format}'", ", ".join(FORMATS))
+    return FORMATS[format](sections(spec), spec.name)

@@ -1,0 +1,42 @@
+"""Spec -> sections: what all stages say alike is said once, the rest stage by stage."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gangraph.equations.formats import as_text
+from gangraph.equations.pieces import KINDS, Section
+from gangraph.equations.stage import Stage
+
+if TYPE_CHECKING:
+    from gangraph.compiler import Spec
+
+
+def sections(spec: Spec) -> tuple[Section, ...]:
+    """The equations of a spec, in the order of `KINDS`."""
+    found: dict[tuple[str, str], dict[str, tuple[Section, list[str]]]] = {}
+    for graph in spec.graphs:
+        for section in Stage(graph).sections():
+            variants = found.setdefault((section.kind, section.title), {})
+            variants.setdefault(as_text([section]), (section, []))[1].append(graph.resolved.stage)
+    keys = sorted(found, key=lambda key: KINDS.index(key[0]))
+    return tuple(section for key in keys for section in _variants(list(found[key].values()), len(spec.graphs)))
+
+
+def _variants(variants: list[tuple[Section, list[str]]], stages: int) -> Iterator[Section]:
+    """The forms of one section in several stages; of a table of values only the last, of notes all together."""
+    last, _ = variants[-1]
+    if last.kind == "notes":
+        notes = dict.fromkeys(note for section, _ in variants for note in section.notes)
+        yield dataclasses.replace(last, notes=tuple(notes))
+        return
+    for section, where in variants[-1:] if last.kind == "with" else variants:
+        title = section.title if len(where) == stages else f"{section.title}, {_stages(where)}"
+        yield dataclasses.replace(section, title=title)
+
+
+def _stages(names: list[str]) -> str:
+    between = {1: "", 2: f" and {names[-1]}"}.get(len(names), f" to {names[-1]}")
+    return f"in {names[0]}{between}"

@@ -1,0 +1,93 @@
+"""Expression -> Sources: what an expectation over it runs over, found by following names to inputs and draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gangraph.equations.facts import Facts, NotGeneric
+from gangraph.equations.trees import called, expressions, given, parts, substitute
+from gangraph.expressions import Call, Expr, Index, Name, show
+
+
+@dataclass(frozen=True)
+class Source:
+    """An input, a draw or a pool."""
+
+    name: str
+    items: tuple[Expr, ...]
+    stream: str | None = None
+    law: Call | None = None  # of a draw, or of a pool
+
+    @property
+    def key(self) -> str:
+        """What is drawn together has one key: members of a stream, the entries of one name."""
+        return f"stream {self.stream}" if self.stream else f"{self.name} {list(map(show, self.items))}"
+
+
+def sources(facts: Facts, expr: Expr) -> list[Source]:
+    """Every input, draw and pool that an expression is made of, in the order in which it is met."""
+    walk = _Walk(facts)
+    walk.visit(expr)
+    return list(walk.found.values())
+
+
+class _Walk:
+    def __init__(self, facts: Facts):
+        self.facts = facts
+        self.found: dict[str, Source] = {}
+        self.seen: set[str] = set()
+
+    def visit(self, expr: Expr) -> None:
+        match expr:
+            case Name(id=name):
+                self._reach(name, ())
+            case Index(value=Name(id=name)) if name in self.facts.families:
+                self._reach(name, expr.items)
+            case Call(function=Name() | Index() | Call()):
+                for argument in given(expr):
+                    self.visit(argument)
+            case _:
+                for part in parts(expr):
+                    self.visit(part)
+
+    def _reach(self, name: str, items: tuple[Expr, ...]) -> None:
+        key = f"{name}[{', '.join(map(show, items))}]"
+        if key in self.seen:
+            return
+        self.seen.add(key)
+        if name in self.facts.inputs or name in self.facts.draws:
+            self.found[key] = self._source(name, items)
+        elif name in self.facts.rules:
+            for body, bound in self._declared(name, items):
+                if called(body, "replay"):
+                    pool = substitute(body, bound)
+                    assert isinstance(pool, Call)
+                    self.found[key] = Source(name, items, law=pool)
+                else:
+                    for expr in expressions(body):
+                        self.visit(substitute(expr, bound))
+
+    def _declared(self, name: str, items: tuple[Expr, ...]) -> list[tuple[Any, dict[str, Expr]]]:
+        """Bodies of a value: of all members where no indices are given, else of the member or of its rule."""
+        rules = self.facts.rules[name]
+        every = [(member, rule.bindings(member)) for rule in rules for member in rule.members]
+        if name in self.facts.families and not items:
+            return [(member.body, bound) for member, bound in every]
+        known = self.facts.member(name, items)
+        for member, bound in every:
+            if known in member.names:
+                return [(member.body, bound)]
+        if len(rules) != 1:
+            raise NotGeneric
+        return [(rules[0].first.body, rules[0].matched(name, items))]
+
+    def _source(self, name: str, items: tuple[Expr, ...]) -> Source:
+        members = list(self.facts.families[name].values()) if name in self.facts.families else [name]
+        known = self.facts.member(name, items) if items else None
+        if name in self.facts.draws:
+            drawn = next(m for m in self.facts.resolved.draws if (known or members[0]) in m.names)
+            assert isinstance(drawn.body, Call)
+            return Source(name, items, law=drawn.body)
+        streams = {self.facts.graph.inputs[m].fields["stream"] for m in ([known] if known else members)}
+        return Source(name, items, stream=str(streams.pop()) if len(streams) == 1 else None)

@@ -1,0 +1,293 @@
+"""One stage of a spec -> its sections: objectives, losses, and then whatever these turned out to read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+from gangraph.equations.facts import SIDES, Facts, NotGeneric, Rule
+from gangraph.equations.games import is_game
+from gangraph.equations.pieces import DOTS, EQUAL, Equation, Piece, Section, below, form, listed, product, together
+from gangraph.equations.settle import settled, unfolded
+from gangraph.equations.symbols import (
+    index_set,
+    inside,
+    lettered,
+    member_of,
+    number,
+    operator,
+    spelled,
+    symbol,
+    upright,
+)
+from gangraph.equations.trees import bindings, called, has_word, simple, substitute
+from gangraph.equations.write import NOTES, Writer
+from gangraph.expressions import Binary, Call, Expr, Index, Name, Negative, Number, names, parse
+from gangraph.families import Member
+from gangraph.graph import Graph, Phase
+from gangraph.ir import Node, walk
+from gangraph.resolve import Move
+from gangraph.routing import Reach
+from gangraph.spec import Chain, Line, TwoSides
+
+Terms = tuple[tuple[str, Piece], ...]
+PLAYERS = (("generator", r"\min"), ("discriminator", r"\max"))  # of a game's value
+
+
+class Stage:
+    """The sections of one stage."""
+
+    def __init__(self, graph: Graph):
+        self.graph, self.facts = graph, Facts(graph)
+        self.writer = Writer(self.facts)
+        self.reach = Reach(graph)
+        self.moves = {move.name: move for move in _moves(self.facts.resolved.schedule)}
+        self.maps: dict[str, None] = {}  # shapes of scores
+
+    def sections(self) -> tuple[Section, ...]:
+        found = [self._objective(phase) for phase in self.graph.phases()]
+        found += [self._loss(rule) for rule in self.facts.losses]
+        found.append(Section("where", self._values(), kind="where"))
+        found.append(Section("functions", self._functions(), kind="functions"))
+        found.append(Section("with", self._table(), kind="with"))
+        found.append(Section("notes", (), tuple(self._notes()), kind="notes"))
+        return tuple(section for section in found if section.equations or section.notes)
+
+    def _terms(self, expr: Expr, dropping: bool = True) -> Terms:
+        return self.writer.terms(settled(expr, self.facts.number, dropping))
+
+    # --- objectives
+
+    def _objective(self, phase: Phase) -> Section:
+        move, at = self.moves[phase.name], phase.place
+        bound = bindings(move.bound, at)
+        terms = []
+        for term in phase.terms:
+            weight = substitute(parse(term.weight.removeprefix("-"), at), bound)
+            piece = self.writer.piece(unfolded(substitute(parse(term.loss, at), bound), self.facts))
+            if weight != Number(at, 1):
+                piece = product(self.writer.piece(weight), piece)
+            terms.append(("-" if term.weight.startswith("-") else "+", piece))
+        player = self.writer.symbol(phase.name.split("[")[0], map(spelled, inside(phase.name)))
+        value = form(r"\mathcal{J}_{%s}", "J_%s", player)
+        left = form("%s %s", "%s %s", _over(r"\min", self.letters(phase.networks)), value)
+        when = self.writer.piece(substitute(move.when, bound)) if move.when is not None else None
+        formula = Equation(left, tuple(terms), condition=when, word="when")
+        return Section(self._heading(phase, move), (formula,), kind="objective")
+
+    def _heading(self, phase: Phase, move: Move) -> str:
+        title = phase.name if phase.player == phase.name else f"{phase.name} (a move of {phase.player})"
+        times = f", {self.writer.piece(move.repeat).text} times an iteration" if move.repeat is not None else ""
+        return title + times
+
+    def letters(self, networks: Iterable[str]) -> Piece:
+        """Networks as letters; of a long family the first and the last."""
+        families: dict[str, list[Piece]] = {}
+        for name in networks:
+            family = name.split("[")[0]
+            families.setdefault(family, []).append(self.writer.symbol(family, map(spelled, inside(name))))
+        shown = [s if len(s) < 4 else [s[0], DOTS, s[-1]] for s in families.values()]
+        return listed([piece for pieces in shown for piece in pieces], r",\,")
+
+    # --- losses
+
+    def _loss(self, rule: Rule) -> Section:
+        """A loss's definition: once for a whole rule where its members differ by their index only."""
+        title = rule.patterns[0].family if rule.variables else rule.first.name
+        if rule.variables and len(rule.members) > 1:
+            before, self.writer = self.writer, self.writer.copy()
+            try:
+                return Section(title, tuple(self._define(rule, rule.first, {}, self._condition(rule))))
+            except NotGeneric:
+                self.writer = before  # what the try read is forgotten
+        made = [equation for m in rule.members for equation in self._define(rule, m, rule.bindings(m), None)]
+        return Section(title, tuple(made))
+
+    def _define(self, rule: Rule, member: Member, bound: dict[str, Expr], condition: Piece | None) -> list[Equation]:
+        pattern, body = member.patterns[0], member.body
+        name: Expr = Name(member.place, pattern.family)
+        if pattern.items:
+            name = substitute(Index(member.place, name, pattern.items), bound)
+        if member.name not in self.graph.sided:
+            whole = unfolded(substitute(body, bound), self.facts)
+            return [Equation(self.writer.loss(name), self._terms(whole), condition=condition)]
+        for each in rule.members:
+            self._note_maps(each)
+        sides = {}
+        for side in SIDES:
+            whole = getattr(body, side) if isinstance(body, TwoSides) else body
+            sides[side] = unfolded(substitute(whole, bound), self.facts, side)
+        lefts = {side: self.writer.loss(name, side) for side in SIDES}
+        if isinstance(body, TwoSides) or not is_game(self.facts, body):
+            return [Equation(lefts[side], self._terms(sides[side]), condition=condition) for side in SIDES]
+        if condition is not None:
+            raise NotGeneric
+        # one value, which one player lowers and the other raises
+        indices = map(self.writer.index, name.items) if isinstance(name, Index) else ()
+        value = lettered(Piece("V", "V"), [upright(pattern.family)], indices)
+        least, most = (_over(sign, self._players(member.name, side)) for side, sign in PLAYERS)
+        return [
+            Equation(
+                form("%s %s %s", "%s %s %s", least, most, value),
+                self._terms(Negative(member.place, sides["discriminator"])),
+            ),
+            Equation(lefts["discriminator"], (("-", value),)),
+            Equation(lefts["generator"], self._terms(sides["generator"])),
+        ]
+
+    def _players(self, loss: str, side: str) -> Piece:
+        """Networks that some phase trains by a side of a loss, and that its gradient reaches."""
+        name = f"{loss}.{side}"
+        reached = self.reach.parameters([self.graph.losses[name]])
+        found: dict[str, None] = {}
+        for phase in self.graph.phases():
+            if any(node.op == "loss" and node.name == name for node in walk([phase.objective])):
+                found |= {n: None for n in phase.networks if not reached.isdisjoint(self.graph.parameters([n]))}
+        return self.letters(found) if found else Piece(r"\theta", "θ")
+
+    def _note_maps(self, member: Member) -> None:
+        """Discriminators whose score is a map of patches."""
+        for score in self.graph.sided[member.name].arguments.values():
+            for node in score if isinstance(score, tuple) else (score,):
+                if isinstance(node, Node) and node.type.size > 1:
+                    self.maps[" × ".join(map(str, node.type.shape))] = None
+
+    def _condition(self, rule: Rule) -> Piece:
+        """`d ∈ {0, 1}` for every index of a rule; a range that is written with sizes stays so."""
+        made = []
+        for variable in rule.variables:
+            values = list(dict.fromkeys(member.bound[variable] for member in rule.members))
+            written = self.facts.resolved.spec.file.index.get(variable)
+            whole = tuple(values) == self.facts.resolved.index.get(variable)
+            if whole and isinstance(written, Expr) and called(written, "range") and len(list(names(written))) > 1:
+                made.append(self._range(variable, written))
+            else:
+                made.append(index_set(variable, values))
+        return listed(made, r",\ ")
+
+    def _range(self, variable: str, written: Call) -> Piece:
+        *low, high = written.arguments
+        last = simple(Binary(written.at, "-", high, Number(written.at, 1)))
+        return member_of(variable, [self.writer.piece(low[0]) if low else number(0), DOTS, self.writer.piece(last)])
+
+    # --- what they are made of: each may read more of its kind, so each list is written until nothing is missing
+
+    def _values(self) -> tuple[Equation, ...]:
+        """Definitions of the values that stand in formulas, and of those that these read, as declared."""
+        made: dict[int, Equation] = {}
+        while missing := [i for i, rule in enumerate(self.facts.values) if i not in made and self._used(rule)]:
+            for i in missing:
+                made[i] = self._value(self.facts.values[i])
+        return tuple(made[i] for i in sorted(made))
+
+    def _used(self, rule: Rule) -> bool:
+        return any(p.family in self.writer.values for p in rule.patterns)
+
+    def _value(self, rule: Rule) -> Equation:
+        generic = len(rule.members) > 1
+        bound = {} if generic else rule.bindings(rule.first)
+        left = []
+        for pattern in rule.patterns:
+            items = [self.writer.index(substitute(i, bound)) for i in pattern.items]
+            left.append(self.writer.symbol(pattern.family, items))
+        condition = self._condition(rule) if generic else None
+        body = rule.first.body
+        if isinstance(body, Chain):
+            return Equation(together(left), (("+", self._chain(body, bound)),), condition=condition)
+        relation = Piece(r"\sim", "∼") if called(body, "replay") else EQUAL
+        return Equation(together(left), self._terms(substitute(body, bound), dropping=False), relation, condition)
+
+    def _chain(self, chain: Chain, bound: dict[str, Expr]) -> Piece:
+        """A value that runs through layers, as calls inside one another; a loop is left to dots."""
+        value, blank = Piece(r"\cdot", "·"), self.writer.symbol("_value")
+        for i, line in enumerate(_flat(chain.lines)):
+            if line is None:
+                value = form(r"\cdots(%s)", "…(%s)", value)
+                continue
+            expr = substitute(line, bound)
+            made = self.writer.piece(substitute(expr, {"_": Name(expr.at, "_value")}))
+            if i == 0 or has_word(expr, "_"):
+                value = Piece(made.latex.replace(blank.latex, value.latex), made.text.replace(blank.text, value.text))
+            else:
+                value = form("%s(%s)", "%s(%s)", made, value)
+        return value
+
+    def _functions(self) -> tuple[Equation, ...]:
+        """Functions that have no notation of their own."""
+        made: dict[str, Equation] = {}
+        while missing := [d for name, d in self.writer.functions.items() if name not in made]:
+            for definition in missing:
+                parameters = [name for name, _ in definition.parameters]
+                inner = dataclasses.replace(self.writer, parameters=frozenset(parameters))
+                body = inner.terms(settled(definition.read(), self.facts.number, dropping=False))
+                made[definition.name] = Equation(operator(definition.name, *map(symbol, parameters)), body)
+        return tuple(made.values())
+
+    def _table(self) -> tuple[Equation, ...]:
+        """Symbols of constants and sizes, with their values."""
+        made: dict[str, Equation] = {}
+        while missing := [name for name in self.writer.symbols if name not in made]:
+            for name in missing:
+                made[name] = Equation(self.writer.symbols[name], self._valued(name))
+        order = [*self.graph.constants, *self.facts.sizes]
+        return tuple(made[name] for name in sorted(made, key=order.index))
+
+    def _valued(self, name: str) -> Terms:
+        node = self.graph.constants.get(name)
+        value = node.value if node is not None else self.facts.sizes[name]
+        if value is None:
+            return self._terms(self.facts.resolved.constants[name], dropping=False)
+        return (("+", number(value) if isinstance(value, int | float) else upright(str(value))),)
+
+    # --- notes
+
+    def _notes(self) -> Iterator[str]:
+        networks = self.graph.networks
+        yield from (NOTES[key] for key in NOTES if key in self.writer.notes)
+        for shape in self.maps:
+            yield f"A score of shape {shape} stands for its mean."
+        random = [name for name, network in networks.items() if any(m.random for m in network.variants.values())]
+        if random:
+            yield f"Expectations also run over the noise inside {_enumerated(random)}."
+        yield from self._composed()
+        fixed = [name for name, network in networks.items() if network.frozen]
+        if fixed:
+            yield f"Nobody trains {_enumerated(fixed)}."
+
+    def _composed(self) -> Iterator[str]:
+        """Networks that are trained through others that they are parts of, or that are made of."""
+        trained = {name for phase in self.graph.phases() for name in phase.networks}
+        contained = {name: self.graph.contained(name) for name in self.graph.networks}
+        for name in [n for n in contained if n not in trained]:
+            inside = [n for n in contained[name] if n in trained]
+            holders = [n for n in contained if n in trained and name in contained[n]]
+            if inside or holders:
+                yield f"{name} is {'a part of' if holders else 'composed of'} {_enumerated(holders or inside)}."
+
+
+def _over(sign: str, networks: Piece) -> Piece:
+    """`min_{G, F}`."""
+    return Piece(sign, sign[1:]) + below(networks)
+
+
+def _enumerated(words: list[str]) -> str:
+    if len(words) > 6:
+        words = [*words[:5], f"{len(words) - 5} more"]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _moves(moves: tuple[Move, ...]) -> Iterator[Move]:
+    for move in moves:
+        yield move
+        yield from _moves(move.moves)
+
+
+def _flat(lines: tuple[Line, ...]) -> Iterator[Expr | None]:
+    """Items of a chain in order; None stands for a loop."""
+    for line in lines:
+        if line.loop is not None:
+            yield None
+        elif line.label is not None:
+            yield from _flat(line.body)
+        else:
+            yield from line.items

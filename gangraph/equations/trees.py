@@ -1,0 +1,148 @@
+"""Expr -> Expr: rewriting that needs to know no spec. Every tree that comes out is new; places stay."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, TypeGuard
+
+from gangraph.expressions import Binary, Call, Expr, Index, Name, Negative, Number, names
+from gangraph.spec import Chain, Line, TwoSides
+
+
+def children(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
+    """The expression with every part changed; keywords and operators stay."""
+    made = {key: _changed(value, change) for key, value in vars(expr).items() if key != "at"}
+    return dataclasses.replace(expr, **made)
+
+
+def _changed(value: Any, change: Callable[[Expr], Expr]) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_changed(v, change) for v in value)
+    return change(value) if isinstance(value, Expr) else value
+
+
+def parts(expr: Expr) -> list[Expr]:
+    found: list[Expr] = []
+    children(expr, lambda part: found.append(part) or part)  # type: ignore[func-returns-value]
+    return found
+
+
+def walk(expr: Expr) -> Iterator[Expr]:
+    yield expr
+    for part in parts(expr):
+        yield from walk(part)
+
+
+def substitute(expr: Expr, bound: dict[str, Expr]) -> Expr:
+    """Names replaced by expressions; indices are simplified, so that `1 - (1 - d)` is `d`."""
+    if not bound:
+        return expr
+
+    def change(e: Expr) -> Expr:
+        if isinstance(e, Name):
+            return bound.get(e.id, e)
+        made = children(e, change)
+        return dataclasses.replace(made, items=tuple(map(simple, made.items))) if isinstance(made, Index) else made
+
+    return change(expr)
+
+
+def simple(expr: Expr) -> Expr:
+    """A sum of names and integers, collected; anything else as it is."""
+    found, at = _linear(expr), expr.at
+    if found is None:
+        return expr
+    rest = found.pop("", 0)
+    terms: list[tuple[int, Expr]] = [(n, _times(n, Name(at, name))) for name, n in found.items() if n]
+    terms.sort(key=lambda term: term[0] < 0)
+    if not terms or terms[0][0] < 0:
+        terms.insert(0, (rest, Number(at, rest)))
+    elif rest:
+        terms.append((rest, Number(at, abs(rest))))
+    return functools.reduce(
+        lambda total, term: Binary(at, "+" if term[0] > 0 else "-", total, term[1]), terms[1:], terms[0][1]
+    )
+
+
+def _times(count: int, name: Name) -> Expr:
+    return name if abs(count) == 1 else Binary(name.at, "*", Number(name.at, abs(count)), name)
+
+
+def _linear(expr: Expr) -> dict[str, int] | None:
+    match expr:
+        case Number(value=int() as value):
+            return {"": value}
+        case Name(id=name):
+            return {name: 1}
+        case Binary(operator="+" | "-", left=left, right=right):
+            a, b = _linear(left), _linear(right)
+            if a is None or b is None:
+                return None
+            sign = 1 if expr.operator == "+" else -1
+            return {k: a.get(k, 0) + sign * b.get(k, 0) for k in {**a, **b}}
+        case Binary(operator="*", left=Number(value=int() as value), right=Name(id=name)):
+            return {name: value}
+    return None
+
+
+def called(expr: Expr, *words: str) -> TypeGuard[Call]:
+    """Whether the expression is a call of one of these words."""
+    return isinstance(expr, Call) and isinstance(expr.function, Name) and expr.function.id in words
+
+
+def has_word(expr: Expr, *words: str) -> bool:
+    return any(name.id in words for name in names(expr))
+
+
+def head(expr: Expr) -> str | None:
+    """The name that stands alone or in front of an index."""
+    name = expr.value if isinstance(expr, Index) else expr
+    return name.id if isinstance(name, Name) else None
+
+
+def given(call: Call) -> list[Expr]:
+    """All arguments of a call, by position and by name."""
+    return [*call.arguments, *(value for _, value in call.keywords)]
+
+
+def split(expr: Expr, sign: str = "+") -> list[tuple[str, Expr]]:
+    """The terms of a sum, with their signs."""
+    flipped = {"+": "-", "-": "+"}[sign]
+    match expr:
+        case Binary(operator="+" | "-", left=left, right=right):
+            return split(left, sign) + split(right, sign if expr.operator == "+" else flipped)
+        case Negative(operand=operand):
+            return split(operand, flipped)
+    return [(sign, expr)]
+
+
+def signed(expr: Expr) -> Expr:
+    """A sum of nothing but negative terms, with its sign in front."""
+    terms = split(expr)
+    if isinstance(expr, Negative) or len(terms) == 1 or any(sign == "+" for sign, _ in terms):
+        return expr
+    return Negative(expr.at, summed([term for _, term in terms]))
+
+
+def summed(terms: list[Expr]) -> Expr:
+    return functools.reduce(lambda total, term: Binary(total.at, "+", total, term), terms)
+
+
+def bindings(bound: dict[str, Any], at: Any) -> dict[str, Expr]:
+    """Index variables and their values, as expressions."""
+    return {k: Number(at, v) if isinstance(v, int) else Name(at, v) for k, v in bound.items()}
+
+
+def expressions(body: Any) -> Iterator[Expr]:
+    """Every expression of a body: a value's, a chain's, both sides of a loss."""
+    match body:
+        case TwoSides():
+            yield from (body.discriminator, body.generator)
+        case Chain(lines=lines) | Line(body=lines):
+            yield from body.items if isinstance(body, Line) else ()
+            for line in lines:
+                yield from expressions(line)
+        case Expr():
+            yield body

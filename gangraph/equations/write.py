@@ -1,0 +1,502 @@
+"""Expressions -> pieces: one method for each kind of expression, and one `_write_` for each word with a notation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gangraph import ops
+from gangraph.equations.facts import SIDES, Facts
+from gangraph.equations.pieces import (
+    ATOM,
+    COMPARISON,
+    NOT,
+    OR,
+    POWER,
+    PREFIX,
+    PRODUCT,
+    SUM,
+    Piece,
+    above,
+    below,
+    form,
+    fraction,
+    joined,
+    listed,
+    part_of,
+    power,
+    product,
+    together,
+)
+from gangraph.equations.sources import Source, sources
+from gangraph.equations.symbols import (
+    constant,
+    index_set,
+    lettered,
+    number,
+    operator,
+    spelled,
+    symbol,
+    upright,
+)
+from gangraph.equations.trees import called, given, head, simple, split, walk
+from gangraph.expressions import (
+    Attribute,
+    Binary,
+    Call,
+    Compare,
+    Expr,
+    IfElse,
+    Index,
+    List,
+    Logic,
+    Name,
+    Negative,
+    Not,
+    Number,
+    Slice,
+    String,
+    Truth,
+    parse,
+    show,
+)
+from gangraph.library import Definition
+
+SIGNS = {
+    "<": ("<", "<"), "<=": (r"\le", "≤"), ">": (">", ">"), ">=": (r"\ge", "≥"), "==": ("=", "="), "!=": (r"\ne", "≠"),
+}  # fmt: skip
+NOTES = {
+    "n": "n is the number of entries of a sample's value, so that a norm over n is a mean.",
+    "sigma": "σ is the sigmoid; the scores are logits.",
+    "stop": "sg[·] is a constant: no gradient passes.",
+    "frozen": "sg[E](v) calls a network whose parameters are constants; the gradient passes to v.",
+    "total": "A sum with a count above it runs over so many samples, drawn from what stands below it.",
+    "pool": "Pool_n(v) gives one of the n latest samples of v or the present one, as a constant.",
+    "half": "Slices are half-open: a_{0:n} has the entries 0 to n − 1.",
+    "theta": "W runs over the weights of a network's layers.",
+    "norm": "‖·‖ is over a sample's own axes.",
+}
+SHAPE = ("channels", "height", "width", "length", "shape")  # attributes that are no outputs of a network
+N = Piece("N", "N")
+STOPPED = r"\mathrm{sg}\left[%s\right]", "sg[%s]"
+DIVERGENCE = r"D_{\mathrm{KL}}\left(%s \,\middle\Vert\, %s\right)", "D_KL(%s ‖ %s)"
+
+
+def _notation(latex: str, text: str, note: str = "") -> Callable[[Writer, Call], Piece | None]:
+    """A method that puts a word's arguments into a template, if there are as many as it has room for."""
+
+    def write(self: Writer, expr: Call) -> Piece | None:
+        if expr.keywords or len(expr.arguments) != text.count("%s"):
+            return None
+        self.notes |= dict.fromkeys([note] if note else [])
+        return form(latex, text, *map(self.piece, expr.arguments))
+
+    return write
+
+
+@dataclass
+class Writer:
+    """Expressions -> pieces. Remembers the symbols and notes that it used."""
+
+    facts: Facts
+    symbols: dict[str, Piece] = field(default_factory=dict)  # constants and sizes, by name
+    values: dict[str, None] = field(default_factory=dict)  # names of values that stand in formulas
+    functions: dict[str, Definition] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
+    each: str | None = None  # the index of the entries of a list, inside a sum over them
+    parameters: frozenset[str] = frozenset()  # of the function that is being written
+
+    def copy(self) -> Writer:
+        """A writer with a memory of its own."""
+        memory: Any = {key: dict(getattr(self, key)) for key in ("symbols", "values", "functions", "notes")}
+        return dataclasses.replace(self, **memory)
+
+    def symbol(self, name: str, indices: Iterable[Piece] = ()) -> Piece:
+        return symbol(name, indices, self.facts.families)
+
+    def terms(self, expr: Expr) -> tuple[tuple[str, Piece], ...]:
+        return tuple((sign, self.piece(term)) for sign, term in split(expr))
+
+    def piece(self, expr: Expr) -> Piece:
+        match expr:
+            case Number(value=value):
+                return number(value)
+            case String(value=word):
+                return upright(word)
+            case Truth(value=truth):
+                return upright(str(truth))
+            case Name(id=name):
+                return self._name(name)
+            case Index():
+                return self._index(expr)
+            case Attribute():
+                return self._attribute(expr)
+            case Binary(operator="+" | "-") | Negative():
+                return joined(self.terms(expr))
+            case Binary():
+                return self._binary(expr)
+            case Call():
+                return self._call(expr)
+            case List(items=items):
+                return form("[%s]", "[%s]", listed(map(self.piece, items)))
+            case IfElse():
+                return self._cases(expr)
+            case Compare():
+                return self._compare(expr)
+            case Logic(operator=word, operands=operands):
+                sign = (r" \land ", " ∧ ") if word == "and" else (r" \lor ", " ∨ ")
+                return listed([self.piece(o).within(NOT) for o in operands], *sign, OR)
+            case Not(operand=operand):
+                return form(r"\lnot %s", "¬%s", self.piece(operand).within(NOT), strength=NOT)
+        return upright(show(expr))
+
+    # --- names
+
+    def _name(self, name: str) -> Piece:
+        facts = self.facts
+        expr = Name(facts.resolved.spec.place, name)
+        if name in self.parameters or name in facts.variables:
+            return self.symbol(name)
+        if name in facts.loss_names:
+            return self.loss(expr)
+        if name in facts.networks:
+            return self.network(expr)
+        if name in facts.graph.constants or name in facts.sizes:
+            self.symbols[name] = constant(name) if name in facts.graph.constants else self.symbol(name)
+            return self.symbols[name]
+        if name in ops.CLOCKS or name == "N":
+            return spelled(name)
+        if name in facts.rules:
+            self.values[name] = None
+        return self.symbol(name, self._entry(expr))
+
+    def _entry(self, expr: Expr) -> list[Piece]:
+        """The index of an entry, where the expression is a list that is summed."""
+        return [self.symbol(self.each)] if self.each is not None and self.facts.several(expr) else []
+
+    def index(self, item: Expr) -> Piece:
+        if isinstance(item, Slice):
+            self.notes["half"] = None
+            return listed([self.piece(side) if side else Piece("", "") for side in (item.low, item.high)], ":", ":")
+        if isinstance(item, Name) and item.id not in self.facts.sizes:
+            return spelled(item.id)
+        return self.piece(simple(item))
+
+    def _index(self, expr: Index) -> Piece:
+        items, name = list(map(self.index, expr.items)), head(expr)
+        if name is None:
+            return part_of(self.piece(expr.value), listed(items, ",", ","))
+        family = name in self.facts.families and name not in self.parameters
+        if family and name in self.facts.loss_names:
+            return self.loss(expr)
+        if family and name in self.facts.networks:
+            return self.network(expr)
+        if name in self.facts.rules and name not in self.facts.loss_names:
+            self.values[name] = None
+        return self.symbol(name, [*items, *(self._entry(expr) if family else ())])
+
+    def _attribute(self, expr: Attribute) -> Piece:
+        name = head(expr.value)
+        if expr.name in SIDES and name in self.facts.loss_names and name not in self.parameters:
+            return self.loss(expr.value, expr.name)
+        value = self.piece(expr.value)
+        return operator(expr.name, value) if expr.name in SHAPE else part_of(value, self.symbol(expr.name))
+
+    def loss(self, expr: Expr, side: str | None = None) -> Piece:
+        """`ℒ_adv^gen`."""
+        name = head(expr) or ""
+        items = [self.index(i) for i in expr.items] if isinstance(expr, Index) else []
+        if not items and name in self.facts.families and self.each is not None:
+            items = [spelled(v) for v in self.each.split(",")]
+        made = lettered(Piece(r"\mathcal{L}", "ℒ"), [upright(name)], items)
+        return made + above(upright(SIDES[side])) if side else made
+
+    def network(self, function: Expr, marks: tuple[Piece, ...] = (), entry: tuple[Piece, ...] = ()) -> Piece:
+        """The letter of a network, through its views: `D_X`, `E_0`, `G^{eval}`."""
+        if not isinstance(function, Call) or not isinstance(function.function, Name):
+            items = [self.index(i) for i in function.items] if isinstance(function, Index) else []
+            made = self.symbol(head(function) or "", [*items, *entry])
+            return made + above(listed(marks)) if marks else made
+        word, (inner, *rest) = function.function.id, given(function)
+        if word == "frozen":
+            self.notes["frozen"] = None
+            return form(*STOPPED, self.network(inner, marks, entry))
+        if word == "upto":
+            layer = rest[0].value if isinstance(rest[0], String) else show(rest[0])
+            return part_of(self.network(inner, marks, entry), upright(layer))
+        if word in ("statistics", "given"):
+            mark = self.piece(rest[0])
+        else:
+            mark = upright({"evaluation": "eval", "training": "train"}.get(word, word))
+        return self.network(inner, (*marks, mark), entry)
+
+    # --- signs
+
+    def _binary(self, expr: Binary) -> Piece:
+        left, right = self.piece(expr.left), self.piece(expr.right)
+        a, b = left.within(PRODUCT), right.within(POWER)
+        match expr.operator:
+            case "**":
+                return power(left, right)
+            case "*":
+                return product(left, right)
+            case "/":
+                return fraction(left, right)
+            case "//":
+                return form(r"\lfloor %s / %s \rfloor", "⌊%s / %s⌋", a, b)
+        return form(r"%s \bmod %s", "%s mod %s", a, b, strength=PRODUCT)
+
+    def _compare(self, expr: Compare) -> Piece:
+        made, *operands = [self.piece(o).within(SUM) for o in expr.operands]
+        for sign, operand in zip(expr.operators, operands, strict=True):
+            latex, text = SIGNS[sign]
+            made = form(f"%s {latex} %s", f"%s {text} %s", made, operand, strength=COMPARISON)
+        return made
+
+    def _cases(self, expr: Expr) -> Piece:
+        """A choice; one inside the other branch continues it."""
+        rows = []
+        while isinstance(choice := _choice(expr), IfElse):
+            then, test, expr = self.piece(choice.then), self.piece(choice.test), choice.otherwise
+            rows.append(form(r"%s & \text{if } %s", "%s if %s", then, test))
+        rows.append(form(r"%s & \text{otherwise}", "else %s", self.piece(expr)))
+        return form(r"\begin{cases} %s \end{cases}", "{%s}", listed(rows, r" \\ "))
+
+    # --- calls
+
+    def _call(self, expr: Call) -> Piece:
+        if self.facts.is_network(expr.function):
+            entry = (spelled(self.each),) if self.each and self.facts.several(expr) else ()
+            return self._applied(self.network(expr.function, entry=entry), expr)
+        if not isinstance(expr.function, Name):
+            return self._applied(self.piece(expr.function).within(ATOM), expr)
+        word = expr.function.id
+        method: Callable[[Call], Piece | None] | None = getattr(self, f"_write_{word}", None)
+        if method is not None and word not in self.facts.resolved.library.own and (made := method(expr)) is not None:
+            return made
+        definition = self.facts.definition(word)
+        if definition is not None and definition.kind == "functions":
+            self.functions[word] = definition
+        if word in self.parameters:
+            return self._applied(self.symbol(word), expr)
+        return operator(word, *self._arguments(expr))
+
+    def _arguments(self, expr: Call) -> list[Piece]:
+        named = [form("%s = %s", "%s = %s", upright(key), self.piece(value)) for key, value in expr.keywords]
+        return [*map(self.piece, expr.arguments), *named]
+
+    def _applied(self, function: Piece, expr: Call) -> Piece:
+        inside = listed(map(self.piece, given(expr)))
+        tall = r"\left" in inside.latex or r"\frac" in inside.latex
+        return function + form(r"\left(%s\right)" if tall else "(%s)", "(%s)", inside)
+
+    # --- expectations and sums
+
+    def _over(self, expr: Expr) -> Piece:
+        """The subscript of an expectation: `x ∼ p_data, z ∼ N(0, I)`; members of one stream are drawn together."""
+        groups: dict[str, list[Source]] = {}
+        for source in sources(self.facts, expr):
+            groups.setdefault(source.key, []).append(source)
+        return listed(map(self._drawn, groups.values()), r",\ ")
+
+    def _drawn(self, group: list[Source]) -> Piece:
+        letters, first = [self.symbol(s.name, map(self.index, s.items)) for s in group], group[0]
+        if first.law is not None:
+            law = self._law(first.law)
+        else:
+            stream = {None: letters[0], "data": upright("data")}.get(first.stream, self.symbol(first.stream or ""))
+            law = Piece("p", "p") + below(stream)
+        return form(r"%s \sim %s", "%s ∼ %s", together(letters), law)
+
+    def _law(self, call: Call) -> Piece:
+        """The distribution of a draw; sizes are left out."""
+        at, named, arguments = call.at, dict(call.keywords), call.arguments
+        zero, one = Number(at, 0), Number(at, 1)
+        if called(call, "normal"):
+            spread, std = Piece("I", "I"), named.get("std", one)
+            if self.facts.number(std) != 1:
+                spread = product(self.piece(Binary(at, "**", std, Number(at, 2))), spread)
+            return form(r"\mathcal{N}(%s, %s)", "N(%s, %s)", self.piece(named.get("mean", zero)), spread)
+        if called(call, "uniform"):
+            ends = self.piece(named.get("low", zero)), self.piece(named.get("high", one))
+            return form(r"\mathcal{U}(%s, %s)", "U(%s, %s)", *ends)
+        if called(call, "integer"):
+            ends = self.piece(arguments[0]), self.piece(simple(Binary(at, "-", arguments[1], one)))
+            return form(r"\mathcal{U}\{%s, \dots, %s\}", "U{%s, …, %s}", *ends)
+        if called(call, "permutation"):
+            return Piece(r"\mathfrak{S}", "𝔖") + below(self.piece(arguments[0]) if arguments else N)
+        return (
+            operator("Bernoulli", self.piece(arguments[0])) if called(call, "bernoulli") else self._write_replay(call)
+        )
+
+    def _write_expect(self, expr: Call) -> Piece | None:
+        if len(expr.arguments) != 1:
+            return None
+        over, inner = self._over(expr.arguments[0]), self.piece(expr.arguments[0])
+        return (
+            Piece(r"\mathbb{E}", "𝔼") + (below(over) if over.text else over) + form(r"\left[%s\right]", "[%s]", inner)
+        )
+
+    def _write_total(self, expr: Call) -> Piece | None:
+        if len(expr.arguments) != 1:
+            return None
+        self.notes["total"] = None
+        over, inner = self._over(expr.arguments[0]), self.piece(expr.arguments[0]).within(PRODUCT)
+        length = self.facts.length(expr.arguments[0])
+        count = self.piece(parse(length, expr.at)) if length else N
+        lower, upper = below(over), above(count)
+        sign = Piece(rf"\sum{lower.latex}{upper.latex}", f"Σ{upper.text}{lower.text}")
+        return form("%s %s", "%s %s", sign, inner, strength=PRODUCT)
+
+    def _write_average(self, expr: Call) -> Piece:
+        made, (inner,) = self._write_add(expr), expr.arguments
+        if isinstance(inner, List):
+            return fraction(made, number(len(inner.items)))
+        count = self.facts.count(inner)
+        return product(Piece(rf"\tfrac{{1}}{{{count}}}", f"1/{count}"), made)
+
+    def _write_add(self, expr: Call) -> Piece:
+        """A sum of what is listed, or over the entries of a list, the members of a family, a network's weights."""
+        (inner,) = expr.arguments
+        if isinstance(inner, List):
+            return joined([("+", self.piece(item)) for item in inner.items])
+        family, each = self.facts.family(inner), self.each
+        if (weights := next((e for e in walk(inner) if called(e, "weights")), None)) is not None:
+            over = form(r"W \in %s", "W ∈ %s", self._weights(weights))
+        elif family is not None:
+            each, over = self._range(family)
+        else:
+            each = self.facts.letters[0]
+            over = Piece(each, each)
+        held = dataclasses.replace(self, each=each).piece(inner).within(PRODUCT)
+        return form("%s %s", "%s %s", Piece(r"\sum", "Σ") + below(over), held, strength=PRODUCT)
+
+    def _range(self, family: str) -> tuple[str, Piece]:
+        """Index letters of a family, and `d ∈ {0, 1}` for each."""
+        declared = [p.items for rule in self.facts.rules.get(family, []) for p in rule.patterns if p.family == family]
+        names, sets = [], []
+        for axis, keys in enumerate(zip(*self.facts.families[family], strict=False)):
+            item = declared[0][axis] if declared else None
+            name = item.id if isinstance(item, Name) and item.id in self.facts.variables else self.facts.letters[axis]
+            names.append(name)
+            sets.append(index_set(name, list(dict.fromkeys(keys))))
+        return ",".join(names), listed(sets, r",\ ")
+
+    def _weights(self, expr: Call) -> Piece:
+        self.notes["theta"] = None
+        made = Piece(r"\theta", "θ") + below(self.piece(expr.arguments[0]))
+        kinds = ", ".join(a.id for a in expr.arguments[1:] if isinstance(a, Name))
+        return made + form("^{%s}", "^{%s}", upright(kinds)) if kinds else made
+
+    def _write_weights(self, expr: Call) -> Piece:
+        return Piece("W", "W")
+
+    # --- norms and distances
+
+    def _norm(self, inner: Expr, order: int, square: bool = False, mean: bool = False) -> Piece:
+        self.notes["n" if mean else "norm"] = None
+        made = form(rf"\left\lVert %s \right\rVert_{{{order}}}", f"‖%s‖{'₁₂'[order - 1]}", self.piece(inner))
+        made += Piece("^{2}", "²") if square else Piece("", "")
+        return form(r"\tfrac{1}{n}%s", "%s/n", made, strength=PRODUCT) if mean else made
+
+    def _write_l1(self, expr: Call) -> Piece | None:
+        return self._norm(_difference(expr), 1, mean=True) if len(expr.arguments) == 2 else None
+
+    def _write_l2(self, expr: Call) -> Piece | None:
+        return self._norm(_difference(expr), 2, square=True, mean=True) if len(expr.arguments) == 2 else None
+
+    def _write_norm(self, expr: Call) -> Piece | None:
+        return self._norm(expr.arguments[0], 2) if len(expr.arguments) == 1 and not expr.keywords else None
+
+    def _write_sum(self, expr: Call, mean: bool = False) -> Piece | None:
+        """A sum or mean of squares or absolute values is a norm."""
+        match expr:
+            case (
+                Call(arguments=(Binary(operator="**", left=inner, right=Number(value=2)),), keywords=())
+                | Call(arguments=(Call(function=Name(id="square"), arguments=(inner,), keywords=()),), keywords=())
+            ):
+                return self._norm(inner, 2, square=True, mean=mean)
+            case Call(arguments=(Call(function=Name(id="abs"), arguments=(inner,), keywords=()),), keywords=()):
+                return self._norm(inner, 1, mean=mean)
+        return None
+
+    def _write_mean(self, expr: Call) -> Piece | None:
+        return self._write_sum(expr, mean=True)
+
+    _write_kl_normal = _notation(
+        DIVERGENCE[0] % (r"\mathcal{N}(%s, e^{%s})", r"\mathcal{N}(0, I)"),
+        DIVERGENCE[1] % ("N(%s, exp(%s))", "N(0, I)"),
+    )
+    _write_kl_bernoulli = _notation(
+        DIVERGENCE[0] % ((r"\mathrm{Bernoulli}\left(%s\right)",) * 2), DIVERGENCE[1] % (("Bernoulli(%s)",) * 2)
+    )
+    _write_bce = _notation(r"\mathrm{BCE}\left(%s, %s\right)", "BCE(%s, %s)")
+    _write_bce_logits = _notation(r"\mathrm{BCE}\left(\sigma(%s), %s\right)", "BCE(σ(%s), %s)", note="sigma")
+
+    def _write_cross_entropy(self, expr: Call) -> Piece:
+        return operator("CE", *self._arguments(expr))
+
+    # --- gradients
+
+    _write_stop = _notation(*STOPPED, note="stop")
+
+    def _write_reverse(self, expr: Call) -> Piece:
+        strength = self.piece(expr.arguments[1]) if len(expr.arguments) > 1 else None
+        return operator("GRL", self.piece(expr.arguments[0]), index=strength)
+
+    def _write_grad(self, expr: Call) -> Piece:
+        named = dict(zip(("y", "x"), expr.arguments, strict=False)) | dict(expr.keywords)
+        y, x = self.piece(named["y"]), self.piece(named["x"])
+        return form("%s %s", "%s %s", Piece(r"\nabla", "∇") + below(x), y.within(ATOM), strength=PREFIX)
+
+    def _write_replay(self, expr: Call) -> Piece:
+        self.notes["pool"] = None
+        named = dict(zip(("v", "size"), expr.arguments, strict=False)) | dict(expr.keywords)
+        return operator("Pool", self.piece(named["v"]), index=self.piece(named["size"]))
+
+    # --- entry by entry
+
+    _write_exp = _notation(r"\exp\left(%s\right)", "exp(%s)")
+    _write_abs = _notation(r"\left|%s\right|", "|%s|")
+    _write_sigmoid = _notation(r"\sigma(%s)", "σ(%s)", note="sigma")
+    _write_relu = _notation(r"\max(0,\ %s)", "max(0, %s)")
+
+    def _write_log(self, expr: Call) -> Piece:
+        held = self.piece(expr.arguments[0]).within(ATOM)
+        return form(r"\log %s", "log%s" if held.text.startswith("(") else "log %s", held, strength=PRODUCT)
+
+    def _write_sqrt(self, expr: Call) -> Piece:
+        inner = self.piece(expr.arguments[0])
+        return Piece(rf"\sqrt{{{inner.latex}}}", f"√{inner.within(ATOM).text}")
+
+    def _write_square(self, expr: Call) -> Piece:
+        return power(self.piece(expr.arguments[0]), number(2))
+
+    def _write_where(self, expr: Call) -> Piece | None:
+        return self._cases(expr) if len(expr.arguments) == 3 else None
+
+    def _write_take(self, expr: Call) -> Piece | None:
+        if len(expr.arguments) != 2 or expr.keywords:
+            return None
+        value, order = map(self.piece, expr.arguments)
+        return form("{%s}_{%s}", "%s[%s]", value.within(ATOM), order)
+
+    _write_select = _write_take
+
+    def _write_concat(self, expr: Call) -> Piece:
+        (first, *rest) = expr.arguments
+        items = first.items if isinstance(first, List) and not rest else expr.arguments
+        return form(r"\left[%s\right]", "[%s]", listed(map(self.piece, items), ";", "; "))
+
+    _write_batch_concat = _write_concat
+
+
+def _choice(expr: Expr) -> Expr:
+    """A call of `where` is a choice too."""
+    return IfElse(expr.at, *expr.arguments) if called(expr, "where") and len(expr.arguments) == 3 else expr
+
+
+def _difference(expr: Call) -> Expr:
+    return Binary(expr.at, "-", *expr.arguments)
