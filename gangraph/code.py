@@ -99,7 +99,7 @@ def literal(value: Any) -> str:
 PROGRAM = frozenset(
     """
     Game Evaluation Draws Pool View Entry Reversal reverse layers_of begin initialize keep_statistics
-    parameters_of add main
+    parameters_of added main
     Parameter Dropout Noise Filter2d MinibatchStd SpectralNorm Equalized WeightNorm GRU LSTM
     """.split()  # noqa: SIM905 - a list of words is easier to read
 )
@@ -205,8 +205,9 @@ def _operands(expression: str, indent: int, width: int) -> list[str] | None:
 def _at_operators(line: str, indent: int, width: int) -> list[str] | None:
     """`name = a + b` in brackets, on one line or one operand a line."""
     pad = " " * indent
-    if line.startswith("return "):
-        name, right = "return ", line[7:]
+    word = line.partition(" ")[0]
+    if word in ("return", "yield"):
+        name, right = f"{word} ", line[len(word) + 1 :]
     else:
         name, equals, right = line.partition(" = ")
         name += equals

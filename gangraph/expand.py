@@ -265,9 +265,8 @@ class Expander(Evaluator):
         nodes = tuple(ops.tensor_of(self._hosted(a), f"a value for {template.title}") for a in arguments)
         shape = nodes[0].type.shape if nodes else ()
         if nodes and layer.integers != (nodes[0].type.dtype == "int"):
-            raise Fact(
-                f"{template.title} reads {'integers' if layer.integers else 'real numbers'}, not {nodes[0].type}{' of labels' * (not layer.integers)}"
-            )
+            wanted, of = ("integers", "") if layer.integers else ("real numbers", " of labels")
+            raise Fact(f"{template.title} reads {wanted}, not {nodes[0].type}{of}")
         used = tuple(w for w in wrappers if layer.weighted)
         module = Module(path, template.title, call.at, layer, used, shape)
         out = layer.output(shape)

@@ -237,17 +237,15 @@ class Compiled:
             plain = f"evaluate_{identifier(evaluation.name)}"
             function = getattr(self.game, plain, None) or getattr(self.game, f"{plain}_{self.game.stage}")
             accumulate = _number(evaluation.phases[0].accumulate, self.game)
-            sums: list[Any] = []
+            total: Any = None
             for turn in range(accumulate):
                 label = evaluation.name if turn == 0 else f"{evaluation.name}.{turn + 1}"
                 if turn and self.game.reading:
                     self.game.fetch()
-                result = function(self.game.draws(label))
-                found = self.game.gradient(phase, result.objectives[phase], False)
-                sums = [self.module.add(a, b) for a, b in zip(sums, found, strict=True)] if sums else found
+                _, found = self.game.evaluated(evaluation.name, function(self.game.draws(label)), False)
+                total = self.module.added(total, found[phase])
             names = self.parameter_names(phase)
-            mean = [g if g is None or accumulate == 1 else g / accumulate for g in sums]
-            ruled = self.game.ruled(phase, mean)
+            ruled = self.game.ruled(phase, self.game.mean(total, accumulate))
             return {name: g.detach() for name, g in zip(names, ruled, strict=True) if g is not None}
 
     def parameter_names(self, phase: str) -> list[str]:

@@ -301,7 +301,7 @@ class StageWriter:
 
     def _evaluation(self, evaluation: Evaluation) -> str:
         writer = PhaseWriter(self, evaluation, evaluation.tracked)
-        body = writer.statements(list(evaluation.nodes), set(evaluation.held), evaluation.leaves)
+        body = writer.statements(list(evaluation.nodes), set(evaluation.held), evaluation.leaves, evaluation.parts)
         finals = []
         objectives = []
         for phase in evaluation.phases:
@@ -538,7 +538,9 @@ class PhaseWriter(Writer):
 
     # --- statements
 
-    def statements(self, nodes: list[Node], held: set[int], leaves: frozenset[int]) -> list[str]:
+    def statements(
+        self, nodes: list[Node], held: set[int], leaves: frozenset[int], ready: tuple[Node, ...] = ()
+    ) -> list[str]:
         uses: dict[int, int] = {}
         for node in nodes:
             if id(node) not in held:
@@ -550,41 +552,55 @@ class PhaseWriter(Writer):
             if node.op == "output":
                 parts.setdefault(id(node.args[0]), {})[node.fields["index"]] = node
         self._name_arguments(nodes)
+        last = self._last(nodes, ready)
         for node in nodes:
-            if id(node) in self.names or (node.type.host and node.op != "loss") or node.op in ("number", "dropped"):
-                continue
-            if id(node) in held:
-                made = f"self.made_{identifier(held_name(node))}{self.stage.suffix}(draws)"
-                if node.name is None:
-                    lines.append((True, fit(f"{self._several(node, parts.get(id(node), {}), 'held')} = {made}", 8)))
-                    continue
-                variable = self.fresh(node.name)
-                self.names[id(node)] = variable
-                shape = shape_comment(node.type.shape, node.type.samples)
-                lines.append((True, [*fit(f"{variable} = {made}  # {shape}", 8), *self._leaf(node, variable, leaves)]))
-                continue
-            if node.op == "input" and node.name in self.stage.graph.inputs:
-                variable = self.fresh(node.name or "x")
-                shape = shape_comment(node.type.shape, node.type.samples)
-                line = fit(f"{variable} = self.input({literal(node.name)})  # {shape}", 8)
-                lines.append((True, [*line, *self._leaf(node, variable, leaves)]))
-                self.names[id(node)] = variable
-                continue
-            several = node.op == "chunk" or node.fields.get("several")
-            named = node.name is not None and node.op not in ("parameter", "state", "p")
-            wanted = named or node.op in ("call", "loss", "grad") or uses.get(id(node), 0) > 1 or several
-            if node.op in ("parameter", "state", "output") and not (
-                named and node.op == "output" and id(node.args[0]) not in self.names and False
-            ):
-                if node.op == "output":
-                    self._output_name(node)
-                continue
-            if not wanted or node.op == "number":
-                continue
-            quiet = self._quiet(node)
-            remark = self._remark(node) if node.op == "loss" else []
-            lines.append((not quiet, remark + self.assigned(node, self._wish(node), parts.get(id(node)), leaves)))
+            lines += self._statement(node, held, leaves, uses, parts)
+            for part in last.get(id(node), ()):
+                lines.append((True, fit(f"yield {self.code(part).plain()}", 8)))
         return self._blocks(lines)
+
+    def _last(self, nodes: list[Node], ready: tuple[Node, ...]) -> dict[int, list[Node]]:
+        """Parts of the objective by the node behind which each can be differentiated."""
+        places = {id(n): i for i, n in enumerate(nodes)}
+        found: dict[int, list[Node]] = {}
+        for part in ready:
+            place = max(places[id(n)] for n in walk([part]) if id(n) in places)
+            found.setdefault(id(nodes[place]), []).append(part)
+        return found
+
+    def _statement(
+        self,
+        node: Node,
+        held: set[int],
+        leaves: frozenset[int],
+        uses: dict[int, int],
+        parts: dict[int, dict[int, Node]],
+    ) -> list[tuple[bool, list[str]]]:
+        """The lines for one node, if it gets a variable, with whether they may stand outside `no_grad`."""
+        if id(node) in self.names or (node.type.host and node.op != "loss") or node.op in ("number", "dropped"):
+            return []
+        shape = shape_comment(node.type.shape, node.type.samples)
+        if id(node) in held:
+            made = f"self.made_{identifier(held_name(node))}{self.stage.suffix}(draws)"
+            if node.name is None:
+                return [(True, fit(f"{self._several(node, parts.get(id(node), {}), 'held')} = {made}", 8))]
+            variable = self.names[id(node)] = self.fresh(node.name)
+            return [(True, [*fit(f"{variable} = {made}  # {shape}", 8), *self._leaf(node, variable, leaves)])]
+        if node.op == "input" and node.name in self.stage.graph.inputs:
+            variable = self.names[id(node)] = self.fresh(node.name or "x")
+            line = fit(f"{variable} = self.input({literal(node.name)})  # {shape}", 8)
+            return [(True, [*line, *self._leaf(node, variable, leaves)])]
+        if node.op == "output":
+            self._output_name(node)
+        if node.op in ("parameter", "state", "output"):
+            return []
+        several = node.op == "chunk" or node.fields.get("several")
+        named = node.name is not None and node.op != "p"
+        if not (named or node.op in ("call", "loss", "grad") or uses.get(id(node), 0) > 1 or several):
+            return []
+        quiet = self._quiet(node)
+        remark = self._remark(node) if node.op == "loss" else []
+        return [(not quiet, remark + self.assigned(node, self._wish(node), parts.get(id(node)), leaves))]
 
     def _blocks(self, lines: list[tuple[bool, list[str]]]) -> list[str]:
         """Statements with `with torch.no_grad():` over those that carry no gradient and call a network."""

@@ -7,11 +7,12 @@ made once is held; the `x` of a `grad(y, x)` that nothing owned feeds becomes a 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gangraph.graph import Graph, Phase, Step
-from gangraph.ir import Node
+from gangraph.ir import Node, walk
 from gangraph.routing import Reach, Route, Routing
 
 
@@ -27,6 +28,7 @@ class Evaluation:
     leaves: frozenset[int]  # ids of the x of inner derivatives that nothing owned feeds
     retain: bool  # whether a later phase differentiates through the same held graph
     losses: tuple[Node, ...]
+    parts: tuple[Node, ...] = ()  # summands of the objective that share no graph; none where it is one piece
     states: tuple[tuple[str, Node], ...] = ()  # states that become something after this evaluation
 
     @property
@@ -36,6 +38,43 @@ class Evaluation:
     @property
     def draws(self) -> list[Node]:
         return [n for n in self.nodes if n.op == "draw"]
+
+
+def summands(node: Node) -> list[Node]:
+    """The terms of an objective, each with its factors; losses are not taken apart."""
+    if node.op in ("add", "sub"):
+        left, right = node.args
+        second = summands(right)
+        if node.op == "sub":
+            second = [Node("neg", (n,), n.type, n.at) for n in second]
+        return summands(left) + second
+    if node.op == "neg":
+        return [Node("neg", (n,), n.type, n.at) for n in summands(node.args[0])]
+    if node.op in ("mul", "div"):
+        left, right = node.args
+        if right.type.host:
+            return [Node(node.op, (n, right), n.type, node.at) for n in summands(left)]
+        if left.type.host and node.op == "mul":
+            return [Node("mul", (left, n), n.type, node.at) for n in summands(right)]
+    return [node]
+
+
+def _freed_in_time(groups: list[list[Node]], nodes: list[Node], tracked: frozenset[int]) -> list[list[Node]]:
+    """Groups of terms, those joined between whose ends no network is called: freeing the first would save nothing."""
+    places = {id(n): i for i, n in enumerate(nodes)}
+    calls = [i for i, n in enumerate(nodes) if n.op in ("call", "apply", "grad") and id(n) in tracked]
+    ends = [max(places[id(n)] for n in walk(terms) if id(n) in places) for terms in groups]
+    found: list[tuple[int, list[Node]]] = []
+    for end, terms in sorted(zip(ends, groups, strict=True), key=lambda pair: pair[0]):
+        if found and not any(found[-1][0] < i <= end for i in calls):
+            found[-1] = (end, found[-1][1] + terms)
+        else:
+            found.append((end, terms))
+    return [terms for _, terms in found] if len(found) > 1 else []
+
+
+def _sum(terms: list[Node]) -> Node:
+    return functools.reduce(lambda a, b: Node("add", (a, b), a.type, a.at), terms)
 
 
 @dataclass(frozen=True)
@@ -113,9 +152,24 @@ class _Planner:
         leaves = {id(n.args[1]) for n in nodes if n.op == "grad" and not self._fed(n.args[1], phases)}
         held = frozenset(id(n) for n in nodes if id(n) in self.once)
         losses = tuple(n for n in nodes if n.op == "loss")
+        parts, retain = self._parts(phases, nodes, tracked), self._retain(name, phases)
         return Evaluation(
-            name, phases, tuple(nodes), held, tracked, frozenset(leaves), self._retain(name, phases), losses, states
-        )
+            name, phases, tuple(nodes), held, tracked, frozenset(leaves), retain, losses, parts, states
+        )  # fmt: skip
+
+    def _parts(self, phases: tuple[Phase, ...], nodes: list[Node], tracked: frozenset[int]) -> tuple[Node, ...]:
+        """Sums of terms that share no value with a gradient: each can be differentiated, and its graph freed, alone."""
+        if len(phases) != 1:
+            return ()
+        groups: list[tuple[set[int], list[Node]]] = []
+        for term in summands(phases[0].objective):
+            graph = {id(n) for n in walk([term]) if id(n) in tracked and n.op != "parameter"}
+            if not graph:
+                continue
+            met = [group for group in groups if not group[0].isdisjoint(graph)]
+            joined = (graph.union(*(g[0] for g in met)), [t for g in met for t in g[1]] + [term])
+            groups = [group for group in groups if group not in met] + [joined]
+        return tuple(_sum(terms) for terms in _freed_in_time([terms for _, terms in groups], nodes, tracked))
 
     def _fed(self, node: Node, phases: tuple[Phase, ...]) -> bool:
         return any(id(node) in self.routing.routes[p.name].live for p in phases)

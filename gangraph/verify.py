@@ -45,6 +45,11 @@ PROPERTIES = {
     5: "the emitted file by itself",
 }
 WEIGHTS = ("usual", "large", "sparse")
+CLOCKS = (  # where an iteration begins: in the usual first ones, and where conditions and decays turn
+    {"step": 0, "epoch": 0, "epoch_step": 0},
+    {"step": 3, "epoch": 1, "epoch_step": 1},
+    {"step": 8, "epoch": 120, "epoch_step": 4},
+)
 Arrays = dict[str, Any]
 
 
@@ -123,9 +128,14 @@ class Case:
     weights: str
     stage: int
 
+    @property
+    def clocks(self) -> dict[str, int]:
+        return CLOCKS[self.seed % len(CLOCKS)]
+
     def __str__(self) -> str:
         stage = f", stage {self.stage}" if self.stage else ""
-        return f"seed {self.seed}, batch of {self.batch_size}, {self.weights} weights{stage}"
+        step = f", step {self.clocks['step']}" if self.clocks["step"] else ""
+        return f"seed {self.seed}, batch of {self.batch_size}, {self.weights} weights{stage}{step}"
 
 
 def verify(
@@ -232,6 +242,9 @@ class _Bench:
         if case.stage:
             gan.clocks["stage"] = case.stage
             reference.turn(case.stage)
+        for clock, value in case.clocks.items():
+            gan.clocks[clock] = value
+        reference.clocks |= case.clocks
         return gan, reference
 
     def buffers(self, gan: Compiled) -> list[tuple[str, Any]]:
@@ -361,6 +374,9 @@ class _Bench:
             pairs = zip(*sides, strict=True)
             for (name, a), (_, b), (_, c) in pairs:
                 self.tensor(3, case, f"{place}{name}", a, b, _largest(b), _largest(b - c), name.split(".")[0])
+            for game in (reference, twin):  # the data's clocks are moved by whoever has the data
+                game.clocks["epoch_step"] += 1
+            gan.clocks["epoch_step"] += 1
             clocks = {k: v for k, v in gan.clocks.items() if v != reference.clocks[k]}
             if clocks:
                 self.add(3, case, f"{place}clocks", clocks, {k: reference.clocks[k] for k in clocks})

@@ -156,16 +156,13 @@ class Game:
                 self.fetch()
             self.reading = False
             self.counts[name] = self.counts.get(name, 0) + 1
-            result = evaluate(self.draws(self.label(name)))
-            phases = list(result.objectives)
-            for i, phase in enumerate(phases):
-                found = self.gradient(phase, result.objectives[phase], retain or i + 1 < len(phases))
-                sums[phase] = [add(a, b) for a, b in zip(sums[phase], found, strict=True)] if turn else found
+            result, gradients = self.evaluated(name, evaluate(self.draws(self.label(name))), retain)
+            for phase, found in gradients.items():
+                sums[phase] = added(sums.get(phase), found)
             self.note(name, result)
         for phase, total in sums.items():
             if bool(result.when.get(phase, True)):
-                mean = [g if g is None or accumulate == 1 else g / accumulate for g in total]
-                self.move(phase, self.ruled(phase, mean))
+                self.move(phase, self.ruled(phase, self.mean(total, accumulate)))
         self.state.update({k: v.detach() if torch.is_tensor(v) else v for k, v in result.state.items()})
 
     def label(self, name):
@@ -187,9 +184,31 @@ class Game:
         """The parameters that a phase may step, each once."""
         return parameters_of(self.networks[name] for name in self.phases[phase][1])
 
+    def evaluated(self, name, evaluation, retain):
+        """What an evaluation computed, and the gradient of each of its phases.
+
+        An evaluation may yield parts of its objective that share nothing, so that the graph of each is freed in time.
+        """
+        if isinstance(evaluation, Evaluation):
+            phases = list(evaluation.objectives)
+            last = phases[-1]
+            gradients = {p: self.gradient(p, evaluation.objectives[p], retain or p != last) for p in phases}
+            return evaluation, gradients
+        total = None
+        while True:
+            try:
+                part = next(evaluation)
+            except StopIteration as end:
+                return end.value, {name: total}
+            total = added(total, self.gradient(name, part, retain))
+
     def gradient(self, phase, objective, retain):
         """The gradient of an objective with respect to the phase's own parameters; None where no path reaches one."""
-        found = list(torch.autograd.grad(objective, self.trained(phase), retain_graph=retain, allow_unused=True))
+        return list(torch.autograd.grad(objective, self.trained(phase), retain_graph=retain, allow_unused=True))
+
+    def mean(self, total, count):
+        """The mean over accumulated evaluations, and over processes where there are several."""
+        found = [g if g is None or count == 1 else g / count for g in total]
         for dtype in {g.dtype for g in found if g is not None} if self.sync else ():
             some = [i for i, g in enumerate(found) if g is not None and g.dtype == dtype]
             bucket = self.sync(torch.cat([found[i].flatten() for i in some]))
@@ -327,6 +346,8 @@ def parameters_of(networks):
     return list(dict.fromkeys(p for network in networks for p in network.parameters()))
 
 
-def add(a, b):
-    """The sum of two gradients, either of which may be absent."""
-    return b if a is None else a if b is None else a + b
+def added(total, gradients):
+    """The sum of two lists of gradients; any of them may be absent."""
+    if total is None:
+        return gradients
+    return [b if a is None else a if b is None else a + b for a, b in zip(total, gradients, strict=True)]
