@@ -276,6 +276,9 @@ class Evaluator:
             raise Fact(f"{family} has no member [{', '.join(map(str, indices))}]", f"it has {known}")
         if local:
             return self.force(local[0].frame[members[indices]], members[indices])
+        hidden = scope.find(members[indices])  # in `when`: the loss as a number
+        if hidden is not MISSING:
+            return self.force(hidden, members[indices])
         return self.spec_name(members[indices], scope, expr.at)
 
     def spec_family(self, name: str) -> dict[tuple[Any, ...], str] | None:

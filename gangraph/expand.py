@@ -12,7 +12,7 @@ from typing import Any
 from gangraph import ops
 from gangraph.errors import Fact
 from gangraph.evaluate import Evaluator, placed
-from gangraph.expressions import Call, Expr
+from gangraph.expressions import Call, Expr, names
 from gangraph.families import Rule, expand_keys
 from gangraph.ir import HOST, Length, Module, Network, Node, Type
 from gangraph.layers import LAYERS, WRAPPERS
@@ -137,7 +137,7 @@ class Expander(Evaluator):
     def _unfold(self, word: Definition, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Call) -> Any:
         """A function or family with its arguments in place; lists map through."""
         lists = [a for a in (*arguments, *keywords.values()) if isinstance(a, tuple)]
-        if lists and all(all(isinstance(v, Node | tuple) for v in a) for a in lists):
+        if lists and not _reduces(word) and all(all(isinstance(v, Node | tuple) for v in a) for a in lists):
             if len({len(a) for a in lists}) != 1:
                 raise Fact(f"{word.name} meets lists of {' and '.join(str(len(a)) for a in lists)} entries")
             made = []
@@ -742,6 +742,13 @@ class _Chain:
             if len(shown) > 1:
                 fact.trail = (*fact.trail, f"shapes: {fact.shapes}")  # type: ignore[attr-defined]
         return fact
+
+
+def _reduces(word: Definition) -> bool:
+    """Whether a formula reduces lists itself, with `add` or `average`; else it is mapped over them."""
+    body = word.read()
+    formulas = (body.discriminator, body.generator) if isinstance(body, TwoSides) else (body,)
+    return any(name.id in ("add", "average") for formula in formulas for name in names(formula))
 
 
 def _labels(module: Module, prefix: str = "") -> dict[str, Node]:

@@ -23,7 +23,8 @@ from gangraph.graph import Graph, Step
 from gangraph.ir import Length, Module, Node, walk
 from gangraph.phases import PhaseWriter, StageWriter, call_places, registered
 from gangraph.prepare import steps
-from gangraph.schedule import Evaluation, Schedule, ordered
+from gangraph.routing import Reach, labelled
+from gangraph.schedule import Evaluation, Schedule, inner_leaves, ordered
 
 Batch = dict[str, Tensor]
 
@@ -201,7 +202,7 @@ class Compiled:
         self._labels: set[str] = set()
         schedule = self.schedule
         for held in schedule.held.values():
-            yield from _node_draws(list(held.nodes), "", n, self.graph, held.node.name or "")
+            yield from _Drawn(self.graph, "", n, held.node.name or "").nodes(list(held.nodes))
         counts: dict[str, int] = {}
         self.game.N = n
         self.game.constants()
@@ -212,7 +213,7 @@ class Compiled:
                 label = step.name if counts[step.name] == 1 else f"{step.name}.{counts[step.name]}"
                 self._labels.add(label)
                 nodes = [node for node in evaluation.nodes if id(node) not in evaluation.held]
-                yield from _node_draws(nodes, f"{label}/", n, self.graph, step.name)
+                yield from _Drawn(self.graph, f"{label}/", n, step.name).nodes(nodes)
 
     def losses(self, batch: Batch | None, draws: Batch | None = None, seed: int | None = None) -> dict[str, Tensor]:
         """Each loss or side as if it alone were evaluated at the present weights; nothing changes."""
@@ -363,14 +364,14 @@ def _inspection(spec: Spec, module: types.ModuleType) -> list[dict[str, Any]]:
     stages = []
     for schedule in spec.schedules:
         stage = StageWriter(emitter, schedule)
+        reach = Reach(schedule.graph)
         lines = []
         names = {}
         for number, (name, node) in enumerate(schedule.graph.losses.items()):
             writer = PhaseWriter(stage, None, frozenset())
             writer.owner = writer._owners()
             nodes = ordered([node], schedule.graph.order, {})
-            leaves = frozenset(id(n.args[1]) for n in nodes if n.op == "grad" and n.args[1].op in ("input", "draw"))
-            leaves |= frozenset(id(n.args[1]) for n in nodes if n.op == "grad" and n.args[1].op not in ("parameter",))
+            leaves = frozenset(inner_leaves(nodes, reach))
             body = writer.statements(nodes, set(), leaves)
             text = writer.code(node).plain()
             lines.append(
@@ -408,67 +409,52 @@ def _number(value: Any, game: Any) -> int:
     return int(eval(writer.code(value).plain(), words))  # text that gangraph made, of clocks and constants
 
 
-def _node_draws(nodes: list[Node], prefix: str, n: int, graph: Graph, place: str) -> Iterator[tuple[str, Any]]:
-    places = call_places(graph)
-    calls: dict[tuple[str, str], int] = {}
-    for node in nodes:
-        if node.op == "draw":
-            yield f"{prefix}{node.name}", _maker(node, n)
-        elif node.op == "replay":
-            count = node.type.samples
-            samples = evaluate_length(count.text, n) if count else n
-            pool, size, swap = node.fields["pool"], node.fields["size"], node.fields["swap"]
-            yield f"{prefix}{pool}/swap", lambda d, k, p=swap, s=samples: d.bernoulli(k, p, s)
-            yield f"{prefix}{pool}/slot", lambda d, k, m=size or 1, s=samples: d.integer(k, 0, m, s)
-        elif node.op == "call":
-            samples = evaluate_length(node.type.samples.text, n) if node.type.samples else 1
-            where = places.get(id(node), place)
-            training = node.fields["view"].get("training")
-            network = graph.networks[node.fields["source"]]
-            if training is False or (training is None and network.frozen and network.mode != "train"):
-                continue
-            yield from _call_draws(
-                node.fields["module"], node.fields["network"], where, prefix, samples, graph, calls, node
-            )
+class _Drawn:
+    """The draws of one evaluation, in order: (key, how to make it)."""
 
+    def __init__(self, graph: Graph, prefix: str, n: int, place: str):
+        self.graph, self.prefix, self.n, self.place = graph, prefix, n, place
+        self.places = call_places(graph)
+        self.calls: dict[tuple[str, str], int] = {}
 
-def _call_draws(
-    module: Module,
-    network: str,
-    place: str,
-    prefix: str,
-    samples: int,
-    graph: Graph,
-    calls: dict[tuple[str, str], int],
-    node: Node,
-) -> Iterator[tuple[str, Any]]:
-    """Draws of the random layers of one call, in the order of the module's own numbering."""
-    if not any(
-        m.random for inner in graph.contained(node.fields["source"]) for m in graph.networks[inner].variants.values()
-    ):
-        return
-    calls[place, network] = calls.get((place, network), 0) + 1
-    count = calls[place, network]
-    head = f"{place}/{network}" if count == 1 else f"{place}/{network}.{count}"
-    yield from _module_draws(module, head, place, prefix, samples, graph, calls)
+    def nodes(self, nodes: list[Node]) -> Iterator[tuple[str, Any]]:
+        for node in nodes:
+            if node.op == "draw":
+                yield f"{self.prefix}{node.name}", _maker(node, self.n)
+            elif node.op == "replay":
+                pool, size, swap, samples = *(node.fields[k] for k in ("pool", "size", "swap")), self.samples(node)
+                yield f"{self.prefix}{pool}/swap", lambda d, k, p=swap, s=samples: d.bernoulli(k, p, s)
+                yield f"{self.prefix}{pool}/slot", lambda d, k, m=size or 1, s=samples: d.integer(k, 0, m, s)
+            elif node.op == "call":
+                yield from self.call(node, self.places.get(id(node), self.place), self.samples(node), True)
 
+    def samples(self, node: Node) -> int:
+        return evaluate_length(node.type.samples.text, self.n) if node.type.samples else 1
 
-def _module_draws(
-    module: Module, head: str, place: str, prefix: str, samples: int, graph: Graph, calls: dict[tuple[str, str], int]
-) -> Iterator[tuple[str, Any]]:
-    for node in walk(list(module.outputs)):
-        if node.op == "apply":
-            child: Module = node.fields["module"]
-            path = f"{head}.{child.path}" if child.path else head
-            if child.layer is not None and child.layer.random:
-                shape = (samples, *child.shape)
-                yield f"{prefix}{path}", _layer_maker(child, shape)
-            elif child.layer is None:
-                yield from _module_draws(child, path, place, prefix, samples, graph, calls)
-        elif node.op == "call":
-            yield from _call_draws(
-                node.fields["module"], node.fields["network"], place, prefix, samples, graph, calls, node
-            )
+    def call(self, node: Node, place: str, samples: int, training: bool) -> Iterator[tuple[str, Any]]:
+        """Draws of the random layers of one call; in evaluation mode there are none, but the call counts."""
+        source, network = node.fields["source"], node.fields["network"]
+        inside = [m for inner in self.graph.contained(source) for m in self.graph.networks[inner].variants.values()]
+        if not any(m.random for m in inside):
+            return
+        count = self.calls[place, network] = self.calls.get((place, network), 0) + 1
+        head = f"{place}/{network}" if count == 1 else f"{place}/{network}.{count}"
+        known = self.graph.networks[source]
+        training = node.fields["view"].get("training", training and (not known.frozen or known.mode == "train"))
+        module, entry = node.fields["module"], node.fields["view"].get("entry")
+        yield from self.body([labelled(module, entry)] if entry else module.outputs, head, place, samples, training)
+
+    def body(self, roots: list[Node], head: str, place: str, samples: int, training: bool) -> Iterator[tuple[str, Any]]:
+        for node in walk(roots):
+            if node.op == "call":
+                yield from self.call(node, place, samples, training)
+            elif node.op == "apply":
+                child: Module = node.fields["module"]
+                path = f"{head}.{child.path}" if child.path else head
+                if child.layer is None:
+                    yield from self.body(child.outputs, path, place, samples, training)
+                elif child.layer.random and training:
+                    yield f"{self.prefix}{path}", _layer_maker(child, (samples, *child.shape))
 
 
 def _layer_maker(child: Module, shape: tuple[int, ...]) -> Any:

@@ -522,6 +522,7 @@ class PhaseWriter(Writer):
         self.value_of = evaluation.name if evaluation else ""
         self.owner = self._owners() if evaluation or drawing or once else {}
         self.arguments: dict[int, str] = {}
+        self.differentiated: set[int] = set()  # the x of inner derivatives
 
     def _owners(self) -> dict[int, str]:
         """For each call: the value, loss or phase that it stands in."""
@@ -552,6 +553,7 @@ class PhaseWriter(Writer):
             if node.op == "output":
                 parts.setdefault(id(node.args[0]), {})[node.fields["index"]] = node
         self._name_arguments(nodes)
+        self.differentiated = {id(n.args[1]) for n in nodes if n.op == "grad"}
         last = self._last(nodes, ready)
         for node in nodes:
             lines += self._statement(node, held, leaves, uses, parts)
@@ -638,9 +640,7 @@ class PhaseWriter(Writer):
         )
         if node.op == "loss":
             comment = ""
-        if node.op == "alias" and any(
-            n.op == "grad" and n.args[1] is node for n in (self.evaluation.nodes if self.evaluation else ())
-        ):
+        if node.op == "alias" and id(node) in self.differentiated:
             code = self.code(node.args[0], ATOM).plain() + f".view_as({self.code(node.args[0]).plain()})"
         if (node.op == "chunk" or node.fields.get("several")) and parts:
             return fit(f"{self._several(node, parts, wish)} = {code}", 8)

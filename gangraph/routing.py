@@ -132,7 +132,7 @@ class Reach:
             names = frozenset(join(inner, p) for p in module.parameters())
             return names, set() if module.layer.integers else set(range(len(node.args)))
         entry = node.fields["view"].get("entry") if node.op == "call" else None
-        roots = [_label(module, entry)] if entry else [module.outputs[i] for i in outputs]
+        roots = [labelled(module, entry)] if entry else [module.outputs[i] for i in outputs]
         key = (id(module), (-1,) if entry else outputs, inner + (entry or ""))
         if key not in self._bodies:
             self._bodies[key] = self.walk(roots, inner)
@@ -184,7 +184,7 @@ class Reach:
             return frozenset(join(inner, n) for n in read), set() if layer.linear else set(range(len(node.args)))
         inputs = frozenset(id(module.inputs[i]) for i, a in enumerate(node.args) if id(a) in path or id(a) in xs)
         entry = node.fields["view"].get("entry") if node.op == "call" else None
-        roots = [_label(module, entry)] if entry else module.outputs
+        roots = [labelled(module, entry)] if entry else module.outputs
         key = (id(module), (-1,) if entry else (), inputs, inner)
         if key not in self._seconds:
             parameters, nodes = self.second(roots, inputs, inner)
@@ -283,11 +283,11 @@ def _affine(node: Node) -> bool:
     return operator.affine
 
 
-def _label(module: Module, path: str) -> Node:
+def labelled(module: Module, path: str) -> Node:
     """The node behind a label; labels inside inner blocks are paths."""
     if path in module.labels:
         return module.labels[path]
     for child in module.children:
         if child.layer is None and path.startswith(f"{child.path}."):
-            return _label(child, path[len(child.path) + 1 :])
+            return labelled(child, path[len(child.path) + 1 :])
     raise AssertionError(f"{module.title} has no label {path}")

@@ -149,7 +149,7 @@ class _Planner:
         roots, states = self.roots(name, phases)
         nodes = ordered(roots, self.graph.order, self.once)
         tracked = self._tracked(nodes, [self.routing.routes[p.name] for p in phases])
-        leaves = {id(n.args[1]) for n in nodes if n.op == "grad" and not self._fed(n.args[1], phases)}
+        leaves = inner_leaves(nodes, self.reach) - {key for p in phases for key in self.routing.routes[p.name].live}
         held = frozenset(id(n) for n in nodes if id(n) in self.once)
         losses = tuple(n for n in nodes if n.op == "loss")
         parts, retain = self._parts(phases, nodes, tracked), self._retain(name, phases)
@@ -170,9 +170,6 @@ class _Planner:
             joined = (graph.union(*(g[0] for g in met)), [t for g in met for t in g[1]] + [term])
             groups = [group for group in groups if group not in met] + [joined]
         return tuple(_sum(terms) for terms in _freed_in_time([terms for _, terms in groups], nodes, tracked))
-
-    def _fed(self, node: Node, phases: tuple[Phase, ...]) -> bool:
-        return any(id(node) in self.routing.routes[p.name].live for p in phases)
 
     def _tracked(self, nodes: list[Node], routes: Iterable[Route]) -> frozenset[int]:
         found = {key for route in routes for key in route.live}
@@ -218,6 +215,17 @@ class _Planner:
             nodes = ordered([node], self.graph.order, others)
             made[held_name(node)] = Held(node, tuple(nodes), frozenset(live))
         return made
+
+
+def inner_leaves(nodes: Iterable[Node], reach: Reach) -> set[int]:
+    """Ids of the x of inner derivatives; one that lies on the way from another x to its y is cut nowhere."""
+    pairs = [n.args for n in nodes if n.op == "grad" and n.args[1].op != "parameter"]
+    xs = frozenset(id(x) for _, x in pairs)
+    between: set[int] = set()
+    for y in {id(y): y for y, _ in pairs}.values():
+        for x in xs:
+            between |= reach.depending([y], frozenset({x})).keys() - {x}
+    return set(xs) - between
 
 
 def once_nodes(graph: Graph) -> dict[int, Node]:

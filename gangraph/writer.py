@@ -128,8 +128,9 @@ class Writer:
         return found
 
     def number(self, code: Code, node: Node) -> Code:
-        """A comparison counts as 1 or 0 in arithmetic."""
-        return code.at(ATOM) + f".to({self.dtype()})" if node.type.dtype == "bool" and not node.type.host else code
+        """A comparison counts as 1 or 0 in arithmetic, and integers as real numbers of the program's dtype."""
+        whole = node.type.dtype in ("bool", "int") and not node.type.host
+        return code.at(ATOM) + f".to({self.dtype()})" if whole else code
 
     def _binary(self, node: Node) -> Code:
         sign = SIGNS[node.op]

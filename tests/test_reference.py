@@ -1001,6 +1001,382 @@ train: {batch: 4}
 meant: ["domains(rec)"]
 """
 
+# players with optimizers and rules of their own for a network, one network of two players, resets
+IDEAS["rules"] = r"""
+gangraph: 1
+name: rules
+sizes: {X: 3}
+constants: {lr: 1e-2 if step < 4 else 2e-2}
+inputs: {x: vector(X)}
+draws: {z: normal(2)}
+networks:
+  G: mlp([4, X])
+  D:
+  - mix: Linear(5)
+  - BatchNorm1d(), LeakyReLU(0.2)
+  - head: Linear(1)
+  E: [Linear(4), Tanh(), "Linear(2)"]
+  unused_bias: Parameter(X)
+graph:
+  fake: G(z) + 0 * unused_bias()
+  code: E(fake)
+losses:
+  adv: 0.5 * lsgan(real=D(x), fake=D(fake)) + hinge(real=D(x), fake=D(fake))
+  rec: expect(l2(code, z))
+  soft: logsumexp(concat(reshape(rec, 1), reshape(adv.generator, 1)))
+players:
+  D:
+    networks: [D]
+    optimizer: Adam(lr=lr, weight_decay=0.1)
+    gradient: clip_norm(0.1)
+    before: clamp(p, -1, 1)
+  G:
+    networks: [G, E, unused_bias]
+    optimizer: Adam(lr=lr)
+    optimizer.E: RMSprop(lr=lr)
+    gradient.E: clip_norm(0.01)
+    after: p * 0.99
+  both: {networks: [D, G], optimizer: "Adam(lr=1e-3, betas=[0.5, 0.9])"}
+schedule:
+  D: adv.discriminator
+  G: adv.generator + 0.1 * soft
+  both: expect(mean(D(fake)**2)) + 0.3 * rec
+  half: {player: G, networks: [E], minimize: rec, when: step % 2 == 0, repeat: step % 3}
+  back: {reset: [D], when: step % 2 == 1}
+meant: ["shared(D)", "shared(G)"]
+train: {batch: 4}
+"""
+# averages in losses and in training mode, states of several kinds, updates in the schedule
+IDEAS["averages"] = r"""
+gangraph: 1
+name: averages
+sizes: {X: 3}
+inputs: {x: vector(X)}
+draws: {z: normal(2)}
+networks:
+  B: [Linear(4), BatchNorm1d(), ReLU()]
+  G: [B, "Linear(X)", BatchNorm1d()]
+  D: [Linear(4), LeakyReLU(0.2), "Linear(1)"]
+graph:
+  fake: G(z)
+  target: G_ema(z)
+  shown: training(G_ema)(z)
+losses:
+  adv: wasserstein(real=D(x), fake=D(fake))
+  near: expect(l2(fake, target)) + expect(l2(D_ema(fake), D(target))) + expect(mean(shown * fake))
+players:
+  D: {networks: [D], optimizer: "SGD(lr=0.05)"}
+  G: {networks: [G], optimizer: "SGD(lr=0.05)"}
+averages:
+  G_ema: average(G, decay=1 - 1 / (step + 2))
+  D_ema: "average(D, decay=0.9, start='zeros')"
+state:
+  a: {start: 1, becomes: "a * 0.5 + b"}
+  b: {start: 0, becomes: "b + adv.generator"}
+  v: {start: "ones(X)", in: {D: "v + expect(fake)", G: "2 * v"}}
+schedule:
+  D: adv.discriminator + a * near
+  ema: {update: [D_ema, a]}
+  G: {minimize: adv.generator + b * near + sum(v * expect(fake)), batch: fresh}
+  more: {moves: {inner: {player: G, minimize: near}, up: {update: [b]}}, repeat: 2, batch: fresh}
+train: {batch: 4}
+"""
+# once draws and values, pools of samples and of labels, accumulation, two streams
+IDEAS["onces"] = r"""
+gangraph: 1
+name: once2
+sizes: {X: 3}
+inputs: {A: {x: vector(X), y: label(3)}, B: {w: vector(X)}}
+draws: {z: normal(2), e: uniform()}
+networks:
+  G: [Linear(4), BatchNorm1d(), Dropout(0.3), "Linear(X)"]
+  D: [Linear(4), LeakyReLU(0.2), "Linear(1)"]
+  E: mlp([4, 2])
+graph:
+  fake: G(z)
+  old: replay(fake, 5)
+  old_y: replay(y, 3, swap=0.7)
+  code: E(fake)
+  code2: E(old)
+  mid: lerp(w, fake, e)
+once: [z, code, e]
+losses:
+  adv: hinge(real=D(x), fake=D(fake), shown=D(old))
+  rec: expect(l2(code, z))
+  q: expect(cross_entropy(concat(code2, code2[:, 0:1]), old_y))
+  gp: expect((norm(grad(D(mid), mid)) - 1)**2)
+players:
+  D: {networks: [D], optimizer: "SGD(lr=0.1)"}
+  G: {networks: [G], optimizer: "SGD(lr=0.1)"}
+  E: {networks: [E], optimizer: "SGD(lr=0.1)"}
+schedule:
+  E: rec
+  D: {minimize: adv.discriminator + gp, repeat: 2}
+  G: adv.generator
+  Q: {player: E, minimize: q, accumulate: 2}
+train: {batch: 4}
+"""
+# one network at two sizes, views inside a network and of a network inside
+IDEAS["shapes"] = r"""
+gangraph: 1
+name: shapes
+inputs: {x: "image(2, 8, 8)", s: "image(2, 4, 4)"}
+networks:
+  core: ["SpectralNorm(residual())", "InstanceNorm2d(affine=True, track_running_stats=True)"]
+  G:
+    inputs: [x]
+    graph:
+      h:
+      - x
+      - core
+      - norms: BatchNorm2d(), LeakyReLU(0.1)
+      t: frozen(core)(h)
+      u: evaluation(core)(h)
+    output: h + 0.1 * t * u
+graph:
+  a: G(x)
+  b: G(s)
+  c: G(x)
+  d: still(core)(x)
+  f: frozen(G)(s)
+  g: statistics(G, "s")(s)
+losses:
+  l: expect(mean(a**2)) + expect(mean(b * f)) + expect(l2(c, d)) + expect(mean(g**2))
+players:
+  P: {networks: [G], optimizer: "Adam(lr=1e-2)"}
+schedule: {P: l}
+train: {batch: 4}
+"""
+# functions and families on lists of scores
+IDEAS["functions"] = r"""
+gangraph: 1
+name: functions
+inputs: {x: "image(1, 32, 32)"}
+draws: {z: normal(2)}
+networks:
+  D: multiscale_patch(2, "zeros", width=2)
+  G: ["Linear(1024)", "reshape(_, 1, 32, 32)"]
+  E: [Flatten(), BatchNorm1d(), "Linear(2)"]
+functions:
+  taps(a, b): l1(a, b)
+  plus(a, b, t=0): a + t * b
+families:
+  both(real, fake):
+    discriminator: expect(mean(real)) - expect(mean(fake))
+    generator: expect(mean(fake))
+graph:
+  fake: G(z)
+  r: D(x)
+  f: D(fake)
+  v: plus(E(fake), E(x), t=0.5)
+losses:
+  adv: add(both(real=r, fake=f))
+  tap: average(expect(taps(r, f)))
+  v2: expect(mean(v**2))
+players:
+  D: {networks: [D], optimizer: "SGD(lr=0.1)"}
+  G: {networks: [G, E], optimizer: "SGD(lr=0.1)"}
+schedule:
+  D: adv.discriminator - 0.1 * tap
+  G: adv.generator + tap + v2
+train: {batch: 4}
+"""
+# constants, conditions and repeats that follow clocks, lengths of the sample axis, draws with arguments
+IDEAS["clocks"] = r"""
+gangraph: 1
+name: clock
+sizes: {X: 3}
+constants: {w: "0.5 if step % 2 == 0 else 1.5", d: "max(0, 1 - epoch / 10)", n: "2 if step >= 3 else 1", hot: "1 - 0.5 * n / 2"}
+inputs: {x: vector(X), big: "vector(X, samples=2 * N)"}
+draws: {z: "normal(2, samples=N // 2 + 1)", u: "uniform(2, low=-1, high=2, shared=True)", g: "normal(X, mean=1, std=0.5)"}
+networks:
+  G: mlp([4, X])
+  D: [Linear(4), LeakyReLU(0.2), "Linear(1)"]
+graph:
+  fake: G(z)
+  two: batch_concat([x, fake])
+  wide: batch_repeat(x, 2)
+  m: expect(x)
+  s: samples_of(x)
+  pairs: norm(x - m)
+  cut: big[N:2 * N]
+  a, b: batch_split(wide, 2)
+losses:
+  adv: hinge(real=D(x), fake=D(fake))
+  l: d * expect(mean((wide - big)**2 * D(wide))) + w * total(mean(D(cut) * pairs)) / N
+  k: expect(l1(a, b + u[:, 0:1])) * expect(mean(D(x + g))) + mean(s) * hot * expect(mean(D(two)))
+  soft: max(adv.discriminator, l) + min(k, 3)
+players:
+  D: {networks: [D], optimizer: "Adam(lr=1e-3 * d)"}
+  G: {networks: [G], optimizer: "Adam(lr=1e-3)"}
+schedule:
+  D: {minimize: soft + l, repeat: n, batch: fresh}
+  G: {minimize: adv.generator + k, when: "(step + 1) % 2 == 0 or d < 0.5"}
+train: {batch: 4}
+"""
+# networks in networks, families and labels in them, wrappers around wrappers, weights in losses
+IDEAS["nested"] = r"""
+gangraph: 1
+name: nest
+sizes: {X: 2}
+index: {d: [0, 1]}
+inputs: {x: vector(X)}
+draws: {z: normal(2)}
+networks:
+  core: ["SpectralNorm(Linear(4), eps=1e-4)", BatchNorm1d(), Dropout(0.2)]
+  part[d]: [core, ReLU(), "Linear(X)"]
+  G:
+    inputs: [z]
+    index: {i: "range(1, 3)"}
+    graph:
+      h[0]: part[0](z)
+      h[i]:
+      - h[i - 1]
+      - lin: Linear(2)
+      - _ * 0.5 + part[1](_)
+      - deep:
+        - Linear(3), Tanh()
+        - for k in range(2):
+          - Linear(2 + k)
+          - LeakyReLU(0.3), Linear(2)
+      pair:
+      - h[2]
+      - Linear(4)
+      p, q: split(pair, 2)
+      best: max(p, q)
+    output: best
+  D: ["Equalized(mlp([4, 1]))", "SpectralNorm(Equalized(mlp([4, 2])), eps=0.1)", "WeightNorm(mlp([3, 1]))"]
+graph:
+  fake: G(z)
+  tap: upto(G, "h[1].deep")(z)
+  fro: frozen(part[0])(x)
+  ev: evaluation(G)(x)
+losses:
+  adv: minimax(real=D(x), fake=D(fake))
+  l: expect(mean(tap**2)) + expect(l2(fro, x)) + expect(mean(ev**2))
+  ortho: sum(square(matmul(transpose(parameter("D.0.0.weight"), 1, 2), parameter("D.0.0.weight"))))
+players:
+  P: {networks: [G], optimizer: "Adam(lr=1e-2)"}
+  D: {networks: [D], optimizer: "Adam(lr=1e-2)"}
+schedule:
+  D: adv.discriminator + 0.01 * ortho
+  P: l + adv.generator
+train: {batch: 4}
+"""
+# sequences of families of phases, fresh batches, overlapping players in a group
+IDEAS["sequences"] = r"""
+gangraph: 1
+name: freshseq
+index: {d: [0, 1]}
+inputs: {A: {"x[0]": vector(2)}, B: {"x[1]": vector(2)}}
+draws: {"z[d]": normal(2), t: normal(2)}
+networks:
+  "G[d]": mlp([3, 2])
+  "D[d]": mlp([3, 1])
+  T: mlp([3, 2])
+graph:
+  "fake[d]": G[d](z[d])
+  "cyc[d]": G[1 - d](fake[d])
+once: ["z[0]"]
+losses:
+  "adv[d]": non_saturating(real=D[d](x[d]), fake=D[d](fake[d]))
+  "c[d]": expect(l1(cyc[d], x[1 - d]))
+  near: expect(l2(T(t), x[0]))
+players:
+  "D[d]": {networks: ["D[d]"], optimizer: "Adam(lr=1e-3)"}
+  gen: {networks: [G], optimizer: "Adam(lr=1e-3)"}
+  "one[d]": {networks: ["G[d]"], optimizer: "SGD(lr=1e-2)"}
+  T: {networks: [T], optimizer: "SGD(lr=0.1)"}
+state:
+  n: {start: 0, in: {"D[0]": "n + adv[0].discriminator", gen: "0.5 * n"}}
+schedule:
+  T: {minimize: near + 0.01 * n * near, repeat: 2}
+  turns[d]:
+    batch: fresh
+    moves:
+      D[d]: adv[d].discriminator
+      pair[d]:
+        repeat: 2
+        moves:
+          gen[d]: {player: gen, minimize: "adv[d].generator + c[d]"}
+          solo[d]: {player: "one[d]", minimize: "c[1 - d]", when: "step % 2 == 0"}
+  both:
+    batch: fresh
+    together:
+      gen: add(adv.generator)
+      again: {player: "one[1]", minimize: "c[0]"}
+meant: ["shared(G[0])", "shared(G[1])"]
+train: {batch: 4}
+"""
+# labels and masks, operators on maps, losses by gradient norms
+IDEAS["mixed"] = r"""
+gangraph: 1
+name: misc
+index: {d: [0, 1]}
+constants: {beta: 0.5}
+inputs: {x: "image(2, 6, 6)", y: "labels(3, 6, 6)", m: "mask(1, 6, 6)", t: label(2)}
+draws: {z: "normal(4)"}
+networks:
+  G: ["Linear(72)", "reshape(_, 2, 6, 6)", "InstanceNorm2d(affine=True)", Tanh()]
+  S: ["Conv2d(3, 3, padding=1)"]
+  D: ["Conv2d(4, 3, stride=2, padding=1)", "LeakyReLU(0.2)", Flatten(), "Linear(2)"]
+graph:
+  fake: G(z)
+  seg: S(fake)
+  lab: argmax(stop(seg))
+  onehot: one_hot(y, 3)
+  mixed: where(m, x, fake)
+  r: D(x)
+  f: D(fake)
+  kern: reshape(z[:, 0:2], 2, 1, 1, 1) * ones(2, 1, 3, 3)
+  conv: convolve(fake, kern, padding=1, groups=2)
+  rs: resize(fake, 4, 9, mode="area")
+  pd: pad(fake, [1, 1, 0, -1], mode="reflect")
+  st: std(fake, dim=[2, 3])
+  lse: logsumexp(seg, dim=1)
+  sm: softmax(reshape(seg, 3, -1), dim=2)
+losses:
+  adv[d]: hinge(real=r[:, d], fake=f[:, d])
+  gan: beta * add(adv) + least_squares(real=select(r, t), fake=select(f, t))
+  sg: expect(mean(cross_entropy(seg, y))) + expect(mean(cross_entropy(seg, 1))) + expect(l1(onehot, seg)) + expect(mean(lse))
+  ot: expect(mean(mixed**2)) + expect(mean(conv**2)) + expect(mean(rs * rs)) + expect(mean(pd**3)) + expect(sum(st))
+  w: norm(grad(sg, parameter("S.0.weight"))) / (norm(grad(gan.generator, parameter("G.2.weight"))) + 1e-4)
+  en: expect(sum(max(sm, dim=2))) + 0.1 * expect(mean(where(lab == y, seg[:, 1], 0)))
+  top: max(sg, ot) + min(gan.generator, 3)
+players:
+  D: {networks: [D], optimizer: "Adam(lr=1e-3)"}
+  G: {networks: [G, S], optimizer: "Adam(lr=1e-3)"}
+schedule:
+  D: gan.discriminator
+  G: gan.generator + stop(w) * sg + ot + en
+  second: {player: G, minimize: 0.1 * top + w}
+train: {batch: 4}
+"""
+# a group whose member is never stepped, and a state that its phase feeds
+IDEAS["gated"] = r"""
+gangraph: 1
+name: gated
+inputs: {x: vector(3)}
+draws: {z: normal(2)}
+networks:
+  G: mlp([4, 3])
+  D: mlp([4, 1])
+graph: {fake: G(z)}
+losses:
+  adv: lsgan(real=D(x), fake=D(fake))
+players:
+  D: {networks: [D], optimizer: "SGD(lr=0.1)"}
+  G: {networks: [G], optimizer: "SGD(lr=0.1)"}
+state:
+  k: {start: 0, becomes: "k + adv.generator", in: [G]}
+schedule:
+  all:
+    together:
+      D: {minimize: adv.discriminator + k * adv.discriminator, when: k < 0.5}
+      G: {minimize: adv.generator, when: adv.discriminator < 0}
+train: {batch: 4}
+"""
+
 
 @pytest.mark.parametrize("idea", IDEAS)
 def test_program_of_a_small_spec_agrees(idea: str, tmp_path: Path) -> None:

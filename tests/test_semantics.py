@@ -1460,7 +1460,6 @@ def test_upto_is_the_value_after_a_label(tmp_path: Path) -> None:
     assert torch.allclose(gan.losses(given, draws)["l"], expected.square().sum(1).mean())
 
 
-@pytest.mark.xfail(strict=True, reason="draws of layers behind the label are made, and read by nobody")
 def test_upto_needs_no_draws_of_the_layers_behind_its_label(tmp_path: Path) -> None:
     assert set(viewed(tmp_path, 'upto(B, "inner")(h)').draw(4, 0)) == {"B/plain/B.1", "plain/B.1"}
 

@@ -18,7 +18,7 @@ class View:
             self.network.train(self.training)
         if self.statistics:
             self.exchange()
-        before = {name: b.clone() for name, b in self.network.named_buffers()} if self.still else {}
+        hooks = [hook for module in modes for hook in still(module)] if self.still else []
         try:
             if self.frozen:
                 constants = {name: p.detach() for name, p in self.network.named_parameters()}
@@ -27,9 +27,8 @@ class View:
                 )
             return getattr(self.network, self.entry)(*inputs)
         finally:
-            for name, buffer in self.network.named_buffers():
-                if name in before:
-                    buffer.data = before[name]
+            for hook in hooks:
+                hook.remove()
             if self.statistics:
                 self.exchange()
             for module, mode in modes.items():
@@ -42,6 +41,22 @@ class View:
                 other = f"{name}_{self.statistics}"
                 if other in module._buffers:
                     module._buffers[name], module._buffers[other] = module._buffers[other], module._buffers[name]
+
+
+def still(module):
+    """Hooks by which each call of a module reads its state and moves a copy of it."""
+
+    def lend(module, inputs):
+        module.kept = dict(module._buffers)
+        module._buffers.update({name: b.clone() for name, b in module.kept.items() if b is not None})
+
+    def put_back(module, inputs, output):
+        module._buffers.update(module.kept)
+        del module.kept
+
+    if not module._buffers:
+        return []
+    return [module.register_forward_pre_hook(lend), module.register_forward_hook(put_back)]
 
 
 class Entry(nn.Module):

@@ -9,9 +9,12 @@ from __future__ import annotations
 import html
 import itertools
 import math
+import os
 import random
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -97,7 +100,8 @@ def lay_out(dot: str) -> Any:
     import pygraphviz
 
     graph = pygraphviz.AGraph(string=dot)
-    graph.layout("dot")
+    with _silent():
+        graph.layout("dot")
     return graph
 
 
@@ -120,8 +124,24 @@ def render_dot(dot: str, format: str) -> bytes:
 def _drawn(graph: Any, format: str) -> bytes:
     if format == "png":
         graph.graph_attr["dpi"] = "144"
-    drawn: bytes = graph.draw(format=format, prog="nop2")
+    with _silent():
+        drawn: bytes = graph.draw(format=format, prog="nop2")
     return drawn
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what Graphviz's libraries write to stderr about the fonts of the machine; errors are exceptions."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def positions(graph: Any) -> Positions:

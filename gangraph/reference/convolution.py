@@ -7,6 +7,7 @@ p * stride + k * dilation of x at position k of the kernel.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,14 +31,19 @@ def places_of(sizes: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Si
     return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(sizes, kernel, stride, dilation, strict=True))
 
 
+def flat(x: Any) -> Any:
+    """[N, C, sizes] -> [N, C, places]."""
+    return x.reshape(*x.shape[:2], -1)
+
+
 @primitive  # type: ignore[untyped-decorator]
 def correlate(x: Any, w: Any, stride: Sizes, dilation: Sizes) -> Any:
     """y[n, o, p] = sum over c, k of w[o, c, k] x[n, c, p * stride + k * dilation]."""
     places = places_of(x.shape[2:], w.shape[2:], stride, dilation)
-    y = numpy.zeros((x.shape[0], *places, w.shape[0]))
+    y = numpy.zeros((x.shape[0], w.shape[0], math.prod(places)))
     for at, entries in positions(w.shape[2:], places, stride, dilation):
-        y += numpy.tensordot(x[entries], w[at], (1, 1))
-    return numpy.moveaxis(y, -1, 1)
+        y += w[at] @ flat(x[entries])
+    return y.reshape(*y.shape[:2], *places)
 
 
 @primitive  # type: ignore[untyped-decorator]
@@ -45,7 +51,7 @@ def spread(y: Any, w: Any, sizes: Sizes, stride: Sizes, dilation: Sizes) -> Any:
     """x[n, c, p * stride + k * dilation] is the sum over o, p, k of w[o, c, k] y[n, o, p]: the adjoint by x."""
     x = numpy.zeros((y.shape[0], w.shape[1], *sizes))
     for at, entries in positions(w.shape[2:], y.shape[2:], stride, dilation):
-        x[entries] += numpy.moveaxis(numpy.tensordot(y, w[at], (1, 0)), -1, 1)
+        x[entries] += (w[at].T @ flat(y)).reshape(x[entries].shape)
     return x
 
 
@@ -53,9 +59,8 @@ def spread(y: Any, w: Any, sizes: Sizes, stride: Sizes, dilation: Sizes) -> Any:
 def kernel_of(x: Any, y: Any, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Any:
     """w[o, c, k] = sum over n, p of y[n, o, p] x[n, c, p * stride + k * dilation]: the adjoint by w."""
     w = numpy.zeros((y.shape[1], x.shape[1], *kernel))
-    summed = (0, *range(2, y.ndim))
     for at, entries in positions(kernel, y.shape[2:], stride, dilation):
-        w[at] = numpy.tensordot(y, x[entries], (summed, summed))
+        w[at] = (flat(y) @ flat(x[entries]).transpose(0, 2, 1)).sum(axis=0)
     return w
 
 

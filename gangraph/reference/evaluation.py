@@ -231,7 +231,8 @@ class Evaluation(Blocks):
         return self.found(f"{pool}/swap"), self.found(f"{pool}/slot")
 
     def keep_pool(self, name: str, pool: list[Any]) -> None:
-        self.game.pools[name] = pool
+        if self.game.writing:
+            self.game.pools[name] = pool
 
     # --- networks
 

@@ -64,6 +64,7 @@ class Reference:
         self.batch: Arrays | None = None
         self.reading = False
         self.several = False
+        self.writing = True  # looking asks pools and does not write them
         self._needs: dict[Any, Any] = {}
         self.noise: Any = None  # for a twin: a generator of noise of rounding's size on parameters and gradients
         self.N = batch_size or self.stages[0].resolved.batch.now
@@ -317,9 +318,11 @@ class Reference:
             setattr(self, name, dict(before[name]))
         self.average_buffers = {k: dict(v) for k, v in self.average_buffers.items()}
         self._begin(batch, draws)
+        self.writing = False
         try:
             yield
         finally:
+            self.writing = True
             for name, value in before.items():
                 setattr(self, name, value)
 
@@ -489,7 +492,8 @@ class Reference:
                 continue
             entries = within.items() if isinstance(within, dict) else [(str(expr), spec.becomes) for expr in within]
             for key, expr in entries:
-                if expr is not None and str(key) in (phase, phase.split("[")[0]):
+                family = str(key) not in self.phases and str(key) == phase.split("[")[0]
+                if expr is not None and (str(key) == phase or family):
                     found[str(name)] = expr
         return found
 

@@ -155,9 +155,20 @@ defvjp(exp_minus_one, lambda ans, x: lambda g: g * np.exp(x))
 
 
 @primitive  # type: ignore[untyped-decorator]
+def bordered(x: Any, borders: Any) -> Any:
+    """Zeros in front of and behind the entries of each axis behind the channels; negative numbers cut."""
+    cut = [slice(max(-a, 0), x.shape[i + 2] - max(-b, 0)) for i, (a, b) in enumerate(borders)]
+    around = [(max(a, 0), max(b, 0)) for a, b in borders]
+    return numpy.pad(x[(slice(None), slice(None), *cut)], [(0, 0), (0, 0), *around])
+
+
+defvjp(bordered, lambda ans, x, borders: lambda g: bordered(g, [(-a, -b) for a, b in borders]), argnums=(0,))
+
+
+@primitive  # type: ignore[untyped-decorator]
 def along(x: Any, matrix: Any, axis: int) -> Any:
     """A linear map of one axis: entry o of what comes out is the sum over i of matrix[o, i] times entry i."""
-    return numpy.moveaxis(numpy.tensordot(x, matrix, (axis, 1)), -1, axis)
+    return numpy.moveaxis(numpy.moveaxis(x, axis, -1) @ matrix.T, -1, axis)
 
 
 defvjp(along, lambda ans, x, matrix, axis: lambda g: along(g, matrix.T, axis), argnums=(0,))

@@ -6,10 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from gangraph.reference.primitives import along
+from gangraph.reference.primitives import along, bordered
 
 
-def padding(size: int, before: int, behind: int, mode: str = "zeros") -> Any:
+def padded(x: Any, borders: Any, mode: str = "zeros") -> Any:
+    """Each axis behind the channels with entries before and behind; negative numbers cut."""
+    if mode == "zeros":
+        return bordered(x, list(borders))
+    return on_maps(x, [padding(n, a, b, mode) for n, (a, b) in zip(x.shape[2:], borders, strict=True)])
+
+
+def padding(size: int, before: int, behind: int, mode: str) -> Any:
     """`before` entries in front and `behind` entries after; negative numbers cut."""
     matrix = np.zeros((size + before + behind, size))
     for row in range(len(matrix)):
