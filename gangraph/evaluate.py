@@ -656,6 +656,8 @@ class Evaluator:
         return tuple(Node("output", (whole,), type_, expr.at, {"index": i}) for i in range(parts))
 
     def _do_grad(self, expr: Call, scope: Scope) -> Any:
+        if scope.where is not None and scope.where.module is not None:
+            raise Fact("grad is not for the inside of a network", "use it in a loss, a function or the game's graph")
         arguments, keywords = self.arguments(expr, scope)
         bound = ops.Operator("grad", "y, x", lambda: ((), HOST, {})).bind(arguments, keywords)
         y = ops.tensor_of(bound["y"], "a value to differentiate")

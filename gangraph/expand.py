@@ -148,7 +148,6 @@ class Expander(Evaluator):
                 )
             return tuple(made)
         self._enter(word.name)
-        dropping, self.dropping = self.dropping, True
         try:
             scope = self._parameters(word, arguments, keywords)
             body = word.read()
@@ -160,7 +159,6 @@ class Expander(Evaluator):
         except Fact as fact:
             raise self._from_library(fact, call, word.name) from None
         finally:
-            self.dropping = dropping
             self.depth -= 1
 
     def _enter(self, name: str) -> None:
@@ -529,6 +527,8 @@ class Expander(Evaluator):
             self._lines(line.body, state, scope, Where(where.module, prefix))
         state.row += 1
         if where.module is not None and isinstance(state.value, Node):
+            if prefix in where.module.labels:
+                raise placed(Fact(f"the label {line.label} stands twice here", "a label names one place"), line.at)
             where.module.labels[prefix] = state.value
 
     def _item(self, expr: Expr, state: _Chain, scope: Scope, where: Where, path: str | None = None) -> None:

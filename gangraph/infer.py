@@ -748,14 +748,20 @@ class _Inference(Expander):
         )
 
     def _part_names(self, part: str, networks: tuple[str, ...], place: Place) -> list[str]:
-        """`optimizer.F`: a network of the player, a family of them, or a parameter below one."""
+        """`optimizer.F`: a network of the player, or a family of them."""
         family = self.resolved.families.get(part)
         names = list(family.values()) if family else [part]
         inside = {inner for n in networks for inner in self._inside(n)}
         for name in names:
-            head = name if name in inside else name.split(".")[0]
-            if head not in inside:
-                raise placed(Fact(f"{part} is not a network of this player", nearest(part, inside)), place)
+            if name in inside:
+                continue
+            if name.split(".")[0] in inside:
+                fact = Fact(
+                    f"{part} is inside a network: rules and optimizers of a part are not built yet",
+                    "make the part a network of its own",
+                )
+                raise placed(fact, place)
+            raise placed(Fact(f"{part} is not a network of this player", nearest(part, inside)), place)
         return names
 
     def _optimizer(self, expr: Expr, bound: dict[str, Any]) -> Optimizer:
