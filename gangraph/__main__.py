@@ -243,7 +243,7 @@ def verify(
     ] = None,
     settings: Settings = [],  # noqa: B006
     tiny: Tiny = False,
-    cases: Annotated[int, typer.Option("--cases", min=1, help="how many weights, batches and draws to try")] = 4,
+    cases: Annotated[int, typer.Option("--cases", min=1, help="how many weights, batches and draws to try")] = 3,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
 ) -> None:
     """Does the compiled program mean the spec? Compares it with an independent reference; exit 1 on any difference."""

@@ -140,7 +140,7 @@ class Case:
 
 
 def verify(
-    spec: Any, cases: int = 4, seed: int = 0, program: str | Path | None = None, progress: Any = None, **options: Any
+    spec: Any, cases: int = 3, seed: int = 0, program: str | Path | None = None, progress: Any = None, **options: Any
 ) -> Report:
     """Compares a spec's program with the reference; `program` is the file of an edited one, which is then run."""
     import torch

@@ -66,7 +66,7 @@ def derivative(f: Any, x: Any) -> Any:
     return np.zeros(x.shape) if found is None else found
 
 
-def differences(f: Any, x: Any, h: float = 1e-6) -> Any:
+def differences(f: Any, x: Any, h: float = 1e-5) -> Any:
     found = np.zeros(x.shape)
     for i in np.ndindex(x.shape):
         step = np.zeros(x.shape)

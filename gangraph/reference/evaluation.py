@@ -351,6 +351,11 @@ class Evaluation(Blocks):
         """A number for the schedule: `when`, `repeat`, `accumulate`."""
         return default if expr is None else number(self.value(expr, self.scope(bound, home=home, knowing=True)))
 
+    def forget(self) -> None:
+        """Lets go of all arrays, and of the record behind them."""
+        for kept in (self.made, self.losses, self.log, self.constants, self.templates):
+            kept.clear()
+
     def numbers(self) -> dict[str, float]:
         """Every loss that was evaluated."""
         return {name: float(constant(value.data).reshape(())) for name, value in self.log.items()}

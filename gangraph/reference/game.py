@@ -261,7 +261,9 @@ class Reference:
             reached = {n: constant(g) for n, g in zip(names, found, strict=True) if g is not None}
             gradients[member.name] = self._noisy(reached) if self.noise is not None else reached
         values = {name: float(constant(v.data).reshape(())) for name, v in objectives.items()}
-        return Result(gradients, values, evaluation.numbers(), conditions, becoming)
+        result = Result(gradients, values, evaluation.numbers(), conditions, becoming)
+        evaluation.forget()
+        return result
 
     def _shake(self) -> None:
         """A twin's parameters, off in the last bit: every sum is rounded anew."""

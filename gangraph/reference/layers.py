@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -15,7 +16,7 @@ import autograd.numpy as np
 from gangraph.reference import operators as o
 from gangraph.reference import primitives as p
 from gangraph.reference.convolution import correlate, places_of, positions, spread
-from gangraph.reference.resampling import area, bilinear, nearest, on_maps, padding, windows, zeros_between
+from gangraph.reference.resampling import area, bilinear, nearest, on_maps, padded, windows, zeros_between
 from gangraph.reference.tape import constant
 from gangraph.reference.values import Value, number
 
@@ -59,6 +60,15 @@ class Layer:
         return math.prod(w.shape[1:])
 
 
+def grouped(function: Callable[[Any, Any], Any], x: Any, w: Any, groups: int) -> Any:
+    """Channels in groups that do not mix: each part of x with its part of the kernels."""
+    if groups == 1:
+        return function(x, w)
+    c, o = x.shape[1] // groups, w.shape[0] // groups
+    parts = [function(x[:, g * c : (g + 1) * c], w[g * o : (g + 1) * o]) for g in range(groups)]
+    return np.concatenate(parts, axis=1)
+
+
 # --- maps with weights --------------------------------------------------------------------------------------------
 
 
@@ -82,14 +92,8 @@ class Conv(Layer):
         borders = self._borders(kernel, dilation)
         channels = x.shape[0] // self.groups
         w, b = site.weight(self, (self.width, channels, *kernel), bool(self.bias))
-        sizes = zip(x.shape[1:], borders, strict=True)
-        padded = on_maps(x.data, [padding(n, *border, self.padding_mode) for n, border in sizes])
-        out = self.width // self.groups
-        groups = [
-            correlate(padded[:, g * channels : (g + 1) * channels], w[g * out : (g + 1) * out], stride, dilation)
-            for g in range(self.groups)
-        ]
-        y = groups[0] if self.groups == 1 else np.concatenate(groups, axis=1)
+        around = padded(x.data, borders, self.padding_mode)
+        y = grouped(lambda part, kernels: correlate(part, kernels, stride, dilation), around, w, self.groups)
         return x.but(y if b is None else y + np.reshape(b, (1, -1, *(1,) * self.axes)))
 
     def _borders(self, kernel: Shape, dilation: Shape) -> list[tuple[int, int]]:
@@ -117,18 +121,11 @@ class ConvTranspose(Layer):
     def __call__(self, x: Value, site: Site) -> Value:
         fields = (self.kernel, self.stride, self.padding, self.output_padding, self.dilation)
         kernel, stride, border, extra, dilation = (each(f, self.axes) for f in fields)
-        channels, out = x.shape[0] // self.groups, self.width // self.groups
-        w, b = site.weight(self, (x.shape[0], out, *kernel), bool(self.bias))
-        whole = tuple(
-            (n - 1) * s + d * (k - 1) + 1 + e
-            for n, s, d, k, e in zip(x.shape[1:], stride, dilation, kernel, extra, strict=True)
-        )
-        groups = [
-            _spread(x.data[:, at], w[at], whole, stride, dilation)
-            for at in (slice(g * channels, (g + 1) * channels) for g in range(self.groups))
-        ]
-        y = groups[0] if self.groups == 1 else np.concatenate(groups, axis=1)
-        y = y[(slice(None), slice(None), *(slice(c, n - c) for n, c in zip(whole, border, strict=True)))]
+        w, b = site.weight(self, (x.shape[0], self.width // self.groups, *kernel), bool(self.bias))
+        sizes = zip(x.shape[1:], stride, dilation, kernel, strict=True)
+        reached = tuple((n - 1) * s + d * (k - 1) + 1 for n, s, d, k in sizes)
+        y = grouped(lambda part, kernels: spread(part, kernels, reached, stride, dilation), x.data, w, self.groups)
+        y = padded(y, [(-n, e - n) for n, e in zip(border, extra, strict=True)])
         return x.but(y if b is None else y + np.reshape(b, (1, -1, *(1,) * self.axes)))
 
     def matrix(self, w: Any) -> Any:
@@ -137,16 +134,6 @@ class ConvTranspose(Layer):
 
     def fan_in(self, w: Any) -> int:
         return int(w.shape[0] // self.groups * math.prod(w.shape[2:]))
-
-
-def _spread(x: Any, w: Any, whole: Shape, stride: Shape, dilation: Shape) -> Any:
-    """`spread` onto a map that may be larger than what is reached (output_padding)."""
-    reached = tuple(
-        (n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(x.shape[2:], stride, dilation, w.shape[2:], strict=True)
-    )
-    made = spread(x, w, reached, stride, dilation)
-    behind = [padding(r, 0, n - r) for r, n in zip(reached, whole, strict=True)]
-    return made if reached == whole else on_maps(made, behind)
 
 
 @dataclass
@@ -433,14 +420,13 @@ class MaxPool(Layer):
     def __call__(self, x: Value, site: Site) -> Value:
         kernel, border = each(self.kernel, self.axes), each(self.padding, self.axes)
         stride = kernel if self.stride is None else each(self.stride, self.axes)
-        sizes = zip(x.shape[1:], border, strict=True)
-        around = [padding(n, b, b) for n, b in sizes]
-        padded, outside = on_maps(x.data, around), on_maps(np.ones(x.data.shape), around) == 0
-        places = places_of(tuple(padded.shape[2:]), kernel, stride, (1,) * self.axes)
+        around = [(b, b) for b in border]
+        whole, outside = padded(x.data, around), padded(np.ones(x.data.shape), around) == 0
+        places = places_of(tuple(whole.shape[2:]), kernel, stride, (1,) * self.axes)
         seen = [entries for _, entries in positions(kernel, places, stride, (1,) * self.axes)]
-        values = np.where(outside, -np.inf, constant(padded))
+        values = np.where(outside, -np.inf, constant(whole))
         first = np.argmax(np.stack([values[entries] for entries in seen]), axis=0)
-        return x.but(sum(padded[entries] * (first == i) for i, entries in enumerate(seen)))
+        return x.but(sum(whole[entries] * (first == i) for i, entries in enumerate(seen)))
 
 
 @dataclass
@@ -506,7 +492,7 @@ class Filter2d(Layer):
         own = ((wide - 1) // 2,) * 2 + ((tall - 1) // 2,) * 2
         left, right, top, bottom = own if self.pad is None else each(self.pad, 4)
         y = on_maps(x.data, [zeros_between(height, self.up), zeros_between(width, self.up)])
-        y = on_maps(y, [padding(height * self.up, top, bottom), padding(width * self.up, left, right)])
+        y = padded(y, [(top, bottom), (left, right)])
         alone = np.reshape(y, (x.samples * channels, 1, *y.shape[2:]))
         y = correlate(alone, kernel[None, None], (self.down, self.down), (1, 1))
         return x.but(np.reshape(y, (x.samples, channels, *y.shape[2:])))

@@ -16,7 +16,7 @@ import autograd.numpy as np
 
 from gangraph.reference import primitives as p
 from gangraph.reference.convolution import correlate
-from gangraph.reference.resampling import MODES, on_maps, padding
+from gangraph.reference.resampling import MODES, on_maps, padded
 from gangraph.reference.tape import constant
 from gangraph.reference.values import Live, Value, integer, is_number, number
 
@@ -357,8 +357,7 @@ def resize(v: Value, height: Any, width: Any, mode: str = "bilinear") -> Value:
 
 def pad(v: Value, sizes: Any, mode: str = "zeros") -> Value:
     left, right, top, bottom = map(integer, sizes)
-    height, width = v.shape[1:]
-    return v.but(on_maps(v.data, [padding(height, top, bottom, mode), padding(width, left, right, mode)]))
+    return v.but(padded(v.data, [(top, bottom), (left, right)], mode))
 
 
 def take(v: Value, order: Value, dim: Any = 0) -> Value:
@@ -404,21 +403,17 @@ def batch_split(v: Any, n: Any) -> tuple[Any, ...]:
 def convolve(x: Value, w: Value, stride: Any = 1, padding: Any = 0, groups: Any = 1) -> Value:
     """Correlation with kernels that are values: one for all samples, or one for each."""
     s, border, g = integer(stride), integer(padding), integer(groups)
-    padded = on_maps(x.data, [_zeros(n, border) for n in x.shape[1:]])
+    around = padded(x.data, [(border, border)] * 2)
     out, into = w.shape[0] // g, w.shape[1]
     rows = []
     for i in range(1 if w.shared else w.samples):
-        image = padded if w.shared else padded[i : i + 1] if x.samples > 1 else padded
+        image = around if w.shared or x.samples == 1 else around[i : i + 1]
         parts = [
             correlate(image[:, k * into : (k + 1) * into], w.data[i, k * out : (k + 1) * out], (s, s), (1, 1))
             for k in range(g)
         ]
         rows.append(np.concatenate(parts, axis=1))
     return Value(np.concatenate(rows, axis=0), x.shared and w.shared, max(x.order, w.order))
-
-
-def _zeros(size: int, border: int) -> Any:
-    return padding(size, border, border)
 
 
 def extreme(name: str, *values: Any, dim: Any = None) -> Value:

@@ -62,7 +62,8 @@ class Thunk:
     __slots__ = ("busy", "expr", "made", "make", "scope", "value")
 
     def __init__(self, make: Callable[[], Any], expr: Any = None, scope: Any = None):
-        self.make, self.expr, self.scope = make, expr, scope
+        self.make: Callable[[], Any] | None = make
+        self.expr, self.scope = expr, scope
         self.made, self.busy, self.value = False, False, None
 
     def force(self) -> Any:
@@ -70,11 +71,13 @@ class Thunk:
             if self.busy:
                 raise RecursionError(f"{self.expr} is made of itself")
             self.busy = True
+            assert self.make is not None
             try:
                 self.value = self.make()
             finally:
                 self.busy = False
             self.made = True
+            self.make = self.scope = None  # whatever they held may go
         return self.value
 
 
