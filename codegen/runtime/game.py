@@ -347,7 +347,10 @@ def parameters_of(networks):
 
 
 def added(total, gradients):
-    """The sum of two lists of gradients; any of them may be absent."""
+    """The sum of two lists of gradients; any of them may be absent. Both are used up, so that no third list stands."""
     if total is None:
         return gradients
-    return [b if a is None else a if b is None else a + b for a, b in zip(total, gradients, strict=True)]
+    for i, mine in enumerate(total):
+        other, gradients[i] = gradients[i], None
+        total[i] = other if mine is None else mine if other is None else mine + other
+    return total
