@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gangraph.errors import Place
-from gangraph.ir import Network, Node, Shape, all_calls
+from gangraph.ir import Network, Node, Shape, visit
 from gangraph.resolve import Resolved
 from gangraph.writer import host_text
 
@@ -78,6 +78,13 @@ class Step:
     names: tuple[str, ...] = ()  # of an update or reset
 
 
+def steps_in(schedule: Iterable[Step]) -> Iterator[Step]:
+    """The steps of a schedule, each before those inside it."""
+    for step in schedule:
+        yield step
+        yield from steps_in(step.steps)
+
+
 @dataclass(frozen=True)
 class State:
     """A number or tensor that is kept: its start, and what it becomes (after which phases, or at the end)."""
@@ -125,11 +132,7 @@ class Graph:
         return [phase for step in self.steps() for phase in step.phases]
 
     def steps(self) -> Iterator[Step]:
-        stack = list(self.schedule)
-        while stack:
-            step = stack.pop(0)
-            yield step
-            stack = [*step.steps, *stack]
+        return steps_in(self.schedule)
 
     def contained(self, name: str) -> list[str]:
         """A network and every network that it calls, each once."""
@@ -140,8 +143,7 @@ class Graph:
             if top in found or top not in self.networks:
                 continue
             found.append(top)
-            for module in self.networks[top].variants.values():
-                stack += [c for c in all_calls(module) if c not in found]
+            stack += self.networks[top].called
         return found
 
     def parameters(self, networks: tuple[str, ...] | list[str]) -> dict[str, Shape]:
@@ -199,16 +201,5 @@ def _size(shape: Shape) -> int:
 
 def _sources(node: Node, by_id: dict[int, str]) -> list[str]:
     """The nearest named nodes that a node reads."""
-    found: list[str] = []
-    stack = list(node.args)
-    seen = set()
-    while stack:
-        top = stack.pop(0)
-        if id(top) in seen:
-            continue
-        seen.add(id(top))
-        if id(top) in by_id:
-            found.append(by_id[id(top)])
-        else:
-            stack = [*top.args, *stack]
-    return list(dict.fromkeys(found))
+    read = visit(node.args[::-1], lambda n: () if id(n) in by_id else n.args[::-1])
+    return list(dict.fromkeys(by_id[id(n)] for n in read if id(n) in by_id))

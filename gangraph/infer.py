@@ -16,7 +16,7 @@ from gangraph.evaluate import Silent, placed
 from gangraph.expand import Expander
 from gangraph.expressions import Attribute, Binary, Call, Expr, Index, Name, Negative, show
 from gangraph.families import Member
-from gangraph.graph import Average, Graph, Optimizer, Phase, Player, State, Step, Term
+from gangraph.graph import Average, Graph, Optimizer, Phase, Player, State, Step, Term, steps_in
 from gangraph.ir import HOST, Length, Network, Node, Type
 from gangraph.layers import LAYERS
 from gangraph.resolve import Move, Resolved, member_of
@@ -1069,11 +1069,8 @@ class _Inference(Expander):
     def _becomings(self, schedule: tuple[Step, ...]) -> None:
         """What each state becomes, where the phases and losses are known."""
         steps: dict[str, str] = {}
-        stack = list(schedule)
-        while stack:
-            step = stack.pop(0)
+        for step in steps_in(schedule):
             steps |= {step.name: step.kind} | {p.name: "phase" for p in step.phases}
-            stack = [*step.steps, *stack]
         for name, state in self.file.state.items():
             if str(name) in self.states:
                 self.attempt(

@@ -7,7 +7,7 @@ calls. Nothing here knows torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -251,8 +251,28 @@ def all_calls(module: Module) -> Iterator[str]:
         yield from all_calls(child)
 
 
-def walk(roots: list[Node] | tuple[Node, ...]) -> list[Node]:
-    """Every node that the roots are made of, arguments before the node, left to right, each once."""
+def visit(
+    roots: Iterable[Node], into: Callable[[Node], Iterable[Node]], seen: set[int] | None = None
+) -> Iterator[Node]:
+    """The roots and every node that `into` leads to, each once, a node before what it leads to, the last of them first.
+
+    With `seen`, nodes of an earlier visit are left out.
+    """
+    seen = set() if seen is None else seen
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            stack += into(node)
+
+
+def walk(roots: list[Node] | tuple[Node, ...], stop: Container[int] = frozenset()) -> list[Node]:
+    """Every node that the roots are made of, arguments before the node, left to right, each once.
+
+    What is below a node whose id is in `stop` is left out; that node itself is not.
+    """
     seen: set[int] = set()
     made: list[Node] = []
     path: list[Node] = []
@@ -262,10 +282,11 @@ def walk(roots: list[Node] | tuple[Node, ...]) -> list[Node]:
         if node is None:
             made.append(path.pop())
             continue
-        if id(node) in seen:
+        key = id(node)
+        if key in seen:
             continue
-        seen.add(id(node))
-        if not node.args:
+        seen.add(key)
+        if not node.args or key in stop:
             made.append(node)
             continue
         path.append(node)

@@ -12,7 +12,7 @@ from gangraph.code import ATOM, WIDTH, Code, call, fit, identifier, literal, tex
 from gangraph.expressions import Expr, show
 from gangraph.graph import Graph, Optimizer, Player, Step
 from gangraph.infer import OPTIMIZERS
-from gangraph.ir import Node, walk
+from gangraph.ir import Node, visit, walk
 from gangraph.networks import call_arguments, entry_method
 from gangraph.schedule import Evaluation, Held, Schedule, held_name, ordered
 from gangraph.writer import Writer, shape_comment
@@ -461,17 +461,8 @@ class StageWriter:
     def _reads(self, name: str) -> bool:
         evaluation = self.schedule.evaluations[name]
         held = {id(h.node): h for h in self.schedule.held.values()}
-        stack, seen = list(evaluation.nodes), set()
-        while stack:
-            node = stack.pop()
-            if id(node) in seen:
-                continue
-            seen.add(id(node))
-            if node.op == "input" and node.name in self.graph.inputs:
-                return True
-            if id(node) in held:
-                stack += [n for n in held[id(node)].nodes if n is not node]
-        return False
+        read = visit(evaluation.nodes, lambda node: held[id(node)].nodes if id(node) in held else ())
+        return any(node.op == "input" and node.name in self.graph.inputs for node in read)
 
     # --- views
 
@@ -857,34 +848,30 @@ def call_places(graph: Graph) -> dict[int, str]:
     """Where each call of a network stands: in a named value, else in a loss, else in a phase."""
     found: dict[int, str] = {}
 
-    def visit(place: str, roots: list[Node]) -> None:
-        stack = list(roots)
-        seen: set[int] = set()
-        while stack:
-            node = stack.pop()
-            if id(node) in seen:
-                continue
-            seen.add(id(node))
+    def within(node: Node) -> list[Node]:
+        return [a for a in node.args if not (a.name is not None and id(a) in graph.order) and a.op != "loss"]
+
+    def collect(place: str, roots: list[Node]) -> None:
+        for node in visit(roots, within):
             if node.op == "call":
                 found.setdefault(id(node), place)
-            stack.extend(a for a in node.args if not (a.name is not None and id(a) in graph.order) and a.op != "loss")
 
     groups: dict[str, list[Node]] = {}
     for name, value in graph.values.items():
         for node in value if isinstance(value, tuple) else (value,):
             groups.setdefault(_shared_name(graph, node, name), []).append(node)
     for name, nodes in groups.items():
-        visit(name, nodes)
+        collect(name, nodes)
     sides: dict[str, list[Node]] = {}
     for name, node in graph.losses.items():
         base = name.rsplit(".", 1)[0] if name.endswith((".discriminator", ".generator")) else name
         sides.setdefault(base, []).extend(node.args)
     for name, nodes in sides.items():
-        visit(name, nodes)
+        collect(name, nodes)
     for phase in graph.phases():
-        visit(phase.name, [phase.objective, *([phase.when] if isinstance(phase.when, Node) else [])])
+        collect(phase.name, [phase.objective, *([phase.when] if isinstance(phase.when, Node) else [])])
     for name, node in graph.views.items():
-        visit(name, [node])
+        collect(name, [node])
     return found
 
 

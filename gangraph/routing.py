@@ -71,7 +71,7 @@ class Reach:
         self.graph = graph
         self._bodies: dict[tuple[int, tuple[int, ...], str], Found] = {}
         self._seconds: dict[tuple[int, tuple[int, ...], frozenset[int], str], Found] = {}
-        self._owners: dict[tuple[int, str], frozenset[str]] = {}
+        self._owners: dict[str, frozenset[str]] = {}  # network -> its parameters, those of networks inside included
 
     def parameters(self, roots: list[Node]) -> frozenset[str]:
         return self.walk(roots, "")[0]
@@ -206,7 +206,7 @@ class Reach:
         needed = {id(root) for root in roots}
         for node in reversed(below):
             if id(node) in needed:
-                needed.update(id(a) for a in self._fed(node))
+                needed.update(id(a) for a in passing(node))
         return frozenset(self._coloured(below, owners) & needed)
 
     def _owns(self, node: Node, owned: set[str]) -> bool:
@@ -214,10 +214,10 @@ class Reach:
             return node.name in owned
         if node.op != "call" or node.fields["view"].get("frozen") or node.fields["source"] != node.fields["network"]:
             return False
-        key = (id(node.fields["module"]), node.fields["source"])
-        if key not in self._owners:
-            self._owners[key] = frozenset(self.graph.parameters([node.fields["source"]]))
-        return not owned.isdisjoint(self._owners[key])
+        source = node.fields["source"]
+        if source not in self._owners:
+            self._owners[source] = frozenset(self.graph.parameters([source]))
+        return not owned.isdisjoint(self._owners[source])
 
     def _coloured(self, below: list[Node], seeds: set[int]) -> set[int]:
         """Ids of the nodes that a seed feeds through arguments that pass a gradient; arguments stand before nodes."""
@@ -225,44 +225,15 @@ class Reach:
         for node in below:
             key = id(node)
             if key not in found:
-                for argument in self._fed(node):
+                for argument in passing(node):
                     if id(argument) in found:
                         found.add(key)
                         break
         return found
 
-    def _fed(self, node: Node) -> list[Node] | tuple[Node, ...]:
-        """The arguments from which a gradient at this node comes."""
-        if node.op in _OPEN:
-            return node.args
-        if node.op in ("call", "apply"):
-            return [a for a in node.args if differentiable(a)]
-        return passing(node)
-
-
-_OPEN = frozenset(
-    {
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "neg",
-        "output",
-        "grad",
-        "loss",
-        "alias",
-        "tanh",
-        "exp",
-        "log",
-        "square",
-        "expect",
-        "mean",
-    }
-)
-
 
 def passing(node: Node) -> list[Node]:
-    """Arguments of an operator to which a gradient passes."""
+    """The arguments to which a gradient at a node passes; of a call, all that could pass one on."""
     if node.op in ("replay", "dropped") or node.op in ops.COMPARISONS:
         return []
     operator = ops.OPERATORS.get(node.op)

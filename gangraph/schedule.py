@@ -159,16 +159,19 @@ class _Planner:
 
     def _parts(self, phases: tuple[Phase, ...], nodes: list[Node], tracked: frozenset[int]) -> tuple[Node, ...]:
         """Sums of terms that share no value with a gradient: each can be differentiated, and its graph freed, alone."""
-        if len(phases) != 1:
+        summed = summands(phases[0].objective) if len(phases) == 1 else []
+        if len(summed) < 2:
             return ()
         groups: list[tuple[set[int], list[Node]]] = []
-        for term in summands(phases[0].objective):
+        for term in summed:
             graph = {id(n) for n in walk([term]) if id(n) in tracked and n.op != "parameter"}
             if not graph:
                 continue
             met = [group for group in groups if not group[0].isdisjoint(graph)]
             joined = (graph.union(*(g[0] for g in met)), [t for g in met for t in g[1]] + [term])
             groups = [group for group in groups if group not in met] + [joined]
+        if len(groups) < 2:
+            return ()
         return tuple(_sum(terms) for terms in _freed_in_time([terms for _, terms in groups], nodes, tracked))
 
     def _tracked(self, nodes: list[Node], routes: Iterable[Route]) -> frozenset[int]:
@@ -257,46 +260,5 @@ def ordered(roots: list[Node], order: dict[int, int], stop: dict[int, Node]) -> 
 
     What is below a node of `stop` is left out; that node itself is not.
     """
-    below = {id(n): n for n in _below(roots, stop)}
-    named = sorted(
-        [(order[key], n) for key, n in below.items() if key in order and n.op not in ("input", "draw")],
-        key=lambda pair: pair[0],
-    )
-    seen: set[int] = set()
-    made: list[Node] = []
-    for root in [*[n for _, n in named], *roots]:
-        if id(root) in seen:
-            continue
-        stack: list[Node | None] = [root]
-        path: list[Node] = []  # nodes whose arguments are being placed; None on the stack closes the last
-        while stack:
-            node = stack.pop()
-            if node is None:
-                made.append(path.pop())
-                continue
-            key = id(node)
-            if key in seen:
-                continue
-            seen.add(key)
-            if not node.args or key in stop:
-                made.append(node)
-                continue
-            path.append(node)
-            stack.append(None)
-            stack.extend(node.args[::-1])
-    return made
-
-
-def _below(roots: list[Node], stop: dict[int, Node]) -> list[Node]:
-    seen: set[int] = set()
-    found: list[Node] = []
-    stack = list(roots)
-    while stack:
-        node = stack.pop()
-        key = id(node)
-        if key not in seen:
-            seen.add(key)
-            found.append(node)
-            if key not in stop:
-                stack.extend(node.args)
-    return found
+    named = [n for n in walk(roots, stop) if id(n) in order and n.op not in ("input", "draw")]
+    return walk([*sorted(named, key=lambda n: order[id(n)]), *roots], stop)

@@ -14,8 +14,8 @@ from gangraph import ops
 from gangraph.check.names import Read
 from gangraph.errors import Place
 from gangraph.graph import Graph, Phase
-from gangraph.ir import Module, Node, walk
-from gangraph.routing import differentiable, passing
+from gangraph.ir import Module, Node, visit, walk
+from gangraph.routing import passing
 from gangraph.schedule import Schedule
 from gangraph.templates import TwoSided
 
@@ -122,7 +122,7 @@ class Stage:
         for node in self.nodes:
             live = node.op != "call" or not (node.fields["view"].get("frozen") or averaged(node))
             found[id(node)] = self._own(node) if live else 0
-            for argument in passed(node):
+            for argument in passing(node):
                 found[id(node)] |= found[id(argument)]
         return found
 
@@ -144,7 +144,7 @@ class Stage:
                 node, sign = stack.pop()
                 if node.op == "loss":
                     losses.append((node, sign))
-                for argument in passed(node):
+                for argument in passing(node):
                     if id(argument) not in seen:
                         seen.add(id(argument))
                         stack.append((argument, sign * _sign(node, argument)))
@@ -234,13 +234,6 @@ def flat(value: Any) -> tuple[Node, ...]:
     return (value,) if isinstance(value, Node) and not value.type.host else ()
 
 
-def passed(node: Node) -> list[Node]:
-    """The arguments to which a gradient passes."""
-    if node.op in ("call", "apply", "grad", "output"):
-        return [a for a in node.args if differentiable(a)]
-    return passing(node)
-
-
 def averaged(call: Node) -> bool:
     return bool(call.fields["source"] != call.fields["network"])
 
@@ -250,16 +243,7 @@ def below(roots: Iterable[Node], stop: frozenset[str] = frozenset(), done: set[i
 
     With `done`, nodes that an earlier walk came to are left out.
     """
-    seen = set() if done is None else done
-    stack = list(roots)
-    while stack:
-        node = stack.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        yield node
-        if node.op not in stop:
-            stack += node.args
+    return visit(roots, lambda node: () if node.op in stop else node.args, done)
 
 
 def nearest_calls(roots: Iterable[Node]) -> list[Node]:
@@ -269,18 +253,9 @@ def nearest_calls(roots: Iterable[Node]) -> list[Node]:
 
 def frontier(root: Node) -> list[Node]:
     """The values where a formula's arithmetic ends: scores, inputs, pictures."""
-    found: dict[int, Node] = {}
-    stack, seen = [root], set()
-    while stack:
-        node = stack.pop()
-        if id(node) in seen or node.type.host:
-            continue
-        seen.add(id(node))
-        if node.op in ARITHMETIC:
-            stack += node.args
-        else:
-            found[id(node)] = node
-    return list(found.values())
+    roots = [root] if not root.type.host else []
+    arithmetic = visit(roots, lambda n: [a for a in n.args if not a.type.host] if n.op in ARITHMETIC else ())
+    return [node for node in arithmetic if node.op not in ARITHMETIC]
 
 
 def modules(top: Module) -> Iterator[Module]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gangraph.check.case import Finding, Sided, Stage, below, modules, nearest_calls, passed
+from gangraph.check.case import Finding, Sided, Stage, below, modules, nearest_calls
 from gangraph.errors import Place
 from gangraph.graph import Phase
-from gangraph.ir import Module, Node, Range, walk
+from gangraph.ir import Module, Node, Range, visit, walk
+from gangraph.routing import passing
 
 CALLS = frozenset({"call"})
 UNBOUNDED_SCORES = ("wasserstein",)
@@ -169,16 +170,14 @@ def domains(stage: Stage) -> Iterator[Finding]:
     """A difference between values of two domains in a loss: a swapped cycle or identity term."""
     of = _domains(stage)
     named = stage.graph.order.keys()
+
+    def within(node: Node) -> tuple[Node, ...]:
+        return () if id(node) in named or node.op in ("call", "grad") else node.args[::-1]
+
     for name, loss in stage.graph.losses.items():
         head = name.removesuffix(".discriminator").removesuffix(".generator")
-        stack, seen = [loss.args[0]], set()
-        while stack:
-            node = stack.pop()
-            if id(node) in seen or id(node) in named or node.op in ("call", "grad"):
-                continue
-            seen.add(id(node))
-            stack += reversed(node.args)
-            if node.op == "sub" and not any(a.type.host for a in node.args):
+        for node in visit([loss.args[0]], within):
+            if node.op == "sub" and id(node) not in named and not any(a.type.host for a in node.args):
                 a, b = node.args
                 left, right = of.get(id(a)), of.get(id(b))
                 if left and right and left != right:
@@ -260,15 +259,7 @@ def _depends(stage: Stage, y: Node, x: Node) -> bool:
     """Whether a gradient passes from y to x."""
     if x.op == "parameter":
         return bool(stage.feeds[id(y)] & stage.bits.get((x.name or "").split(".")[0], 0))
-    stack, seen = [y], set()
-    while stack:
-        node = stack.pop()
-        if node is x:
-            return True
-        if id(node) not in seen:
-            seen.add(id(node))
-            stack += passed(node)
-    return False
+    return any(node is x for node in visit([y], passing))
 
 
 def _between(y: Node, x: Node) -> Iterator[Node]:
@@ -306,19 +297,12 @@ def _training(stage: Stage, call: Node) -> bool:
 
 def _differentiated(stage: Stage) -> set[int]:
     """Derivatives through which the gradient of some phase passes."""
-    found: set[int] = set()
-    for phase in stage.phases:
-        live = stage.schedule.routing.routes[phase.name].live
-        stack, seen = [phase.objective], set()
-        while stack:
-            node = stack.pop()
-            if id(node) in seen or id(node) not in live:
-                continue
-            seen.add(id(node))
-            if node.op == "grad":
-                found.add(id(node))
-            stack += passed(node)
-    return found
+    return {id(node) for phase in stage.phases for node in _trained_through(stage, phase) if node.op == "grad"}
+
+
+def _trained_through(stage: Stage, phase: Phase) -> Iterator[Node]:
+    live = stage.schedule.routing.routes[phase.name].live
+    return visit([phase.objective], lambda node: [a for a in passing(node) if id(a) in live])
 
 
 # --- accumulation ---------------------------------------------------------------------------------------------------

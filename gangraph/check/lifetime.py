@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gangraph.check.case import Finding, Stage, passed
+from gangraph.check.case import Finding, Stage, below
 from gangraph.expressions import Expr
-from gangraph.graph import Phase, Step
-from gangraph.ir import Node
+from gangraph.graph import Phase, Step, steps_in
+from gangraph.ir import Node, visit
+from gangraph.routing import passing
 from gangraph.schedule import Evaluation, once_nodes
 
 
@@ -62,10 +63,7 @@ class _Clockwork:
                     self._evaluate(step, self.stage.schedule.evaluations[step.name])
 
     def _conditions(self, step: Step, expr: object) -> None:
-        stack = [expr] if isinstance(expr, Node) else []
-        while stack:
-            node = stack.pop()
-            stack += node.args
+        for node in below([expr] if isinstance(expr, Node) else []):
             if (
                 node.op == "latest"
                 and node.name not in self.evaluated
@@ -114,17 +112,8 @@ class _Clockwork:
 
     def _parts(self, node: Node) -> list[Node]:
         """The once values that a once value is made of directly."""
-        found, seen, stack = [], set(), list(node.args)
-        while stack:
-            top = stack.pop()
-            if id(top) in seen:
-                continue
-            seen.add(id(top))
-            if id(top) in self.once:
-                found.append(top)
-            else:
-                stack += top.args
-        return found
+        nearest = visit(node.args, lambda n: () if id(n) in self.once else n.args)
+        return [n for n in nearest if id(n) in self.once]
 
     def _train(self, phase: Phase) -> None:
         """Follows the gradient of a phase through once values, down to what it trains."""
@@ -142,7 +131,7 @@ class _Clockwork:
                 above = node
             if above is not None and node.op == "call":
                 self._old(phase, above, node)
-            stack += [(a, above) for a in passed(node)]
+            stack += [(a, above) for a in passing(node)]
 
     def _old(self, phase: Phase, value: Node, call: Node) -> None:
         since = self.made.get(id(value), (self.now, 0))[0]
@@ -220,11 +209,6 @@ def _readers(stage: Stage, within: dict[int, int], count: int) -> list[int]:
 def _repeated(steps: tuple[Step, ...]) -> Iterator[Step]:
     for step in steps:
         if step.repeat not in (None, 0, 1) or any(p.accumulate not in (None, 1) for p in step.phases):
-            yield step
-            stack = list(step.steps)
-            while stack:
-                inner = stack.pop()
-                yield inner
-                stack += inner.steps
+            yield from steps_in([step])
         else:
             yield from _repeated(step.steps)

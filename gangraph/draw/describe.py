@@ -35,7 +35,7 @@ from gangraph.errors import Place
 from gangraph.expressions import Attribute, Call, Expr, Index, Name, Number, names, parse, show
 from gangraph.families import Member, Pattern
 from gangraph.graph import Graph, Phase, Step
-from gangraph.ir import Length, Node, Type, walk
+from gangraph.ir import Length, Node, Type, visit, walk
 from gangraph.routing import Reach, differentiable, passing
 from gangraph.spec import TwoSides
 from gangraph.templates import TwoSided
@@ -754,14 +754,4 @@ def _leaves(value: Any) -> list[Node]:
 
 def _first_losses(root: Node) -> list[Node]:
     """The losses that an objective names, not those that these read."""
-    found, stack, seen = [], [root], set()
-    while stack:
-        node = stack.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if node.op == "loss":
-            found.append(node)
-        else:
-            stack += reversed(node.args)
-    return found
+    return [n for n in visit([root], lambda n: () if n.op == "loss" else n.args[::-1]) if n.op == "loss"]
