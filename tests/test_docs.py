@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,17 @@ def test_every_link_between_pages_has_its_end() -> None:
         if (DOCS / page).is_file():
             for target in re.findall(r"\]\(([\w./-]+\.\w+)\)", (DOCS / page).read_text(encoding="utf-8")):
                 assert (DOCS / target).exists(), f"{page} -> {target}"
+
+
+def test_the_readme_shows_the_program_of_its_spec(tmp_path: Path) -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    shown = {kind: body for kind, _, body in reversed(FENCE.findall(readme)) if kind in ("yaml", "python")}
+    (tmp_path / "cyclegan.yaml").write_text(shown["yaml"], encoding="utf-8")
+    source = gangraph.load(tmp_path / "cyclegan.yaml").program.source
+    functions = [body.rstrip() for body in re.split(r"^(?=def )", shown["python"], flags=re.MULTILINE) if body]
+    assert len(functions) == 3
+    for function in functions:
+        assert textwrap.indent(function, "    ") + "\n" in source, function.splitlines()[0]
 
 
 NOT_BUILT = {
