@@ -39,7 +39,8 @@ themselves is not in that record.
 
 {compiler}
 
-Medians of {runs} runs. The system named is the one of the gallery that takes longest to check.
+Medians of {runs} runs, with the bytecode of the modules there, as after an installation. The system named is the one of
+the gallery that takes longest to check.
 """
 
 

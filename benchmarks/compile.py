@@ -1,5 +1,6 @@
 """The compiler's own time: `check` from a cold start, `compile` without torch's import, specs of many values."""
 
+import os
 import statistics
 import subprocess
 import sys
@@ -91,7 +92,10 @@ def within(imports: str, *command: str) -> float:
 
 
 def _run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    """With the modules' bytecode, which an installation writes (or the first run)."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = str(Path(tempfile.gettempdir()) / "gangraph-bench-bytecode")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise SystemExit(f"{' '.join(command[-4:])} failed:\n{done.stderr}")
     return done.stderr

@@ -5,6 +5,7 @@ Exit codes: 0 good, 1 the spec or the run is wrong (problems on stderr), 2 the c
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable
@@ -56,7 +57,12 @@ def read(source: str, settings: list[str] | None = None, tiny: bool = False, bat
                 [Problem(Place("--set"), name, "not a size or constant of this spec", nearest(name, known))]
             )
         (sizes if name in parsed.file.sizes else constants)[name] = value
-    return Spec(parsed, {"sizes": sizes, "constants": constants, "tiny": tiny, "batch_size": batch_size})
+    gc.disable()  # a spec lives as long as the command: collecting garbage would only walk its graph
+    try:
+        return Spec(parsed, {"sizes": sizes, "constants": constants, "tiny": tiny, "batch_size": batch_size})
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def warn(spec: Spec) -> None:

@@ -626,7 +626,7 @@ class Expander(Evaluator):
             self.expanding.pop()
             self.dropping = dropping
         self._agree(network, module)
-        network.variants[key] = module
+        network.add(key, module)
         return nodes, module
 
     def _open(

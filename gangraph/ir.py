@@ -118,6 +118,7 @@ class Node:
     fields: dict[str, Any] = field(default_factory=dict)
     name: str | None = None  # the name by which a spec or block knows it
     value: Any = None  # of a host number that is known before anything runs
+    passes: tuple[Node, ...] | None = field(default=None, init=False)  # kept for `routing.passing`
 
     def __str__(self) -> str:
         label = self.name or ""
@@ -150,6 +151,7 @@ class Module:
     output_names: tuple[str, ...] = ()
     labels: dict[str, Node] = field(default_factory=dict)
     values: list[Node] = field(default_factory=list)
+    _parameters: dict[str, Shape] | None = field(default=None, repr=False)
 
     @property
     def children(self) -> list[Module]:
@@ -188,11 +190,13 @@ class Module:
                 yield ".".join(filter(None, (name, path, parameter))), shape
 
     def parameters(self) -> dict[str, Shape]:
-        assert self.layer is not None
-        found = self.layer.parameters(self.shape)
-        for wrapper in self.wrappers:
-            found |= wrapper.parameters(self.layer, self.shape)
-        return found
+        """The tensors of a layer by name, in order; found once, as a layer and its shape stay what they are."""
+        if self._parameters is None:
+            assert self.layer is not None
+            self._parameters = self.layer.parameters(self.shape)
+            for wrapper in self.wrappers:
+                self._parameters |= wrapper.parameters(self.layer, self.shape)
+        return self._parameters
 
     @property
     def random(self) -> bool:
@@ -228,21 +232,32 @@ class Network:
     mode: str | None = None  # "train" where a frozen part is called in training mode
     external: bool = False
     variants: dict[Any, Module] = field(default_factory=dict)
+    _called: tuple[str, ...] | None = field(default=None, repr=False)  # these two are found once for what there is
+    _parameters: tuple[tuple[str, Shape], ...] | None = field(default=None, repr=False)
 
     @property
     def module(self) -> Module:
         return next(iter(self.variants.values()))
 
-    @property
-    def called(self) -> list[str]:
-        """Named networks that some variant calls, in order."""
-        return list(dict.fromkeys(name for module in self.variants.values() for name in all_calls(module)))
+    def add(self, key: Any, module: Module) -> None:
+        self.variants[key] = module
+        self._called = self._parameters = None
 
-    def parameters(self) -> list[tuple[str, Shape]]:
-        found: dict[str, Shape] = {}
-        for module in self.variants.values():
-            found.update(module.own_parameters(self.name))
-        return list(found.items())
+    @property
+    def called(self) -> tuple[str, ...]:
+        """Named networks that some variant calls, in order."""
+        if self._called is None:
+            self._called = tuple(dict.fromkeys(name for m in self.variants.values() for name in all_calls(m)))
+        return self._called
+
+    def parameters(self) -> tuple[tuple[str, Shape], ...]:
+        """The tensors of its own layers, in order, by their whole names."""
+        if self._parameters is None:
+            found: dict[str, Shape] = {}
+            for module in self.variants.values():
+                found.update(module.own_parameters(self.name))
+            self._parameters = tuple(found.items())
+        return self._parameters
 
 
 def all_calls(module: Module) -> Iterator[str]:

@@ -232,15 +232,21 @@ class Reach:
         return found
 
 
-def passing(node: Node) -> list[Node]:
+def passing(node: Node) -> tuple[Node, ...]:
     """The arguments to which a gradient at a node passes; of a call, all that could pass one on."""
+    if node.passes is None:
+        node.passes = _passing(node)
+    return node.passes
+
+
+def _passing(node: Node) -> tuple[Node, ...]:
     if node.op in ("replay", "dropped") or node.op in ops.COMPARISONS:
-        return []
+        return ()
     operator = ops.OPERATORS.get(node.op)
     blocked = operator.blocked if operator else ()
     if node.op == "select":
         blocked = (len(node.args) - 1,)
-    return [a for i, a in enumerate(node.args) if i not in blocked and differentiable(a)]
+    return tuple(a for i, a in enumerate(node.args) if i not in blocked and differentiable(a))
 
 
 def differentiable(node: Node) -> bool:

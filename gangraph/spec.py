@@ -186,7 +186,7 @@ def _shape_of(value: Any) -> str:
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True)
 
 
 # --- the file -----------------------------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ class TrainSpec(Model):
 class TinySpec(Model):
     sizes: Named = {}
     constants: Named = {}
-    train: TrainSpec = TrainSpec()
+    train: Annotated[TrainSpec, Field(default_factory=TrainSpec)]
 
 
 class LayerSpec(Model):
@@ -325,7 +325,7 @@ class FileSpec(LibrarySpec):
 
     gangraph: Integer
     name: Text
-    paper: Paper = Paper()
+    paper: Annotated[Paper, Field(default_factory=Paper)]
     notes: Texts = []
     extends: Text | None = None
     sizes: Named = {}
@@ -346,8 +346,8 @@ class FileSpec(LibrarySpec):
     schedule: dict[Word, ScheduleSpec] = {}
     sample: Named = {}
     metrics: dict[Word, Value] = {}
-    train: TrainSpec = TrainSpec()
-    tiny: TinySpec = TinySpec()
+    train: Annotated[TrainSpec, Field(default_factory=TrainSpec)]
+    tiny: Annotated[TinySpec, Field(default_factory=TinySpec)]
     meant: list[Expression] = []
 
 

@@ -7,7 +7,7 @@ one too, and what lies between two boxes is the edge. Members of a family that a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -169,7 +169,7 @@ class _Describer:
                         stack.append(argument)
         return {k: frozenset(v) for k, v in steps.items()}, {k: frozenset(v) for k, v in nodes.items()}
 
-    def _fed(self, node: Node) -> list[Node]:
+    def _fed(self, node: Node) -> Sequence[Node]:
         """The arguments to which a gradient at this node goes on."""
         if node.op == "call":
             outputs = tuple(range(len(node.fields["module"].outputs)))
