@@ -120,6 +120,9 @@ def _shown(path: Path) -> str:
         return str(path)
 
 
+SPACES = dict.fromkeys(map(ord, "\n\r\t"))  # not printable, and good
+
+
 class _Reader:
     def __init__(self, text: str, name: str):
         self.text, self.name = text, name
@@ -138,8 +141,8 @@ class _Reader:
         if len(self.text) > LARGEST:
             self.problem(start, "too large for a spec, which has a few thousand characters")
             return None
-        bad = next((i for i, c in enumerate(self.text) if not (c.isprintable() or c in "\n\r\t")), None)
-        if bad is not None:
+        if not self.text.translate(SPACES).isprintable():
+            bad = next(i for i, c in enumerate(self.text) if not (c.isprintable() or c in "\n\r\t"))
             line = self.text.count("\n", 0, bad) + 1
             column = bad - (self.text.rfind("\n", 0, bad) + 1) + 1
             place = Place(self.name, line, column)
