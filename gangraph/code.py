@@ -99,7 +99,7 @@ def literal(value: Any) -> str:
 PROGRAM = frozenset(
     """
     Game Evaluation Draws Pool View Entry Reversal reverse still layers_of begin initialize keep_statistics
-    parameters_of added main
+    added main
     Parameter Dropout Noise Filter2d MinibatchStd SpectralNorm Equalized WeightNorm GRU LSTM
     """.split()  # noqa: SIM905 - a list of words is easier to read
 )

@@ -21,8 +21,8 @@ class Player:
 
     name: str
     networks: tuple[str, ...]
-    optimizers: dict[str, Optimizer]  # "" for all, or by network
-    gradient: dict[str, tuple[str, Node]]  # clip_norm or clip_value, with its bound
+    optimizers: dict[str, Optimizer]  # by what they are for: "" for all, a network, or a part of one (`D.mix`)
+    gradient: dict[str, tuple[str, Node]]  # likewise: clip_norm or clip_value, with its bound
     before: dict[str, Node]  # expressions of `p`
     after: dict[str, Node]
     place: Place
@@ -76,6 +76,16 @@ class Step:
     repeat: Node | int | None = None
     fresh: bool = False
     names: tuple[str, ...] = ()  # of an update or reset
+
+
+def network_of(path: str) -> str:
+    """The network that a path (`D[0].mix.weight`) begins with."""
+    return path.split(".")[0]
+
+
+def parameters_below(network: Network, path: str) -> list[str]:
+    """A network's own parameters at a path or behind it."""
+    return [name for name, _ in network.parameters() if name == path or name.startswith(f"{path}.")]
 
 
 def steps_in(schedule: Iterable[Step]) -> Iterator[Step]:
@@ -153,6 +163,22 @@ class Graph:
             for inner in self.contained(name):
                 found.update(self.networks[inner].parameters())
         return found
+
+    def governed(self, player: Player, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """The parameters that each form of a player's rule is for: the one meant for the fewest has them."""
+        meant = {key: tuple(self.part(key) if key else self.parameters(player.networks)) for key in keys}
+        found: dict[str, tuple[str, ...]] = {}
+        taken: set[str] = set()
+        for key in sorted(meant, key=lambda key: len(meant[key])):
+            found[key] = tuple(p for p in meant[key] if p not in taken)
+            taken.update(meant[key])
+        return {key: found[key] for key in meant}
+
+    def part(self, path: str) -> list[str]:
+        """The parameters of a network, or of a part of one by its path (`D.mix`)."""
+        if path in self.networks:
+            return list(self.parameters([path]))
+        return parameters_below(self.networks[network_of(path)], path)
 
     def named(self) -> dict[str, Node]:
         """Every named node: inputs, draws, values and losses."""

@@ -16,7 +16,19 @@ from gangraph.evaluate import Silent, placed
 from gangraph.expand import Expander
 from gangraph.expressions import Attribute, Binary, Call, Expr, Index, Name, Negative, show
 from gangraph.families import Member
-from gangraph.graph import Average, Graph, Optimizer, Phase, Player, State, Step, Term, steps_in
+from gangraph.graph import (
+    Average,
+    Graph,
+    Optimizer,
+    Phase,
+    Player,
+    State,
+    Step,
+    Term,
+    network_of,
+    parameters_below,
+    steps_in,
+)
 from gangraph.ir import HOST, Length, Network, Node, Type
 from gangraph.layers import LAYERS
 from gangraph.resolve import Move, Resolved, member_of
@@ -748,20 +760,20 @@ class _Inference(Expander):
         )
 
     def _part_names(self, part: str, networks: tuple[str, ...], place: Place) -> list[str]:
-        """`optimizer.F`: a network of the player, or a family of them."""
+        """`optimizer.F`: a network of the player, a family of them, or a part of one (`after.D.mix`)."""
         family = self.resolved.families.get(part)
         names = list(family.values()) if family else [part]
         inside = {inner for n in networks for inner in self._inside(n)}
         for name in names:
             if name in inside:
                 continue
-            if name.split(".")[0] in inside:
-                fact = Fact(
-                    f"{part} is inside a network: rules and optimizers of a part are not built yet",
-                    "make the part a network of its own",
-                )
-                raise placed(fact, place)
-            raise placed(Fact(f"{part} is not a network of this player", nearest(part, inside)), place)
+            if network_of(name) not in inside:
+                raise placed(Fact(f"{part} is not a network of this player", nearest(part, inside)), place)
+            network = self.networks[network_of(name)]
+            if not parameters_below(network, name):
+                known = [path.rpartition(".")[0] for path, _ in network.parameters()]
+                hint = nearest(name, known) or f"its layers are {', '.join(list(dict.fromkeys(known))[:6])} ..."
+                raise placed(Fact(f"no parameter is in {part}", hint), place)
         return names
 
     def _optimizer(self, expr: Expr, bound: dict[str, Any]) -> Optimizer:

@@ -6,11 +6,15 @@ A stage's methods have `@` behind their names where stages may differ; `emit` se
 from __future__ import annotations
 
 import itertools
+import re
+from collections.abc import Iterable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from gangraph import _paths
 from gangraph.code import ATOM, WIDTH, Code, call, fit, identifier, literal, text
 from gangraph.expressions import Expr, show
-from gangraph.graph import Graph, Optimizer, Player, Step
+from gangraph.graph import Graph, Optimizer, Player, Step, network_of
 from gangraph.infer import OPTIMIZERS
 from gangraph.ir import Node, visit, walk
 from gangraph.networks import call_arguments, entry_method
@@ -20,81 +24,17 @@ from gangraph.writer import Writer, shape_comment
 if TYPE_CHECKING:
     from gangraph.emit import Emitter
 
-GAME = frozenset(  # what a program has already; networks and constants of these names get an underscore
-    [
-        "batch_size",
-        "stages",
-        "clock_names",
-        "setup",
-        "enter",
-        "copy",
-        "optimizer",
-        "starts",
-        "pooled",
-        "averaged",
-        "rules",
-        "constants",
-        "finish",
-        "like",
-        "full",
-        "number",
-        "fetch",
-        "input",
-        "once",
-        "draws",
-        "step",
-        "begin",
-        "batch_of",
-        "play",
-        "label",
-        "note",
-        "trained",
-        "gradient",
-        "ruled",
-        "move",
-        "change",
-        "follow",
-        "reset",
-        "advance",
-        "turn",
-        "state_dict",
-        "load_state_dict",
-        "to",
-        "sample",
-        "build",
-        "networks",
-        "averages",
-        "players",
-        "clocks",
-        "N",
-        "batch",
-        "coming",
-        "held",
-        "latest",
-        "counts",
-        "state",
-        "pools",
-        "seed",
-        "given",
-        "sync",
-        "several",
-        "reading",
-        "log",
-        "phases",
-        "phases_of",
-        "views",
-        "optimizers",
-        "plain_inputs",
-        "iteration",
-        "fetches",
-        "stage",
-    ]
-)
+
+@cache
+def game_names() -> frozenset[str]:
+    """What every program has already; networks and constants of these names get an underscore."""
+    text = (_paths.codegen() / "runtime" / "game.py").read_text(encoding="utf-8")
+    return frozenset(re.findall(r"(?:^    def |self\.|^    (?=\w+ = ))(\w+)", text, re.M))
 
 
 def attribute(name: str) -> str:
     """A network's or constant's name as an attribute of the program."""
-    return identifier(name, GAME)
+    return identifier(name, game_names())
 
 
 class StageWriter:
@@ -102,6 +42,7 @@ class StageWriter:
 
     def __init__(self, emitter: Emitter, schedule: Schedule):
         self.emitter, self.schedule, self.graph = emitter, schedule, schedule.graph
+        self.parts: dict[str, tuple[str, list[int]]] = {}  # a part of a network: where its parameters stand in it
         self.suffix = "@"  # stands where the stage's name will, unless the method is the same in all stages
 
     def write(self) -> tuple[list[str], dict[str, Any]]:
@@ -170,6 +111,8 @@ class StageWriter:
         rules = self._rules()
         if rules:
             made.append(rules)
+        if self.parts:
+            made.append(self._parts())
         return made
 
     def _start(self, start: Any) -> str:
@@ -203,11 +146,38 @@ class StageWriter:
         )
 
     def _groups(self, player: Player) -> list[str]:
-        special = [n for n in player.optimizers if n]
-        rest = [n for n in player.networks if n not in special]
-        groups = [(player.optimizers[""], rest)] if rest else []
-        groups += [(player.optimizers[n], [n]) for n in special]
-        return [f"(torch.optim.{o.name}, {literal(tuple(names))}, {self._arguments(o)})" for o, names in groups]
+        chosen = self._chosen(player, player.optimizers)
+        groups = [(o, chosen[key]) for key, o in player.optimizers.items() if chosen[key]]
+        return [f"(torch.optim.{o.name}, {literal(names)}, {self._arguments(o)})" for o, names in groups]
+
+    def _chosen(self, player: Player, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """For each form of a rule, what it is for: networks that it has to itself, and parts of others."""
+        found: dict[str, tuple[str, ...]] = {}
+        governed = self.graph.governed(player, keys)
+        for key, parameters in governed.items():
+            names = []
+            for network in [key] if key in self.graph.networks else [network_of(key)] if key else player.networks:
+                own = registered([self.graph], network)
+                here = [i for i, p in enumerate(own) if p in parameters]
+                if len(here) == len(own):
+                    names.append(network)
+                elif here:
+                    whole = key or network
+                    base = set(self.graph.part(whole))
+                    others = [k for k, p in governed.items() if k != key and not base.isdisjoint(p)]
+                    names.append(f"{whole} without {', '.join(others)}" if others else whole)
+                    self.parts[names[-1]] = (network, here)
+            found[key] = tuple(names)
+        return found
+
+    def _parts(self) -> str:
+        """Those that a rule or optimizer names, once all of them are known."""
+        entries = [
+            f"{literal(part)}: {_picked(f'list(self.{attribute(network)}.parameters())', places)},"
+            for part, (network, places) in self.parts.items()
+        ]
+        lines = ["        return {", *(line for entry in entries for line in fit(entry, 12)), "        }"]
+        return self._method("parts@", [], lines, "Parts of networks that have an optimizer or rules of their own.")
 
     def _arguments(self, optimizer: Optimizer) -> str:
         given = [
@@ -222,16 +192,21 @@ class StageWriter:
         for player in self.graph.players.values():
             parts = []
             if player.gradient:
+                chosen = self._chosen(player, player.gradient)
                 inner = [
-                    f"({literal(kind)}, {literal(self._of(player, n))}, {self.value(bound)})"
+                    f"({literal(kind)}, {literal(chosen[n])}, {self.value(bound)})"
                     for n, (kind, bound) in player.gradient.items()
+                    if chosen[n]
                 ]
                 parts.append(f'"gradient": [{", ".join(inner)}]')
             for which in ("before", "after"):
                 rules = getattr(player, which)
                 if rules:
+                    chosen = self._chosen(player, rules)
                     inner = [
-                        f"({literal(self._of(player, n))}, lambda p: {self._of_p(rule)})" for n, rule in rules.items()
+                        f"({literal(chosen[n])}, lambda p: {self._of_p(rule)})"
+                        for n, rule in rules.items()
+                        if chosen[n]
                     ]
                     parts.append(f'"{which}": [{", ".join(inner)}]')
             if parts:
@@ -244,9 +219,6 @@ class StageWriter:
             fit("return {" + ", ".join(entries) + "}", 8),
             "What players do to their gradients, and to their parameters before and after a step.",
         )
-
-    def _of(self, player: Player, name: str) -> tuple[str, ...]:
-        return (name,) if name else player.networks
 
     def _of_p(self, rule: Node) -> str:
         writer = self.host()
@@ -893,6 +865,17 @@ def parameter_path(graph: Graph, name: str) -> tuple[str, int]:
             if name in names:
                 return network, names.index(name)
     raise AssertionError(name)
+
+
+def _picked(values: str, places: list[int]) -> str:
+    """Some entries of a list, as slices of it."""
+    runs: list[list[int]] = []
+    for place in places:
+        if runs and place == runs[-1][1]:
+            runs[-1][1] += 1
+        else:
+            runs.append([place, place + 1])
+    return " + ".join(f"{values}[{first}:{last}]" for first, last in runs)
 
 
 def registered(graphs: tuple[Graph, ...] | list[Graph], network: str) -> list[str]:

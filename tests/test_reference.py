@@ -638,7 +638,7 @@ def test_names_and_order_of_parameters_are_the_compilers(name: str) -> None:
     for graph in spec.graphs:
         for network, found in graph.networks.items():
             ours = expansion.networks[network].parameters
-            assert [(n, shape) for n, (shape, _) in ours.items()] == found.parameters(), network
+            assert [(n, shape) for n, (shape, _) in ours.items()] == list(found.parameters()), network
 
 
 # --- semantics: small specs of one idea each --------------------------------------------------------------------------
@@ -694,6 +694,39 @@ state:
   m: {start: "zeros(X)", becomes: "lerp(m, expect(fake), 0.1)", in: [D, more]}
 averages:
   G_ema: average(G, decay=0.9)
+train: {batch: 4}
+"""
+# optimizers and rules of parts of networks: of two forms, the one that is meant for fewer parameters
+IDEAS["parts"] = """
+gangraph: 1
+name: parts
+inputs: {x: vector(6)}
+draws: {z: normal(4)}
+networks:
+  parts: Linear(3)
+  G: [Linear(5), Tanh(), {out: Linear(6)}]
+  D:
+  - Linear(7), LeakyReLU(0.2)
+  - body: [Linear(5), Tanh(), Linear(5)]
+  - head: Linear(1)
+graph: {fake: G(z)}
+losses:
+  adv: hinge(real=D(x), fake=D(fake))
+players:
+  D:
+    networks: [D, parts]
+    optimizer: Adam(lr=1e-2)
+    optimizer.D.head: SGD(lr=0.1)
+    gradient: clip_norm(0.2)
+    gradient.D.body: clip_value(0.01)
+    after: p * 0.99
+    after.D.body.0: clamp(p, -0.1, 0.1)
+    before.D.head.bias: p + 1
+    after.D.body: 0.9 * p
+  G: {networks: [G], optimizer: Adam(lr=1e-2), optimizer.G.out: "RMSprop(lr=1e-3)"}
+schedule:
+  D: adv.discriminator + expect(mean(parts(x)**2))
+  G: adv.generator
 train: {batch: 4}
 """
 # every kind of draw, layers' draws in values, losses and objectives, a once value

@@ -57,8 +57,13 @@ class Game:
         return made
 
     def optimizer(self, kind, networks, arguments):
-        """One optimizer over the parameters of some networks, each once."""
-        return kind(parameters_of(self.networks[name] for name in networks), **arguments)
+        """One optimizer over the parameters of some networks or parts of them, each once."""
+        return kind(self.parameters(networks), **arguments)
+
+    def parameters(self, names):
+        """The parameters of some networks, or of parts of them that have a name, each once."""
+        parts = self.parts()
+        return list(dict.fromkeys(p for n in names for p in parts.get(n) or self.networks[n].parameters()))
 
     # What a subclass says
 
@@ -72,6 +77,9 @@ class Game:
         return {}
 
     def rules(self):
+        return {}
+
+    def parts(self):
         return {}
 
     def constants(self):
@@ -182,7 +190,7 @@ class Game:
 
     def trained(self, phase):
         """The parameters that a phase may step, each once."""
-        return parameters_of(self.networks[name] for name in self.phases[phase][1])
+        return self.parameters(self.phases[phase][1])
 
     def evaluated(self, name, evaluation, retain):
         """What an evaluation computed, and the gradient of each of its phases.
@@ -217,10 +225,10 @@ class Game:
         return found
 
     def ruled(self, phase, gradients):
-        """The player's rule for gradients: `clip_norm`, over all gradients of the phase or those of one network."""
+        """The player's rule for gradients: `clip_norm`, over all gradients of the phase or those of a part."""
         rules = self.rules().get(self.phases[phase][0], {}).get("gradient", [])
-        for kind, networks, bound in rules:
-            chosen = {id(p) for p in parameters_of(self.networks[n] for n in networks)}
+        for kind, names, bound in rules:
+            chosen = set(map(id, self.parameters(names)))
             some = [i for i, p in enumerate(self.trained(phase)) if id(p) in chosen and gradients[i] is not None]
             if kind == "clip_norm" and some:
                 norm = torch.stack([gradients[i].norm() for i in some]).norm()
@@ -247,8 +255,8 @@ class Game:
 
     @torch.no_grad()
     def change(self, rules, parameters):
-        for networks, rule in rules:
-            chosen = {id(p) for p in parameters_of(self.networks[n] for n in networks)}
+        for names, rule in rules:
+            chosen = set(map(id, self.parameters(names)))
             for p in parameters:
                 if id(p) in chosen:
                     p.copy_(rule(p))
@@ -339,11 +347,6 @@ class Game:
             for module, mode in modes.items():
                 module.training = mode
             self.held, self.batch = {}, None
-
-
-def parameters_of(networks):
-    """The parameters of some networks in order, each once."""
-    return list(dict.fromkeys(p for network in networks for p in network.parameters()))
 
 
 def added(total, gradients):

@@ -410,14 +410,14 @@ class Reference:
     # --- a step
 
     def _parts(self, move: Move, key: str, names: list[str]) -> list[tuple[Expr, list[str]]]:
-        """A rule of the player, with the parameters that each of its forms is for: the special ones first."""
+        """A rule of the player, and the parameters that each form is for: the one meant for the fewest has them."""
         player = self.stage.players[self.player(self.stage, move)]
         rest, found = list(names), []
-        for part, expr in player.body.parts.items():
-            if part.split(".")[0] == key:
-                meant = [n for n in rest if n in self._meant(part.partition(".")[2], player.bound)]
-                rest = [n for n in rest if n not in meant]
-                found.append((expr, meant))
+        parts = [(part, expr) for part, expr in player.body.parts.items() if part.split(".")[0] == key]
+        special = [(self._meant(part.partition(".")[2], player.bound), expr) for part, expr in parts]
+        for meant, expr in sorted(special, key=lambda pair: len(pair[0])):
+            found.append((expr, [n for n in rest if n in meant]))
+            rest = [n for n in rest if n not in meant]
         general = getattr(player.body, key)
         return [*found, (general, rest)] if general is not None else found
 
