@@ -22,11 +22,11 @@ from gangraph.compiler import Spec, compile, load
 from gangraph.errors import GangraphError, Problem, RunError, SpecError
 
 __version__ = "0.1.0"
-__all__ = ["GangraphError", "Problem", "RunError", "Spec", "SpecError", "compile", "draw", "load", "train"]
+__all__ = ["GangraphError", "Problem", "RunError", "Spec", "SpecError", "compile", "draw", "load", "train", "verify"]
 
 
 def __getattr__(name: str) -> Any:
-    """`gangraph.draw(spec)`, `gangraph.train(spec)`: packages that may be called, loaded when they are asked for."""
-    if name in ("draw", "train"):
+    """`gangraph.draw(spec)`, `train(spec)`, `verify(spec)`: packages that may be called, loaded when asked for."""
+    if name in ("draw", "train", "verify", "testing"):
         return importlib.import_module(f"gangraph.{name}")
     raise AttributeError(f"module 'gangraph' has no attribute '{name}'")

@@ -249,7 +249,7 @@ def verify(
     ] = None,
     settings: Settings = [],  # noqa: B006
     tiny: Tiny = False,
-    cases: Annotated[int, typer.Option("--cases", min=1, help="how many weights, batches and draws to try")] = 3,
+    cases: Annotated[int, typer.Option("--cases", min=1, help="how many cases to try of each property")] = 6,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
 ) -> None:
     """Does the compiled program mean the spec? Compares it with an independent reference; exit 1 on any difference."""

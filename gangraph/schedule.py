@@ -119,15 +119,15 @@ class Schedule:
         return "\n".join(lines)
 
 
-def plan_schedule(routing: Routing) -> Schedule:
-    """The plan of one stage."""
-    planner = _Planner(routing)
+def plan_schedule(routing: Routing, planned: bool = True) -> Schedule:
+    """The plan of one stage. Not `planned`, it saves nothing: every value carries a gradient, every graph stays."""
+    planner = _Planner(routing, planned)
     return Schedule(routing.graph, routing, planner.evaluations(), planner.held(), routing.graph.schedule)
 
 
 class _Planner:
-    def __init__(self, routing: Routing):
-        self.routing, self.graph = routing, routing.graph
+    def __init__(self, routing: Routing, planned: bool):
+        self.routing, self.graph, self.planned = routing, routing.graph, planned
         self.reach = Reach(self.graph)
         self.once = once_nodes(self.graph)
         self.groups = [(step.name, step.phases) for step in self.graph.steps() if step.kind in ("phase", "group")]
@@ -159,7 +159,7 @@ class _Planner:
 
     def _parts(self, phases: tuple[Phase, ...], nodes: list[Node], tracked: frozenset[int]) -> tuple[Node, ...]:
         """Sums of terms that share no value with a gradient: each can be differentiated, and its graph freed, alone."""
-        summed = summands(phases[0].objective) if len(phases) == 1 else []
+        summed = summands(phases[0].objective) if len(phases) == 1 and self.planned else []
         if len(summed) < 2:
             return ()
         groups: list[tuple[set[int], list[Node]]] = []
@@ -175,6 +175,8 @@ class _Planner:
         return tuple(_sum(terms) for terms in _freed_in_time([terms for _, terms in groups], nodes, tracked))
 
     def _tracked(self, nodes: list[Node], routes: Iterable[Route]) -> frozenset[int]:
+        if not self.planned:
+            return frozenset(map(id, nodes))
         found = {key for route in routes for key in route.live}
         for node in nodes:
             if node.op == "grad":
@@ -188,7 +190,7 @@ class _Planner:
 
     def _retain(self, name: str, phases: tuple[Phase, ...]) -> bool:
         mine = self._through(phases)
-        return any(mine & self._through(others) for other, others in self.groups if other != name)
+        return not self.planned or any(mine & self._through(others) for other, others in self.groups if other != name)
 
     def _needless(self) -> None:
         """What only one held value reads is made with it, and needs no place of its own."""
@@ -216,7 +218,8 @@ class _Planner:
         for node in self.once.values():
             others = {key: n for key, n in self.once.items() if n is not node}
             nodes = ordered([node], self.graph.order, others)
-            made[held_name(node)] = Held(node, tuple(nodes), frozenset(live))
+            tracked = frozenset(live if self.planned else map(id, nodes))
+            made[held_name(node)] = Held(node, tuple(nodes), tracked)
         return made
 
 

@@ -1413,7 +1413,6 @@ train: {batch: 4}
 
 @pytest.mark.parametrize("idea", IDEAS)
 def test_program_of_a_small_spec_agrees(idea: str, tmp_path: Path) -> None:
-    """Three cases: the smallest batch that is allowed, large weights, weights with zeros and ties."""
     report = verify(written(tmp_path, IDEAS[idea]), cases=3)
     assert report.good, str(report)
 
@@ -1442,7 +1441,7 @@ def test_fault_in_an_edited_program_is_found(old: str, new: str, tmp_path: Path)
     source = spec.program.source
     assert old in source, f"the program has no {old!r}"
     edited = written(tmp_path, source.replace(old, new, 1), "edited.py")
-    report = verify(spec, cases=1, program=edited)
+    report = verify(spec, cases=3, program=edited)
     assert not report.good
     first = report.differences[0]
     assert first.case and str(first) in str(report)

@@ -1,0 +1,321 @@
+"""The two sides of the comparison: programs, and what the reference says to the same beginning, worked out once."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import types
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from gangraph.compiler import Spec
+from gangraph.errors import RunError, SpecError
+from gangraph.loader import Compiled, load_program
+from gangraph.reference import Reference
+from gangraph.verify import cases
+from gangraph.verify.cases import Arrays, Case
+
+TURNS = 2  # iterations in a row that are compared
+KEPT = 40  # beginnings whose answers are kept: shrinking, and other programs, ask for them again
+
+
+class Bench:
+    """A spec, its reference, and the beginnings that were made for its cases."""
+
+    def __init__(self, spec: Spec):
+        self.spec, self.reference = spec, Reference(spec)
+        self._beginnings: OrderedDict[Case, Beginning] = OrderedDict()
+        self._others: dict[tuple[tuple[str, str], ...], Bench] = {(): self}
+
+    @cached_property
+    def own(self) -> Compiled:
+        """The spec's program, which says what is drawn and how many batches are taken."""
+        return load_program(self.spec).to(torch.float64)
+
+    def at(self, case: Case) -> Beginning:
+        if case not in self._beginnings:
+            self._beginnings[case] = Beginning(self, case)
+            if len(self._beginnings) > KEPT:
+                self._beginnings.popitem(last=False)
+        return self._beginnings[case]
+
+    # --- the range of cases
+
+    @cached_property
+    def batch_sizes(self) -> list[int]:
+        """The smallest batch that the spec allows, that of `train`, and twice that."""
+        usual = self.spec.resolved[0].batch.now
+        for n in range(1, usual):
+            try:
+                self._try(n)
+            except (SpecError, ValueError, RuntimeError):  # the check's reason, or torch's
+                continue
+            return [n, usual, 2 * usual]
+        return [usual, 2 * usual]
+
+    def _try(self, n: int) -> None:
+        """Whether the check and torch let a batch of n through."""
+        Spec(self.spec.parsed, {**self.spec.overrides, "batch_size": n})
+        own, case = load_program(self.spec).to(torch.float64), Case(n)
+        batches, draws = given(own, case, 0)
+        with contextlib.suppress(KeyError):  # a draw that is missing is a difference, not a batch that is too small
+            own.step(tensors(batches), tensors(draws))
+
+    def variants(self) -> list[tuple[tuple[str, str], ...]]:
+        """The spec as it is; with other constants; with other sizes; each as far as the check lets it."""
+        resolved = self.spec.resolved[0]
+        constants = {name: f"{value * 1.5:.6g}" for name, value in _numbers(resolved.constants).items() if value}
+        sizes = {name: str(value + 1) for name, value in resolved.sizes.items() if isinstance(value, int)}
+        found: list[tuple[tuple[str, str], ...]] = [()]
+        for section, values in (("constants", constants), ("sizes", sizes)):
+            changed: tuple[tuple[str, str], ...] = ()
+            for name, value in values.items():
+                with contextlib.suppress(SpecError):
+                    self._with(section, (*changed, (name, value)))
+                    changed = (*changed, (name, value))
+            if changed:
+                self._others[changed] = Bench(self._with(section, changed))
+                found.append(changed)
+        return found
+
+    def _with(self, section: str, changed: tuple[tuple[str, str], ...]) -> Spec:
+        overrides = self.spec.overrides
+        return Spec(self.spec.parsed, {**overrides, section: {**(overrides.get(section) or {}), **dict(changed)}})
+
+    def of(self, case: Case) -> Bench:
+        """The bench of the spec as this case changes it."""
+        return self._others[case.changed]
+
+
+def _numbers(constants: dict[str, Any]) -> dict[str, float]:
+    from gangraph.expressions import Number
+
+    return {name: float(e.value) for name, e in constants.items() if isinstance(e, Number)}
+
+
+class Subject:
+    """The program that is examined: the spec's own, or the text of another one."""
+
+    def __init__(self, bench: Bench, source: str | None = None):
+        self.bench, self.edited = bench, source is not None
+        self.source = source if source is not None else bench.spec.program.source
+        self.module: Any = executed(self.source, "gangraph_verified") if self.edited else None
+        if self.edited and not hasattr(self.module, bench.spec.program.title):
+            raise RunError(f"the program has no class {bench.spec.program.title}, which this spec's has")
+
+    def of(self, bench: Bench) -> Subject:
+        return self if bench is self.bench else Subject(bench)
+
+    def start(self, beginning: Beginning, dtype: Any = torch.float64) -> Compiled:
+        """The program at a beginning."""
+        gan = Compiled(self.bench.spec, self.module) if self.edited else load_program(self.bench.spec)
+        return beginning.enter(gan.to(torch.float64)).to(dtype)
+
+    def other(self, source: str, beginning: Beginning) -> Any:
+        """Another text's game in the state of this program's."""
+        title = self.bench.spec.program.title
+        game = getattr(executed(source, "gangraph_other"), title)().to(torch.float64)
+        game.load_state_dict(self.start(beginning).state_dict())
+        return game
+
+
+@dataclass(frozen=True)
+class After:
+    """What a reference is after an iteration."""
+
+    log: dict[str, float]
+    state: dict[str, Any]
+    left: int  # batches that were not taken
+    clocks: dict[str, int]
+
+
+class Beginning:
+    """A case made: weights, layer state, batches and draws, and what the reference says to them."""
+
+    def __init__(self, bench: Bench, case: Case):
+        self.bench, self.case = bench, case
+        generator = np.random.default_rng(case.seed)
+        own = bench.own
+        shapes = {n: tuple(p.shape) for n, p in own.named_parameters().items()}
+        self.parameters = {n: cases.weights(n, shape, case.weights, generator) for n, shape in shapes.items()}
+        self.buffers: Arrays = {}
+        for name, b in buffers(bench, own):
+            new = b.is_floating_point()
+            self.buffers[name] = cases.layer_state(name, tuple(b.shape), generator) if new else array(b)
+        self.pools: dict[str, Any] = {}
+        for name, pool in own.game.pools.items() if case.pools == "full" else ():
+            node = own.graph.values.get(name)
+            if node is not None and node.type.dtype == "float":
+                self.pools[name] = generator.uniform(-1, 1, (pool.size, *node.type.shape))
+        gan = self.enter(load_program(bench.spec).to(torch.float64))
+        self.turns: list[tuple[list[Arrays], Arrays]] = []
+        for turn in range(TURNS):
+            self.turns.append(given(gan, case, turn))
+            if turn + 1 < TURNS:
+                gan.step(*map(tensors, self.turns[-1]))
+                gan.clocks["epoch_step"] += 1  # the data's clocks are moved by whoever has the data
+        self.noise = self.turns[0][1]
+        self.batch = self.turns[0][0][0] if self.turns[0][0] else cases.batch(own.inputs, case, 0)
+
+    def enter(self, gan: Compiled) -> Compiled:
+        """A program with these weights, this layer state, at this stage and time."""
+        with torch.no_grad():
+            for name, p in gan.named_parameters().items():
+                p.copy_(torch.from_numpy(self.parameters[name]))
+            for name, b in buffers(self.bench, gan):
+                b.copy_(torch.from_numpy(np.asarray(self.buffers[name])))
+            for name, average in gan.averages.items():
+                source = gan.networks[gan.graph.averages[name].source] if name in gan.graph.averages else None
+                if source is not None and not gan.graph.averages[name].zeros:
+                    average.load_state_dict(source.state_dict())
+        if self.case.stage:
+            gan.clocks["stage"] = self.case.stage
+        for clock, value in self.case.clocks.items():
+            gan.clocks[clock] = value
+        for name, samples in self.pools.items():
+            gan.game.pools[name].samples = list(torch.from_numpy(samples.copy()))
+        return gan
+
+    def start(self) -> Reference:
+        reference = self.bench.reference.start(self.parameters, self.buffers)
+        if self.case.stage:
+            reference.turn(self.case.stage)
+        reference.clocks |= self.case.clocks
+        reference.pools |= {name: list(samples.copy()) for name, samples in self.pools.items()}
+        return reference
+
+    @cached_property
+    def losses(self) -> dict[str, float]:
+        return self.start().losses(self.batch, self.noise)
+
+    @cached_property
+    def twin_losses(self) -> dict[str, float]:
+        return self.start().twin(self.case.seed).losses(self.batch, self.noise)
+
+    @cached_property
+    def gradients(self) -> dict[str, Arrays]:
+        reference = self.start()
+        return {phase: reference.gradients(phase, self.batch, self.noise) for phase in reference.phases}
+
+    @cached_property
+    def twin_gradients(self) -> dict[str, Arrays]:
+        twin = self.start().twin(self.case.seed)
+        return {phase: twin.gradients(phase, self.batch, self.noise) for phase in twin.phases}
+
+    @cached_property
+    def iterations(self) -> list[After]:
+        return self._played(self.start())
+
+    @cached_property
+    def twin_iterations(self) -> list[After]:
+        return self._played(self.start().twin((self.case.seed, 7)))
+
+    def _played(self, reference: Reference) -> list[After]:
+        found = []
+        for batches, draws in self.turns:
+            log = reference.step(list(batches), draws)
+            reference.clocks["epoch_step"] += 1
+            state = everything(self.bench, reference)
+            found.append(After(log, state, len(reference.coming), dict(reference.clocks)))
+        return found
+
+
+def given(gan: Compiled, case: Case, turn: int) -> tuple[list[Arrays], Arrays]:
+    """The batches and draws of the next iteration."""
+    batches = [cases.batch(gan.inputs, case, 100 * turn + i) for i in range(gan.fetches())]
+    seed = 1000 * case.seed + turn
+    draws = gan.draw(case.batch_size, seed)
+    others = gan.draw(case.batch_size, seed + 500)  # what is drawn once has its bare name only: who draws it anew in an
+    for evaluation in gan.schedule.evaluations:  # evaluation finds something else
+        draws |= {k: v for name, v in others.items() if (k := f"{evaluation}/{name}") not in draws}
+    return batches, cases.noise({k: array(v) for k, v in draws.items()}, case)
+
+
+# --- all that an iteration moves, by its name in the spec
+
+
+def everything(bench: Bench, side: Compiled | Reference) -> dict[str, Any]:
+    """Parameters, layer state, averages, state and pools of a program or a reference: name -> array."""
+    found: dict[str, Any] = {}
+    names = {n for n, _ in buffers(bench, bench.own)}
+    if isinstance(side, Reference):
+        found |= {n: side.parameters[n] for n in bench.own.named_parameters()}
+        found |= {n: np.asarray(b, float) for n, b in side.buffers.items() if n in names}
+        pools = side.pools
+    else:
+        found |= {n: array(p) for n, p in side.named_parameters().items()}
+        found |= {n: array(b) for n, b in buffers(bench, side)}
+        pools = {name: pool.samples for name, pool in side.game.pools.items()}
+    for name in side.averages:
+        found |= {f"{name}: {n}": array(value) for n, value in _average(bench, side, name)}
+    found |= {f"state {name}": np.asarray(array(value), float) for name, value in side.state.items()}
+    found |= {f"pool {name}": np.stack([array(s) for s in samples]) for name, samples in pools.items() if samples}
+    return found
+
+
+def _average(bench: Bench, side: Compiled | Reference, name: str) -> Iterator[tuple[str, Any]]:
+    source = next(g.averages[name].source for g in bench.spec.graphs if name in g.averages)
+    names, kept = bench.reference.expansion.parameters(source), bench.reference.expansion.buffers(source)
+    if isinstance(side, Reference):
+        yield from ((n, side.averages[name][n]) for n in names)
+        yield from ((n, side.average_buffers[name][n]) for n in kept)
+    else:
+        yield from zip(names, side.averages[name].parameters(), strict=True)
+        yield from _paired(kept, side.averages[name].named_buffers(), name)
+
+
+def buffers(bench: Bench, gan: Compiled) -> list[tuple[str, Any]]:
+    """Layer state by its name in the reference."""
+    found: dict[str, Any] = {}
+    for network, module in gan.networks.items():
+        names = bench.reference.expansion.buffers(network)
+        found |= dict(_paired(names, module.named_buffers(), network))
+    return list(found.items())
+
+
+def _paired(names: Iterable[str], held: Any, network: str) -> Iterator[tuple[str, Any]]:
+    """The buffers of a module by their names in the reference: of each kind, in the order of the layers."""
+    kinds: dict[str, list[Any]] = {}
+    for name, buffer in held:
+        kinds.setdefault(name.rsplit(".", 1)[-1], []).append(buffer)
+    ours: dict[str, list[str]] = {}
+    for name in names:
+        ours.setdefault(name.rsplit(".", 1)[-1], []).append(name)
+    counts = {k: len(v) for k, v in kinds.items()}, {k: len(v) for k, v in ours.items()}
+    if counts[0] != counts[1]:
+        raise RunError(f"{network} keeps {counts[0]} in the program and {counts[1]} in the reference")
+    for kind, mine in ours.items():
+        yield from zip(mine, kinds[kind], strict=True)
+
+
+# --- between the two
+
+
+def array(value: Any) -> Any:
+    return value.detach().cpu().numpy().copy() if hasattr(value, "detach") else np.asarray(value)
+
+
+def tensors(values: Any) -> Any:
+    """Arrays as tensors, in a dict or a list of dicts."""
+    if isinstance(values, list):
+        return [tensors(value) for value in values]
+    return {name: torch.from_numpy(np.array(value)) for name, value in values.items()}
+
+
+def executed(source: str, name: str) -> types.ModuleType:
+    """A program as a module of its own."""
+    module = types.ModuleType(name)
+    sys.modules[name] = module
+    try:
+        exec(compile(source, f"<{name}>", "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:
+        raise RunError(f"the program does not load: {type(error).__name__}: {error}") from None
+    finally:
+        del sys.modules[name]
+    return module

@@ -1,0 +1,116 @@
+"""What a comparison starts from: a case, and the weights, layer state, batches that follow from it.
+
+A case is a few words; everything else is made from its seed. So the smallest case in which something differs is one
+that a person can read, and make again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from gangraph.loader import InputType
+
+WEIGHTS = ("usual", "large", "sparse", "zero")  # the simplest first, as everywhere here
+DATA = ("usual", "ties", "ends", "zero")
+POOLS = ("empty", "full")
+MOMENTS = (  # where an iteration begins: in the usual first ones, and where conditions and decays turn
+    {"step": 0, "epoch": 0, "epoch_step": 0},
+    {"step": 3, "epoch": 1, "epoch_step": 1},
+    {"step": 8, "epoch": 120, "epoch_step": 4},
+)
+Arrays = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """`changed` are sizes or constants of the spec that have another value here."""
+
+    batch_size: int
+    stage: int = 0
+    weights: str = "usual"
+    data: str = "usual"
+    moment: int = 0
+    pools: str = "empty"
+    seed: int = 0
+    changed: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def clocks(self) -> dict[str, int]:
+        return MOMENTS[self.moment]
+
+    def __str__(self) -> str:
+        said = [f"seed {self.seed}", f"batch of {self.batch_size}", f"{self.weights} weights"]
+        said += [f"data: {self.data}"] if self.data != "usual" else []
+        said += ["full pools"] if self.pools == "full" else []
+        said += [f"stage {self.stage}"] if self.stage else []
+        said += [f"step {self.clocks['step']}"] if self.moment else []
+        return ", ".join([*said, *(f"{name} = {value}" for name, value in self.changed)])
+
+
+def weights(name: str, shape: tuple[int, ...], kind: str, generator: np.random.Generator) -> Any:
+    """Weights that let numbers of size 1 through; large ones; many zeros and equal entries; nothing but zeros."""
+    if len(shape) < 2:
+        values = 0.3 * generator.standard_normal(shape)
+        values = values + 1.0 if name.endswith("weight") else values
+    else:
+        values = generator.standard_normal(shape) / math.sqrt(math.prod(shape[1:]))
+    if kind == "large":
+        values = 3 * values
+    if kind == "sparse":
+        values = np.where(generator.uniform(size=shape) < 0.3, 0.0, np.round(8 * values) / 8)
+    if kind == "zero":
+        values = np.zeros(shape)
+    return _single(values)
+
+
+def layer_state(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> Any:
+    """Running variances are above 0; everything else is a number of size 1."""
+    if "running_var" in name:
+        return _single(generator.uniform(0.5, 2.0, shape))
+    return _single(generator.standard_normal(shape))
+
+
+def batch(inputs: dict[str, InputType], case: Case, number: int) -> Arrays:
+    """The input's type says what may be in it; `ties` has equal samples, `ends` the ends of the range."""
+    generator = np.random.default_rng((case.seed, number))
+    made: Arrays = {}
+    for name, t in inputs.items():
+        shape = (t.samples(case.batch_size), *t.shape)
+        if t.classes:
+            made[name] = generator.integers(t.classes, size=shape)
+            continue
+        low, high = t.range or (-1.0, 1.0)
+        values = generator.uniform(low, high, shape)
+        if t.kind == "mask":
+            values = (values > 0.5).astype(float)
+        elif case.data == "ends":
+            values = np.where(values > (low + high) / 2, high, low)
+        elif case.data == "zero":
+            values = np.zeros(shape)
+        if case.data == "ties":
+            values[1:] = values[:1]
+        made[name] = _single(values)
+    return made
+
+
+def noise(draws: Arrays, case: Case) -> Arrays:
+    """Draws around zero, as the data are: equal ones, zeros. Integers, coins and other ranges stay as they fell."""
+    made = {}
+    for name, values in draws.items():
+        plain = values.dtype.kind == "f" and np.min(values, initial=0.0) < 0 < np.max(values, initial=0.0)
+        if plain and case.data == "zero":
+            values = np.zeros_like(values)
+        elif plain and case.data == "ties" and values.ndim:
+            values = np.broadcast_to(values[:1], values.shape).copy()
+        made[name] = _single(values) if values.dtype.kind == "f" else values
+    return made
+
+
+def _single(values: Any) -> Any:
+    """Numbers that float32 has too, so that both precisions begin with the same ones."""
+    return np.asarray(values).astype(np.float32).astype(float)

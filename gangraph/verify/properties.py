@@ -1,0 +1,335 @@
+"""The properties, each a comparison of a program with what must be so, at one beginning."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from gangraph.emit import emit
+from gangraph.errors import Place
+from gangraph.loader import Compiled
+from gangraph.schedule import plan_schedule
+from gangraph.verify.bench import Beginning, Bench, Subject, array, buffers, everything, tensors
+from gangraph.verify.cases import Arrays, Case
+from gangraph.verify.report import Difference
+from gangraph.verify.rounding import SIZE, Noisy
+
+TOLERANCE = 1e-9
+TWINS = 1000  # how many times what rounding alone does: torch may round worse than the reference
+SMALL = 1e-3  # below it a loss is compared absolutely
+DIVERGED = 1e30
+FLAT = 1e-5  # below it a phase's gradient is
+REASSOCIATED = 1e-12  # a plan may add in another order
+SHAKES = (3, 29)  # noisy runs; and more of them before a difference is one, for a kink may be missed by a few
+
+
+class Comparison:
+    """One property at one beginning: what differs, and the largest deviation that is none."""
+
+    def __init__(self, number: int, subject: Subject, beginning: Beginning):
+        self.number, self.subject, self.beginning = number, subject, beginning
+        self.case, self.bench = beginning.case, beginning.bench
+        self.differences: list[Difference] = []
+        self.deviation = 0.0
+
+    def run(self) -> Comparison:
+        try:
+            PROPERTIES[self.number](self)
+        except Exception as error:  # whatever an edited program may do, and a compiled one should not
+            text = f"{type(error).__name__}: {error}"
+            self.differences.append(Difference(self.number, str(self.case), "it does not run", text, "runs"))
+        return self
+
+    # --- 1
+
+    def losses(self) -> None:
+        if self.subject.edited:  # the losses of an edited program are those that its phases see
+            self._seen()
+            return
+        gan = self.subject.start(self.beginning)
+        theirs = _numbers(gan.losses(tensors(self.beginning.batch), tensors(self.beginning.noise)))
+        ours = self.beginning.losses
+        self.same_names("losses", theirs, ours)
+        both = [n for n in ours if n in theirs]
+        off = any(abs(theirs[n] - ours[n]) > TOLERANCE * max(abs(ours[n]), SMALL) for n in both)
+        rounded = self.beginning.twin_losses if off else ours
+        for name in both:
+            self.scalar(f"loss {name}", theirs[name], ours[name], rounded[name] - ours[name], name)
+
+    def _seen(self) -> None:
+        gan, after = self.subject.start(self.beginning), self.beginning.iterations[0]
+        theirs = _numbers(gan.step(*map(tensors, self.beginning.turns[0])))
+        self.same_names("losses that the phases saw", theirs, after.log)
+        first = next(iter(gan.phases), None)
+        for key, value in after.log.items():
+            if key in theirs and key.split("/")[0] == first:  # later phases see steps, which property 3 compares
+                self.scalar(f"loss {key}", theirs[key], value, 0.0, key.split("/")[-1])
+
+    # --- 2
+
+    def gradients(self) -> None:
+        gan = self.subject.start(self.beginning)
+        before = _kept(self.bench, gan)
+        batch, noise = tensors(self.beginning.batch), tensors(self.beginning.noise)
+        for phase in gan.phases:
+            theirs = {k: array(g) for k, g in gan.gradients(phase, batch, noise).items()}
+            ours = self.beginning.gradients[phase]
+            self.same_names(f"parameters that {phase} reaches", theirs, ours, phase)
+            if list(theirs) != list(ours) and set(theirs) == set(ours):
+                self.add(f"parameters that {phase} reaches, in order", list(theirs)[:6], list(ours)[:6], phase)
+            largest = max([FLAT, *map(_largest, ours.values())])
+            off = any(n in theirs and _largest(theirs[n] - g) > TOLERANCE * largest for n, g in ours.items())
+            rounded = self.beginning.twin_gradients[phase] if off else ours
+            for name, g in ours.items():
+                if name in theirs:
+                    twin = _largest(rounded[name] - g)
+                    self.tensor(f"gradient of {phase} by {name}", theirs[name], g, largest, twin, phase)
+        for name, value in _kept(self.bench, gan).items():
+            if not np.array_equal(value, before[name], equal_nan=True):
+                self.add(f"{name}, which looking at gradients changed", "changed", "unchanged")
+        if any(p.grad is not None for p in gan.named_parameters().values()):
+            self.add("a parameter's .grad after looking at gradients", "a tensor", "None")
+
+    # --- 3
+
+    def iterations(self) -> None:
+        gan = self.subject.start(self.beginning)
+        for turn, after in enumerate(self.beginning.iterations):
+            theirs = _numbers(gan.step(*map(tensors, self.beginning.turns[turn])))
+            gan.clocks["epoch_step"] += 1  # the data's clocks are moved by whoever has the data
+            place = f"iteration {turn + 1}, "
+            self.same_names(f"{place}what was evaluated", theirs, after.log)
+            if not all(abs(value) < DIVERGED for value in after.log.values()):
+                return  # a game that runs away compares nothing but noise
+            state = everything(self.bench, gan)
+            self.same_names(f"{place}what is kept", state, after.state)
+            off = any(not _near(theirs[k], v) for k, v in after.log.items() if k in theirs)
+            off = off or any(not _near(state[n], v) for n, v in after.state.items() if n in state)
+            twin = self.beginning.twin_iterations[turn] if off else after
+            spread = max((abs(twin.log[k] - v) for k, v in after.log.items() if k in twin.log), default=0.0)
+            for key, value in after.log.items():
+                if key in theirs:
+                    self.scalar(f"{place}{key}", theirs[key], value, spread, key.split("/")[-1])
+            if len(gan.game.coming) != after.left:
+                self.add(f"{place}batches left over", len(gan.game.coming), after.left)
+            for name, value in after.state.items():
+                if name in state:
+                    rounding = _largest(value - twin.state[name])
+                    self.tensor(f"{place}{name}", state[name], value, _largest(value), rounding, name.split(".")[0])
+            clocks = {k: v for k, v in gan.clocks.items() if v != after.clocks[k]}
+            if clocks:
+                self.add(f"{place}clocks", clocks, {k: after.clocks[k] for k in clocks})
+            if self.differences:
+                return
+
+    # --- 4 and 5: the same state, another text of the program
+
+    def unplanned(self) -> None:
+        plans = tuple(plan_schedule(routing, planned=False) for routing in self.bench.spec.routings)
+        self._beside(emit(plans).source, REASSOCIATED)
+
+    def alone(self) -> None:
+        for name in _imports(self.subject.source):
+            if name not in ("torch", "__future__") and name not in sys.stdlib_module_names:
+                self.add("a module that the program imports", name, "torch alone")
+        self._beside(self.subject.source, 0.0)
+
+    def _beside(self, source: str, tolerance: float) -> None:
+        gan, other = self.subject.start(self.beginning), self.subject.other(source, self.beginning)
+        batches, draws = map(tensors, self.beginning.turns[0])
+        ours, theirs = _numbers(gan.step(list(batches), draws)), _numbers(other.step(list(batches), draws))
+        self.same_names("what was evaluated", theirs, ours)
+        for key in ours.keys() & theirs.keys():
+            self.close(key, theirs[key], ours[key], tolerance * max(abs(ours[key]), SMALL))
+        mine, others = (_flat(game.state_dict()) for game in (gan.game, other))
+        self.same_names("what is kept", others, mine)
+        for name in mine.keys() & others.keys():
+            allowed = tolerance * max(_largest(mine[name]), 1.0)
+            if tolerance and _distance(others[name], mine[name]) > allowed:
+                allowed += self._rounding()
+            self.close(name, others[name], mine[name], allowed)
+
+    def _rounding(self) -> float:
+        """How far rounding alone carries anything in an iteration."""
+        exact, twin = self.beginning.iterations[0].state, self.beginning.twin_iterations[0].state
+        spread = [_largest(v - twin[n]) for n, v in exact.items()]
+        return TWINS * max((s for s in spread if np.isfinite(s)), default=0.0)
+
+    def close(self, what: str, theirs: Any, ours: Any, allowed: float) -> None:
+        off = _distance(np.asarray(theirs, float), np.asarray(ours, float))
+        if off > allowed:
+            at = np.asarray(ours, float).flat[0]
+            self.add(what, float(at + off), float(at), what.split("/")[-1])
+
+    # --- 6
+
+    def single(self) -> None:
+        batch, noise = tensors(self.beginning.batch), tensors(self.beginning.noise)
+        exact = dict(_answers(self.subject.start(self.beginning), batch, noise))
+        if not all(np.isfinite(value).all() and _largest(value) < 1e30 for value in exact.values()):
+            return
+        theirs = dict(_answers(self.subject.start(self.beginning, torch.float32), batch, noise))
+        off = {name: _distance(theirs[name], value) for name, value in exact.items()}
+        largest = {p: max(_largest(v) for n, v in exact.items() if n[0] == p) for p in {n[0] for n in exact}}
+        spread = {n: SIZE * (largest[n[0]] if n[0] else max(_largest(v), SMALL)) for n, v in exact.items()}
+        for seed in range(sum(SHAKES)):
+            if seed >= SHAKES[0] and not any(off[n] > 2 * spread[n] for n in exact):
+                break
+            gan = self.subject.start(self.beginning)
+            with Noisy(seed):
+                for name, value in _answers(gan, batch, noise):
+                    spread[name] = max(spread[name], _distance(value, exact[name]))
+        for name, value in exact.items():
+            if off[name] > 2 * spread[name]:
+                what = f"gradient of {name[0]} by {name[1]}" if name[0] else f"loss {name[1]}"
+                said = f"off by {off[name]:.3g}", f"off by at most {2 * spread[name]:.3g} in float32"
+                self.add(what, *said, name[0] or name[1])
+            elif np.isfinite(off[name]):
+                self.deviation = max(self.deviation, (off[name] - spread[name]) / max(_largest(value), SMALL))
+
+    # --- comparing
+
+    def add(self, what: str, theirs: Any, ours: Any, name: str = "") -> None:
+        lines = Lines(self.bench, self.subject.source)
+        case = str(self.case)
+        self.differences.append(
+            Difference(self.number, case, what, theirs, ours, lines.of_spec(name), lines.of_program(name))
+        )
+
+    def same_names(self, what: str, theirs: Any, ours: Any, name: str = "") -> None:
+        if set(theirs) != set(ours):
+            extra, missing = sorted(set(theirs) - set(ours))[:6], sorted(set(ours) - set(theirs))[:6]
+            said = [f"also {', '.join(names)}" if names else "fewer" for names in (extra, missing)]
+            self.add(what, said[0], said[1], name)
+
+    def scalar(self, what: str, a: float, b: float, twin: float, name: str) -> None:
+        self.tensor(what, np.asarray(a), np.asarray(b), max(abs(b), SMALL), abs(twin), name)
+
+    def tensor(self, what: str, a: Any, b: Any, scale: float, twin: float, name: str) -> None:
+        """a (the program's) against b (the reference's): off by at most 1e-9 of the scale and multiples of the twin."""
+        if a.shape != b.shape:
+            self.add(f"{what}, its shape", list(a.shape), list(b.shape), name)
+            return
+        off = _apart(a, b)
+        worst = float(np.max(off, initial=0.0))
+        allowed = TOLERANCE * max(scale, 1e-12) + TWINS * (twin if np.isfinite(twin) else 0.0)
+        if worst > allowed:
+            at = np.unravel_index(int(np.argmax(off)), off.shape)
+            place = f"[{', '.join(map(str, at))}]" if at else ""
+            self.add(f"{what}{place}", float(a[at]), float(b[at]), name)
+        elif worst:
+            self.deviation = max(self.deviation, max(0.0, worst - TWINS * twin) / max(scale, 1e-12))
+
+
+PROPERTIES: dict[int, Callable[[Comparison], None]] = {
+    1: Comparison.losses,
+    2: Comparison.gradients,
+    3: Comparison.iterations,
+    4: Comparison.unplanned,
+    5: Comparison.alone,
+    6: Comparison.single,
+}
+
+
+def compare(number: int, subject: Subject, case: Case) -> Comparison:
+    """A property in a case."""
+    bench = subject.bench.of(case)
+    return Comparison(number, subject.of(bench), bench.at(case)).run()
+
+
+def _answers(gan: Compiled, batch: Any, noise: Any) -> Iterator[tuple[tuple[str, str], Any]]:
+    """Every loss, as ("", name), and every gradient, as (phase, parameter)."""
+    for name, value in gan.losses(batch, noise).items():
+        yield ("", name), np.asarray(float(value))
+    for phase in gan.phases:
+        for name, g in gan.gradients(phase, batch, noise).items():
+            yield (phase, name), array(g).astype(float)
+
+
+def _numbers(log: Any) -> dict[str, float]:
+    return {name: float(value) for name, value in log.items()}
+
+
+def _kept(bench: Bench, gan: Compiled) -> Arrays:
+    """Parameters and layer state."""
+    return {n: array(p) for n, p in [*gan.named_parameters().items(), *buffers(bench, gan)]}
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Every tensor and number of a nested state, by its path."""
+    if isinstance(value, dict):
+        parts = [(str(k), v) for k, v in value.items()]
+    elif isinstance(value, list | tuple):
+        parts = [(str(i), v) for i, v in enumerate(value)]
+    elif isinstance(value, torch.Tensor):
+        return {path: array(value).astype(float)}
+    else:
+        return {path: np.asarray(float(value))} if isinstance(value, int | float) else {}
+    return {name: v for key, inner in parts for name, v in _flat(inner, f"{path}.{key}".lstrip(".")).items()}
+
+
+def _near(a: Any, b: Any) -> bool:
+    """Equal but for what double precision does to a few operations."""
+    return _distance(np.asarray(a, float), np.asarray(b, float)) <= TOLERANCE * max(_largest(b), SMALL)
+
+
+def _largest(values: Any) -> float:
+    return float(np.max(np.abs(values))) if np.size(values) else 0.0
+
+
+def _apart(a: Any, b: Any) -> Any:
+    """How far entries are apart; two that are no numbers are equal, one alone is infinitely far."""
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):
+        off = np.where(same, 0.0, np.abs(a - b))
+    return np.where(np.isnan(off), np.inf, off)
+
+
+def _distance(a: Any, b: Any) -> float:
+    return float(np.max(_apart(a, b), initial=0.0)) if a.shape == b.shape else np.inf
+
+
+def _imports(source: str) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
+class Lines:
+    """Where a loss, phase or network stands in the spec and in the program."""
+
+    def __init__(self, bench: Bench, source: str):
+        self.bench, self.source = bench, source
+
+    def of_spec(self, name: str) -> Place | None:
+        places = self.bench.spec.resolved[-1].places
+        base = name.split(".")[0]
+        for key in (name, base, base.split("[")[0]):
+            if key in places:
+                return places[key]
+        for stage in self.bench.reference.stages:
+            for move, group in stage.phases():
+                if name in (move.name, group.name if group else None):
+                    return move.place
+        return None
+
+    def of_program(self, name: str) -> int | None:
+        """Where the program computes a loss, or evaluates a phase."""
+        if not name:
+            return None
+        word = "".join(c if c.isalnum() else "_" for c in name.replace("]", ""))
+        loss = [f"        {word} = ", f"        # {name.split('.')[0]}: "]
+        for text in [*loss, f"def evaluate_{word}(", f'"{name}": (', f"self.{word} = "]:
+            for number, line in enumerate(self.source.splitlines(), 1):
+                if text in line:
+                    return number
+        return None
