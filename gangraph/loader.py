@@ -245,7 +245,9 @@ class Compiled:
                     self.game.fetch()
                 _, found = self.game.evaluated(evaluation.name, function(self.game.draws(label)), False)
                 total = self.module.added(total, found[phase])
-            names = self.parameter_names(phase)
+            # By what the program steps, not by what the spec says: an edited program may step another network.
+            known = {id(p): name for name, p in reversed(self.named_parameters().items())}
+            names = [known[id(p)] for p in self.game.trained(phase)]
             ruled = self.game.ruled(phase, self.game.mean(total, accumulate))
             return {name: g.detach() for name, g in zip(names, ruled, strict=True) if g is not None}
 
