@@ -16,7 +16,7 @@ from gangraph.ir import Module, Node, Range, visit, walk
 from gangraph.routing import passing
 
 CALLS = frozenset({"call"})
-UNBOUNDED_SCORES = ("wasserstein",)
+UNBOUNDED_SCORES = ("wasserstein", "hinge")
 
 
 # --- probabilities --------------------------------------------------------------------------------------------------
