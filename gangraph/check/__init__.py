@@ -495,9 +495,15 @@ def _sides(stage: Stage, sided: Sided) -> Iterator[Finding]:
                 fact = f"{phase.name} subtracts {name}, its own side, and so maximizes it"
                 help = "both sides are quantities to minimize"
                 yield Finding(phase.place, f"schedule.{phase.name}", fact, help, f"cooperative({sided.name})")
-    if "discriminator" in played and "generator" not in played:
-        fact = f"{judges or 'a discriminator'} learns {sided.name}, and nobody plays against it"
+    taught = stage.mask(n for phase in sided.phases["discriminator"] for n in phase.networks)
+    apart = bool(taught and sided.phases["generator"] and not sided.judges)
+    apart = apart and not taught & stage.made_of[id(sided.loss.generator)]
+    if "discriminator" in played and ("generator" not in played or apart):
+        named = judges or ", ".join(stage.names(taught)) or "a discriminator"
+        fact = f"{named} learns {sided.name}, and nobody plays against it"
         help = f"a phase that minimizes {sided.name}.generator is missing"
+        if apart:
+            help = f"{sided.name}.generator reads nothing that {named} makes"
         yield Finding(sided.loss.at, sided.path, fact, help, f"one_sided({sided.name})", warning=True)
 
 
