@@ -468,10 +468,15 @@ def sides(case: Case) -> Iterator[Finding]:
         trained = stage.mask(n for phase in stage.phases for n in phase.networks)
         for phase in stage.phases:
             own = stage.owned[phase.name]
+            products = [node.args for node in walk([phase.objective]) if node.op == "mul"]
+            factors = [a for a, b in (*products, *(p[::-1] for p in products)) if stage.feeds[id(b)] & own]
+            weights = {id(node) for node in walk(factors) if node.op == "loss"}
             for loss, _ in stage.minimized[phase.name]:
                 feeds, name = stage.feeds[id(loss)], loss.name or ""
                 side = name.rsplit(".", 1)[0] in stage.graph.sided
                 # What depends on a network that nobody trains, or nothing reaches at all, is said elsewhere.
+                if id(loss) in weights:
+                    continue  # it says how much another term counts
                 if not side and not feeds & own and not feeds & ~trained and stage.feeds[id(phase.objective)] & own:
                     fact = f"{name} is a constant for what {phase.name} trains ({', '.join(phase.networks)})"
                     help = _cut(stage, loss, own) or "leave it out of this objective"
