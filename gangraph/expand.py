@@ -279,7 +279,7 @@ class Expander(Evaluator):
             layer.check_samples(samples.now, shape)
         kind = (
             "probability"
-            if template.title == "Sigmoid"
+            if template.title in ("Sigmoid", "Softmax")
             else nodes[0].type.kind
             if nodes and layer.linear and not module.parameters()
             else None

@@ -73,7 +73,7 @@ class Type:
     classes: int | None = None  # of a label
     range: Range | None = None  # None: unknown or unbounded
     domain: str | None = None  # the stream a value belongs to
-    kind: str | None = None  # "probability" once through a sigmoid
+    kind: str | None = None  # "probability" once through a sigmoid or softmax
     host: bool = False
 
     def __str__(self) -> str:

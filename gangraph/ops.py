@@ -620,7 +620,7 @@ def _matmul(a: Any, b: Any) -> Made:
 def _softmax(v: Any, dim: Any) -> Made:
     node = tensor_of(v)
     (axis,) = _axes(node.type, dim, "softmax") or (1,)
-    return (node,), node.type.but(range=(0.0, 1.0), domain=None), {"dim": axis}
+    return (node,), node.type.but(range=(0.0, 1.0), domain=None, kind="probability"), {"dim": axis}
 
 
 @operator("log_softmax(v, dim)", text="{0}.log_softmax(dim={dim})")

@@ -43,8 +43,9 @@ def _misfit(node: Node, name: str, loss: Node) -> Iterator[Finding]:
     if node.op in ("softplus", "sigmoid", "cross_entropy", "log_softmax"):
         score = _score(node.args[0])
         if score is not None and _kind(score) == "probability":
-            fact = f"a logit is expected here, and {_said(score)} is a probability: it went through a sigmoid"
-            help = "leave the sigmoid out of the network; the loss has it inside"
+            squash = "softmax" if node.op in ("cross_entropy", "log_softmax") else "sigmoid"
+            fact = f"a logit is expected here, and {_said(score)} is a probability: it went through a {squash}"
+            help = f"leave the {squash} out of the network; the loss has it inside"
             yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"probability({head})")
     if node.op == "log":
         score = _score(node.args[0])
