@@ -188,7 +188,9 @@ def _last_bracket(line: str) -> tuple[int, int] | None:
             stack.append(i)
         elif char in ")]}" and stack:
             start = stack.pop()
-            if not stack and i >= len(line) - 2 and i - start > 1:
+            tail = line[i + 1 :]
+            bare = not line[:start].rpartition(" ")[2] and tail.strip(",.").endswith("()") and tail.count("(") == 1
+            if not stack and (len(tail) < 2 or bare) and i - start > 1:  # bare: `(a + b).sum()`
                 found = (start, i)
     return found
 

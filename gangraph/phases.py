@@ -724,7 +724,8 @@ class PhaseWriter(Writer):
 
     def _parameter(self, node: Node) -> Code:
         network, path = parameter_path(self.stage.graph, node.name or "")
-        return text(f"list(self.{attribute(network)}.parameters())[{path}]")
+        parameters = f"self.{attribute(network)}.parameters()"
+        return text(f"list({parameters})[{path}]" if path else f"next(iter({parameters}))")
 
     def _add(self, node: Node) -> Code:
         """A sum; one over all weights of a network is a loop."""

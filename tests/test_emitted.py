@@ -14,6 +14,7 @@ import pytest
 import torch
 from support import SYSTEMS, batches, build, iterate
 
+from gangraph.code import fit
 from gangraph.compiler import load
 
 ROOT = Path(__file__).parent.parent
@@ -136,6 +137,7 @@ def same(a: Any, b: Any) -> bool:
 
 EMIT = """
 import sys
+from gangraph.code import fit
 from gangraph.compiler import load
 for name in sys.argv[1:]:
     for tiny in (True, False):
@@ -186,3 +188,20 @@ def test_what_was_saved_does_not_change_when_training_goes_on(system: str) -> No
     iterate(gan, 2, 1)
     assert {name: len(pool) for name, pool in saved["pools"].items()} == sizes
     assert saved["clocks"] == clocks and set(saved["state"]) == state
+
+
+def test_a_long_sum_in_brackets_breaks_inside_them() -> None:
+    """`(a + b).mean()`, as a formatter breaks it."""
+    inner = " + ".join(["some_value"] * 5)
+    line = f"loss = ({inner}).mean()"
+    assert fit(line, 4, width=70) == ["    loss = (", f"        {inner}", "    ).mean()"]
+    assert fit(line, 4, width=120) == ["    " + line]
+
+
+def test_the_first_parameter_of_a_network_is_read_as_the_linter_wants_it(tmp_path: Path) -> None:
+    """Not `list(...)[0]`, which ruff refuses."""
+    text = "gangraph: 1\nname: first\nextends: gan\nlosses:\n  size: sum(parameter('D.0.weight')**2)\n"
+    text += "schedule:\n  D: {minimize: adv.discriminator + size}\n"
+    (tmp_path / "first.yaml").write_text(text)
+    program = load(tmp_path / "first.yaml").program.source
+    assert "next(iter(self.D.parameters())).square().sum()" in program and "parameters())[0]" not in program
