@@ -23,6 +23,11 @@ SYSTEMS = (
     "bicyclegan",
     "stylegan",
     "stargan-v2",
+    "autoencoder",
+    "denoising-ae",
+    "contractive-ae",
+    "sparse-ae",
+    "vae",
 )
 DATA = Path(__file__).parent / "data"
 torch.set_num_threads(1)

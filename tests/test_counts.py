@@ -95,6 +95,11 @@ OUTPUTS: dict[str, dict[str, list[tuple[int, ...]]]] = {
         "D": [(1,)],
     },
     "stargan-v2": {"G": [(3, 256, 256)], "F": [(64,)], "E": [(64,)], "D": [()]},
+    "autoencoder": {"Enc": [(30,)], "Dec": [(784,)]},
+    "denoising-ae": {"W": [(784, 500)], "Enc": [(500,)], "Dec": [(784,)]},
+    "contractive-ae": {"W": [(784, 500)], "Enc": [(500,)], "Dec": [(784,)]},
+    "sparse-ae": {"Enc": [(25,)], "Dec": [(64,)]},
+    "vae": {"Enc": [(20,), (20,)], "Dec": [(784,)]},
 }
 
 

@@ -74,6 +74,11 @@ PHASES: dict[str, list[tuple[str, set[str]]]] = {
         ("G_latent", {"G", "F", "E"}),
         ("G_reference", {"G"}),
     ],
+    "autoencoder": [("AE", {"Enc", "Dec"})],
+    "denoising-ae": [("dA", {"W", "Enc", "Dec"})],
+    "contractive-ae": [("cA", {"W", "Enc", "Dec"})],
+    "sparse-ae": [("AE", {"Enc", "Dec"})],
+    "vae": [("VAE", {"Enc", "Dec"})],
 }
 
 
