@@ -1059,7 +1059,7 @@ class _Inference(Expander):
                             if value
                             else None
                         )
-                    shown = show(factor, 6)
+                    shown = show(factor, 6 if operator == "*" else 7)  # a product below a line stands in brackets
                     text = f"{text} {operator} {shown}" if text else shown if operator == "*" else f"1 / {shown}"
                 found.append(Term(show(e), ("-" if sign < 0 else "") + (text or "1"), number))
 

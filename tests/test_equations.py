@@ -361,3 +361,11 @@ def test_the_writer_knows_a_notation_for_every_word_it_names() -> None:
             from gangraph import ops
 
             assert word in ops.OPERATORS or word in ops.SPECIAL or load.find(word, standard_only=True), word
+
+
+def test_a_weight_under_a_line_keeps_its_brackets(tmp_path: Path) -> None:
+    text = filled("hinge(real=D(x), fake=D(fake))", "three * expect(mean(fake))")
+    text = text.replace("adv.generator + extra", "adv.generator + extra / (2 * three)")
+    spec = gangraph.load(written(tmp_path, text))
+    assert "1 / (2 λ_three) ℒ_extra" in equations(spec)
+    assert [t.weight for p in spec.graph.phases() for t in p.terms][-1] == "1 / (2 * three)"
