@@ -399,6 +399,7 @@ class StageWriter:
         """How many batches an iteration takes: one for each fresh run, and one where inputs are read before."""
         terms: list[str] = []
         sure = [False]  # whether a batch has surely been fetched
+        bare: dict[str, str] = {}  # what needs brackets as a factor, without them
 
         def count(steps: tuple[Step, ...], factor: str) -> None:
             for step in steps:
@@ -408,6 +409,7 @@ class StageWriter:
                 once = times  # whether it runs at all
                 if step.repeat is not None and step.repeat != 1:
                     code = self.value(step.repeat)
+                    bare[f"({code})"] = code
                     times = _times(times, f"({code})" if isinstance(step.repeat, Node) else code)
                 reads = step.kind in ("phase", "group") and self._reads(step.name)
                 if step.fresh:
@@ -422,10 +424,11 @@ class StageWriter:
                 count(step.steps, times)
 
         count(self.schedule.steps, "")
+        total = " + ".join(terms) or "0"
         return self._method(
             "fetches",
             [],
-            fit(f"return {' + '.join(terms) or '0'}", 8),
+            fit(f"return {bare.get(total, total)}", 8),
             "How many batches the next iteration takes.",
             suffix=True,
         )

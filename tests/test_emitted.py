@@ -205,3 +205,10 @@ def test_the_first_parameter_of_a_network_is_read_as_the_linter_wants_it(tmp_pat
     (tmp_path / "first.yaml").write_text(text)
     program = load(tmp_path / "first.yaml").program.source
     assert "next(iter(self.D.parameters())).square().sum()" in program and "parameters())[0]" not in program
+
+
+def test_a_count_of_batches_by_itself_has_no_brackets(tmp_path: Path) -> None:
+    text = "gangraph: 1\nname: burst\nextends: gan\nschedule:\n"
+    text += "  D: {minimize: adv.discriminator, repeat: 3 if step < 2 else k, batch: fresh}\n"
+    (tmp_path / "burst.yaml").write_text(text)
+    assert "        return 3 if " in load(tmp_path / "burst.yaml").program.source
