@@ -28,6 +28,13 @@ SYSTEMS = (
     "contractive-ae",
     "sparse-ae",
     "vae",
+    "lsgan",
+    "wgan",
+    "hinge",
+    "f-gan",
+    "sn-gan",
+    "cgan",
+    "ali",
 )
 DATA = Path(__file__).parent / "data"
 torch.set_num_threads(1)

@@ -79,6 +79,13 @@ PHASES: dict[str, list[tuple[str, set[str]]]] = {
     "contractive-ae": [("cA", {"W", "Enc", "Dec"})],
     "sparse-ae": [("AE", {"Enc", "Dec"})],
     "vae": [("VAE", {"Enc", "Dec"})],
+    "lsgan": [("D", {"D"}), ("G", {"G"})],
+    "wgan": [("D", {"D"})] * 3 + [("G", {"G"})],
+    "hinge": [("D", {"D"})] + [("G", {"G"})] * 2,
+    "f-gan": [("V", {"V"}), ("G", {"G"})],
+    "sn-gan": [("G", {"G"})] + [("D", {"D"})] * 5,
+    "cgan": [("D", {"D"}), ("G", {"G"})],
+    "ali": [("D", {"D", "D_x"}), ("G", {"Enc", "Dec"})],
 }
 
 
