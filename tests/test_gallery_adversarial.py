@@ -779,6 +779,27 @@ def test_ali_3_each_side_of_the_makers_loss_trains_one_of_its_networks(tmp_path:
     assert felt("G") == {"Enc", "Dec"}
 
 
+def test_ali_a_picture_meets_its_own_code_and_a_code_its_own_picture() -> None:
+    gan = tiny("ali")
+    gan.networks["D"].eval()  # without dropout, and without a batch norm that couples the pairs
+    with torch.no_grad():
+        for name, p in gan.named_parameters().items():
+            p.mul_(30 if name.startswith("D") else 1)
+    given, draws = batch(gan, 3), gan.draw(3, 0)
+    found = gan.losses(given, draws)["adv.discriminator"]
+    x, z, eps = given["x"], draws["z"].double(), draws["eps"].double()
+    Enc, Dec, D = (gan.networks[name] for name in ("Enc", "Dec", "D"))
+    mu, logsigma = Enc(x)
+    z_hat, x_til = mu + logsigma.exp() * eps, Dec(z)
+
+    def loss(q: tuple[Tensor, Tensor], p: tuple[Tensor, Tensor]) -> Tensor:
+        s_q, s_p = (D(*pair, gan.module.Draws(gan.game.like, 0).call("D", "s_q")) for pair in (q, p))
+        return (F.softplus(-s_q) + F.softplus(s_p)).mean()
+
+    assert close(found, loss((x, z_hat), (x_til, z)), 1e-9)
+    assert not close(found, loss((x_til, z_hat), (x, z)), 1e-6)
+
+
 def test_ali_4_exchanging_the_labels_exchanges_the_losses(tmp_path: Path) -> None:
     text = "losses:\n  turned: joint_non_saturating(real=s_p, fake=s_q)\n"
     text += "schedule:\n  both:\n    together:\n      D: adv.discriminator + 0 * step * turned.discriminator\n"
