@@ -128,6 +128,11 @@ class Compiled:
         nodes = ordered([self.graph.views[view]], self.graph.order, {})
         return [n.name for n in nodes if n.op == "input" and n.name in self.graph.inputs and n.name]
 
+    def view_range(self, view: str) -> tuple[float, float]:
+        """Where the entries of a view lie, from black to white; [-1, 1] where that is not known."""
+        low, high = self.graph.views[view].type.range or (-1.0, 1.0)
+        return (low, high) if low < high else (-1.0, 1.0)
+
     @property
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = self.game.state

@@ -77,6 +77,9 @@ class StandIn:
         self.networks.to(device)
         return self
 
+    def view_range(self, view: str) -> tuple[float, float]:
+        return -1.0, 1.0
+
     def view_inputs(self, view: str) -> tuple[str, ...]:
         return ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
@@ -541,6 +542,36 @@ def test_translations_stand_beside_their_inputs() -> None:
     pairs, columns = pictures.alternating(inputs, outputs)
     assert columns == 4 and pairs.shape == (16, 3, 4, 4)
     assert pairs[0::2].max() == 0 and pairs[1::2].min() == 1
+
+
+def test_a_picture_goes_from_black_to_white_over_the_range_of_its_view(tmp_path: Path) -> None:
+    """A sigmoid's 0 is black, and what stands beside it is brought into the same range."""
+    text = textwrap.dedent("""\
+        gangraph: 1
+        name: dark
+        extends: vae
+        inputs: {x: "image(1, 28, 28)"}
+        graph:
+          flat: reshape(x, X) / 2 + 0.5
+          mu, logvar: Enc(flat)
+        losses:
+          rec: expect(sum(bce_logits(logits, flat)))
+        sample:
+          images: sigmoid(Dec(z_p))
+          reconstructions: reshape(sigmoid(logits), 1, 28, 28)
+        """)
+    (tmp_path / "dark.yaml").write_text(text)
+    gan = compile(tmp_path / "dark.yaml", tiny=True)
+    with torch.no_grad():
+        gan.named_parameters()["Dec.2.weight"].zero_()
+        gan.named_parameters()["Dec.2.bias"].fill_(-50)
+    data = gangraph.train.loop.fit("digits", gan.streams, gan.prepare, 4, 0)
+    values, beside = loop.samples(gan, "reconstructions", 4, data, 0)
+    assert beside is not None and beside.min() == 0 and beside.max() == 1
+    for view in gan.views:
+        values, _ = loop.samples(gan, view, 4, data, 0)
+        found = pictures.png(values, None, gan.view_range(view))
+        assert found is not None and np.asarray(Image.open(io.BytesIO(found))).max() == 24  # the lines between
 
 
 def test_what_can_be_seen() -> None:

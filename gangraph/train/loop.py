@@ -403,7 +403,7 @@ class Desk:
         for view in self.gan.views:
             shown = _shown(self.gan) // (2 if self.gan.view_inputs(view) else 1)  # inputs stand beside
             values, beside = samples(self.gan, view, shown, data, self.options.seed, self.fabric)
-            picture = pictures.png(values, beside)
+            picture = pictures.png(values, beside, self.gan.view_range(view))
             if picture:
                 name = f"{step:06d}.png" if len(self.gan.views) == 1 else f"{step:06d}-{view}.png"
                 self.run.write(f"samples/{name}", picture)
@@ -427,7 +427,10 @@ class Desk:
 def samples(
     gan: Any, view: str, n: int, data: Data | None, seed: int, fabric: Fabric | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """n samples of a view, on the CPU, and what stands beside them: the images they were made from, or real points."""
+    """n samples of a view, on the CPU, and what stands beside them: the images they were made from, or real points.
+
+    The images are brought into the range of the view.
+    """
     inputs = list(gan.view_inputs(view))
     batch = data.first(n) if data else {}
     missing = [name for name in inputs if name not in batch]
@@ -440,7 +443,11 @@ def samples(
             given = fabric.to_device(given)
         parts.append(gan.sample(view, len(rows), batch=given, seed=seed + i))
     made = torch.cat(parts)
-    beside = next((batch[name] for name in inputs if batch[name].ndim == 4), None)
+    image = next((name for name in inputs if batch[name].ndim == 4), None)
+    beside = None
+    if image is not None:
+        (low, high), (a, b) = gan.inputs[image].range or (-1.0, 1.0), gan.view_range(view)
+        beside = a + (batch[image] - low) * ((b - a) / (high - low))
     if made.ndim == 2 and made.shape[1] == 2:
         beside = next((v for v in batch.values() if v.shape[1:] == (2,)), None)
     return made, beside
@@ -556,7 +563,7 @@ def sample_run(
     if out.suffix == ".npz":
         write_atomically(out, _npz({v: values for v, (values, _) in made.items()}))
         return out
-    picture = pictures.png(*made[views[0]])
+    picture = pictures.png(*made[views[0]], gan.view_range(views[0]))
     if picture is None:
         raise RunError(f"the view {views[0]} gives no images: write it as .npz")
     write_atomically(out, picture)
