@@ -447,11 +447,21 @@ def test_f_gan_6_two_rows_are_the_minimax_game(tmp_path: Path) -> None:
 def test_f_gan_7_each_loss_reaches_its_player_and_the_game_is_zero_sum(tmp_path: Path) -> None:
     text = "losses:\n  term: expect(mean(fgan_conjugate(V(fake), 'GAN', alpha)))\n"
     text += "schedule:\n  both:\n    together:\n    " + alone("against", "G", "term")
-    gan = variant(tmp_path, "f-gan", text)
+    gan = variant(tmp_path, "f-gan", text, constants={"alternative": 0})
     given, draws = batch(gan, 4), gan.draw(4, 0)
     assert networks_of(gan.gradients("V", given, draws)) == {"V"}
     assert networks_of(gan.gradients("G", given, draws)) == {"G"}
     assert equal(gan.gradients("G", given, draws), gan.gradients("against", given, draws), -1)
+
+
+@pytest.mark.parametrize("row", ["GAN", "KL", "alpha 1.5"])
+def test_f_gan_the_alternative_generator_maximizes_its_own_outputs(row: str, tmp_path: Path) -> None:
+    f = torch.tensor([-0.5, 1.0, 3.0]).double()
+    g, _ = row_of(tmp_path, row, f)
+    word = argument(row).replace(", ", ", alpha=")
+    one, two = (scores(tmp_path, f"fgan(divergence={word}, alternative={i})") for i in (0, 1))
+    (dis, gen), (same, alternative) = sides(one, f, f), sides(two, f, f)
+    assert dis == same and alternative == pytest.approx(-float(g.mean())) and alternative != pytest.approx(gen)
 
 
 FAMILIES = {
