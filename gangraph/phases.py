@@ -447,7 +447,7 @@ class StageWriter:
             writer = PhaseWriter(self, None, frozenset(), drawing=True)
             writer.value_of = name
             nodes = ordered([root], self.graph.order, {})
-            body = writer.statements([n for n in nodes if n is not root], set(), frozenset())
+            body = writer.statements([n for n in nodes if n is not root or n.op == "input"], set(), frozenset())
             code = writer.code(root).plain()
             made.append(
                 self._method(

@@ -212,3 +212,10 @@ def test_a_count_of_batches_by_itself_has_no_brackets(tmp_path: Path) -> None:
     text += "  D: {minimize: adv.discriminator, repeat: 3 if step < 2 else k, batch: fresh}\n"
     (tmp_path / "burst.yaml").write_text(text)
     assert "        return 3 if " in load(tmp_path / "burst.yaml").program.source
+
+
+def test_a_view_may_be_an_input_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "bare.yaml").write_text("gangraph: 1\nname: bare\nextends: gan\nsample: {real: x}\n")
+    gan = build(tmp_path / "bare.yaml", tiny=True)
+    x = torch.rand(3, 2, dtype=torch.float64)
+    assert torch.equal(gan.sample("real", 3, {"x": x}), x)
