@@ -131,7 +131,6 @@ RANGES = {
     ("vae-gan", "p_x"): (0, 1),
     ("stargan-v2", "fake[latent]"): None,
     ("gan", "fake"): None,
-    ("sparse-ae", "x"): (0.1, 0.9),
     ("lsgan", "fake"): (-1, 1),
     ("f-gan", "fake"): (0, 1),
     ("ali", "x_til"): (0, 1),
