@@ -494,6 +494,8 @@ class _Describer:
                 continue
             direct = {self.unit[id(n)]: None for n in arguments if id(n) in self.unit}
             sources = direct | dict.fromkeys(self._sources([n for n in arguments if id(n) not in self.unit]))
+            if not sources:  # a number
+                continue
             rows.append((name, ""))
             for tail in sources:
                 sides = [s for s in kept if tail in read[s] and self._reads(roots[s], arguments)]
