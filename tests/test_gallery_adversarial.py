@@ -287,7 +287,7 @@ def test_hinge_5_8_the_generators_slope_is_constant_and_the_critics_loss_has_a_m
 
 
 def test_hinge_7_one_step_of_d_with_a_batch_and_ten_of_g_with_fresh_noise() -> None:
-    gan = tiny("hinge", constants={"n_generator": 10})
+    gan = tiny("hinge")
     assert gan.fetches() == 1
     draws = gan.draw(2, 0)
     noise = [draws["G/z"], *(draws[f"G.{i}/z"] for i in range(2, 11)), draws["D/z"]]
