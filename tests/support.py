@@ -35,6 +35,7 @@ SYSTEMS = (
     "sn-gan",
     "cgan",
     "ali",
+    "pix2pix",
 )
 DATA = Path(__file__).parent / "data"
 torch.set_num_threads(1)

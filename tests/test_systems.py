@@ -86,6 +86,7 @@ PHASES: dict[str, list[tuple[str, set[str]]]] = {
     "sn-gan": [("G", {"G"})] + [("D", {"D"})] * 5,
     "cgan": [("D", {"D"}), ("G", {"G"})],
     "ali": [("D", {"D", "D_x"}), ("G", {"Enc", "Dec"})],
+    "pix2pix": [("D", {"D"}), ("G", {"G"})],
 }
 
 

@@ -1,0 +1,132 @@
+"""Systems that translate between two domains, or from a condition to a picture: section 10 of their fact sheets.
+
+docs/gallery-notes.md says for each property how it is reached; the numbers in the names of tests are the sheet's.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support import batch, build, last_layer, no_gradients, one_network, recipe_input, written
+from torch import Tensor
+
+import gangraph
+from gangraph.compiler import load
+
+LOG2 = math.log(2)
+
+
+def tiny(system: str, **options: Any) -> Any:
+    return build(system, tiny=True, **options)
+
+
+def variant(folder: Path, system: str, text: str, **options: Any) -> Any:
+    """A few lines over a system of the gallery."""
+    head = f"gangraph: 1\nname: variant\nextends: {system}\n"
+    return build(written(folder, head + text), tiny=True, **options)
+
+
+def close(a: Any, b: Any, tolerance: float = 1e-12) -> bool:
+    a, b = (v.detach() if isinstance(v, Tensor) else v for v in (a, b))
+    return math.isclose(float(a), float(b), rel_tol=tolerance, abs_tol=tolerance)
+
+
+def networks_of(names: Any) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+@torch.no_grad()
+def called(gan: Any, network: str, value: str, draws: dict[str, Tensor], *inputs: Any) -> Any:
+    """What a network with randomness of its own gives in a value, on the draws of an evaluation."""
+    return gan.networks[network](*inputs, gan.module.Draws(gan.game.like, None, draws).call(network, value))
+
+
+# --- pix2pix
+
+
+def test_pix2pix_1_each_loss_reaches_its_player_only() -> None:
+    gan = tiny("pix2pix")
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    for phase in ("D", "G"):
+        assert networks_of(gan.gradients(phase, given, draws)) == {phase}
+    gan.step(given, draws)
+    assert no_gradients(gan)
+
+
+def test_pix2pix_2_with_all_logits_0_both_players_have_log_2() -> None:
+    gan = tiny("pix2pix")
+    last_layer(gan, "D")
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    assert close(gan.losses(given, draws)["cGAN.generator"], LOG2)
+    assert close(gan.step(given, draws)["D"], LOG2)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.25, -2.0])
+def test_pix2pix_3_a_shift_of_the_fake_costs_100_times_its_size(shift: float) -> None:
+    gan = tiny("pix2pix")
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    fake = called(gan, "G", "fake_y", draws, given["x"])
+    log = gan.step({**given, "y": fake + shift}, draws)
+    assert close(log["G"] - log["G/cGAN.generator"], 100 * abs(shift), 1e-10)
+
+
+def test_pix2pix_4_outputs_have_the_size_of_inputs_and_scores_an_eighth_less_2() -> None:
+    graph = load("pix2pix", sizes={"H": 512, "W": 256, "levels": 8}).graph
+    assert graph.values["fake_y"].type.shape == (3, 512, 256)
+    assert graph.values["d_real"].type.shape == (1, 512 // 8 - 2, 256 // 8 - 2)
+    with pytest.raises(gangraph.SpecError):  # eight levels end below one pixel
+        load("pix2pix", sizes={"H": 128, "W": 128, "levels": 8})
+
+
+def test_pix2pix_5_a_logit_sees_a_window_of_70_pixels(tmp_path: Path) -> None:
+    text = one_network("patch_discriminator(4, norm=None)", "Q(x)", {"x": "image(2, 128, 128)"})
+    Q = build(written(tmp_path, text)).networks["Q"]
+    x = recipe_input(0, (1, 2, 128, 128))
+    for row, column in ((0, 0), (40, 71), (127, 90)):
+        other = x.clone()
+        other[0, 0, row, column] += 1
+        changed = (Q(x) != Q(other))[0, 0]
+        sees = [[8 * i - 23 <= place < 8 * i + 47 for i in range(14)] for place in (row, column)]
+        assert torch.equal(changed, torch.tensor(sees[0])[:, None] & torch.tensor(sees[1]))
+
+
+def test_pix2pix_6_the_score_depends_on_the_condition(tmp_path: Path) -> None:
+    text = """
+losses:
+  real: expect(mean(d_real))
+schedule:
+  D: 0.5 * cGAN.discriminator + 0 * step * real
+"""
+    unconditional = text + "graph:\n  d_fake: D(fake_y)\n  d_real: D(y)\n"
+    for lines, differs in ((text, True), (unconditional, False)):
+        gan = variant(tmp_path, "pix2pix", lines)
+        given, draws = batch(gan, 2), gan.draw(2, 0)
+        one, two = (gan.losses({**given, "x": x}, draws)["real"] for x in (given["x"], -given["x"]))
+        assert close(one, two) is not differs
+
+
+def test_pix2pix_7_two_pictures_of_one_condition_differ_by_dropout_only(tmp_path: Path) -> None:
+    noisy = tiny("pix2pix")
+    still = variant(tmp_path, "pix2pix", "networks:\n  G: unet(levels, C, bias=False, dropout=0, width=width)\n")
+    given = batch(noisy, 2)
+    for gan, differ in ((noisy, True), (still, False)):
+        one, two = (gan.sample("images", 2, given, seed=seed) for seed in (0, 1))
+        assert torch.equal(one, two) is not differ
+        assert torch.equal(one, gan.sample("images", 2, given, seed=0))
+
+
+def test_pix2pix_8_g_is_judged_by_the_new_weights_of_d_on_the_fake_that_d_saw() -> None:
+    gan = tiny("pix2pix")
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    before = gan.losses(given, draws)
+    fake = called(gan, "G", "fake_y", draws, given["x"])
+    log = gan.step(given, draws)
+    assert log["D/cGAN.discriminator"] == before["cGAN.discriminator"] and log["G/L1"] == before["L1"]
+    assert not close(log["G/cGAN.generator"], before["cGAN.generator"], 1e-6)
+    with torch.no_grad():
+        score = gan.networks["D"](torch.cat([given["x"], fake], dim=1))
+    assert close(log["G/cGAN.generator"], -torch.nn.functional.logsigmoid(score).mean())
