@@ -647,6 +647,25 @@ def test_a_batch_may_be_fetched_first_by_a_phase_that_needs_none(tmp_path: Path)
     gan.step([batch(gan, 4)], gan.draw(4, 0))
 
 
+ALTERNATING = """
+schedule:
+  D: {minimize: d, when: step % 4 == 0}
+  again: {player: D, minimize: d, when: step % 4 < 2}
+  G: {minimize: g + near, when: step % 4 == 2}
+"""
+
+
+def test_phases_that_run_in_turn_share_one_batch_and_their_count_is_one_line(tmp_path: Path) -> None:
+    gan = system(tmp_path, ALTERNATING, swapped(HEAD, NEAR))
+    for i, phases in enumerate((["D", "again"], ["again"], ["G"], [])):
+        assert gan.fetches() == bool(phases)
+        with watched(gan) as steps:
+            gan.step(batches(gan, 4, i), gan.draw(4, i))
+        assert [phase for phase, _ in steps] == phases
+    body = gan.source.split("def fetches(self):")[1].split("def ")[0]
+    assert body.count("return max(") == 1 and len(body.strip().splitlines()) == 2
+
+
 def test_draws_are_made_anew_in_each_evaluation(tmp_path: Path) -> None:
     gan = system(tmp_path, REPEATED, swapped(HEAD, NEAR))
     draws = gan.draw(4, 0)
