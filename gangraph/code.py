@@ -195,13 +195,16 @@ def _last_bracket(line: str) -> tuple[int, int] | None:
     return found
 
 
+def _pieces(expression: str) -> list[str]:
+    """The operands of the weakest operators outside brackets."""
+    apart = (_split(expression, operators) for operators in ((" or ",), (" and ",), (" + ", " - ")))
+    return next((pieces for pieces in apart if len(pieces) > 1), [expression])
+
+
 def _operands(expression: str, indent: int, width: int) -> list[str] | None:
     """One operand of the weakest operators a line; None where no operator stands outside brackets."""
-    for operators in ((" or ",), (" and ",), (" + ", " - ")):
-        pieces = _split(expression, operators)
-        if len(pieces) > 1:
-            return [line for piece in pieces for line in fit(piece, indent, width)]
-    return None
+    pieces = _pieces(expression)
+    return [line for piece in pieces for line in fit(piece, indent, width)] if len(pieces) > 1 else None
 
 
 def _at_operators(line: str, indent: int, width: int) -> list[str] | None:
@@ -216,8 +219,9 @@ def _at_operators(line: str, indent: int, width: int) -> list[str] | None:
         if not equals or not name[:-3].replace(".", "").replace("_", "").replace(", ", "").isalnum():
             return None
     operands = _operands(right, indent + 4, width)
-    if operands is None:
-        return None
+    opened = _last_bracket(line)
+    if operands is None or (opened and len(_pieces(right)) == 2 and indent + opened[0] < width):
+        return None  # one operator, and a bracket at the end: a formatter opens that
     inner = [f"{pad}    {right}"] if indent + 4 + len(right) <= width else operands
     return [f"{pad}{name}(", *inner, f"{pad})"]
 

@@ -57,6 +57,20 @@ def test_the_programs_pass_the_projects_linter_and_formatter(tmp_path: Path) -> 
         assert done.returncode == 0, (done.stdout + done.stderr)[:3000]
 
 
+def test_a_long_sum_of_two_opens_its_last_bracket_as_the_formatter_does() -> None:
+    first, last = "a" * 50, f"({'b' * 30} + {'c' * 30})"
+    assert fit(f"objective = {first} + rate * {last}", 8) == [
+        f"        objective = {first} + rate * (",
+        f"            {last[1:-1]}",
+        "        )",
+    ]
+    assert fit(f"objective = {first} - one + rate * {last}", 8) == [
+        "        objective = (",
+        *(f"            {piece}" for piece in (first, "- one", f"+ rate * {last}")),
+        "        )",
+    ]
+
+
 RUN = """
 import sys
 sys.path = [p for p in sys.path if p and "work" not in p]
