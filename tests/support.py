@@ -36,6 +36,7 @@ SYSTEMS = (
     "cgan",
     "ali",
     "pix2pix",
+    "discogan",
 )
 DATA = Path(__file__).parent / "data"
 torch.set_num_threads(1)

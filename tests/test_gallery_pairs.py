@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import batch, build, last_layer, no_gradients, one_network, recipe_input, written
+from support import batch, build, last_layer, no_gradients, one_network, recipe_input, watched, written
 from torch import Tensor
 
 import gangraph
@@ -130,3 +130,98 @@ def test_pix2pix_8_g_is_judged_by_the_new_weights_of_d_on_the_fake_that_d_saw() 
     with torch.no_grad():
         score = gan.networks["D"](torch.cat([given["x"], fake], dim=1))
     assert close(log["G/cGAN.generator"], -torch.nn.functional.logsigmoid(score).mean())
+
+
+# --- discogan
+
+DISCOGAN_TERMS = """
+schedule:
+  dis: ~
+  gen: ~
+  both:
+    together:
+      dis: 0.5 * (GAN_A.discriminator + GAN_B.discriminator)
+      gen: (1 - rate) * (0.1 * (GAN_A.generator + GAN_B.generator) + 0.9 * (FM_A + FM_B)) + rate * (REC_A + REC_B)
+      TERM: {player: gen, minimize: TERM}
+      SIDE: {player: gen, minimize: SIDE.generator}
+      REC_A: {player: gen, minimize: REC_A}
+"""
+
+
+def exchange(gan: Any, pairs: list[tuple[str, str]]) -> None:
+    """Exchanges the weights of networks."""
+    for a, b in pairs:
+        kept = {k: v.clone() for k, v in gan.networks[a].state_dict().items()}
+        gan.networks[a].load_state_dict(gan.networks[b].state_dict())
+        gan.networks[b].load_state_dict(kept)
+
+
+def test_discogan_1_terms_of_b_reach_one_generator_and_reconstruction_both(tmp_path: Path) -> None:
+    gan = variant(tmp_path, "discogan", DISCOGAN_TERMS.replace("TERM", "FM_B").replace("SIDE", "GAN_B"))
+    given, draws = batch(gan, 3), gan.draw(3, 0)
+    assert networks_of(gan.gradients("FM_B", given, draws)) == {"G_AB"}
+    assert networks_of(gan.gradients("GAN_B", given, draws)) == {"G_AB"}
+    assert networks_of(gan.gradients("REC_A", given, draws)) == {"G_AB", "G_BA"}
+
+
+def test_discogan_2_one_of_three_iterations_is_the_discriminators_each_with_a_batch() -> None:
+    gan = tiny("discogan")
+    for i, player in enumerate(["dis", "gen", "gen"] * 2):
+        assert gan.fetches() == 1
+        with watched(gan) as steps:
+            gan.step(batch(gan, 2, i), gan.draw(2, i))
+        assert [phase for phase, _ in steps] == [player]
+        assert networks_of(steps[0][1]) == ({"D_A", "D_B"} if player == "dis" else {"G_AB", "G_BA"})
+
+
+def test_discogan_3_features_match_when_the_fakes_are_the_reals_in_another_order(tmp_path: Path) -> None:
+    text = "draws:\n  p: permutation()\ngraph:\n  x_AB: take(x_B, p) + 0 * step * G_AB(x_A)\n"
+    gan = variant(tmp_path, "discogan", text)
+    found = gan.losses(batch(gan, 4), {"p": torch.tensor([2, 0, 3, 1])})
+    assert found["FM_B"] < 1e-25 < 1e-6 < found["FM_A"] and found["GAN_B.generator"] > 0.1
+
+
+def test_discogan_4_with_all_logits_0_the_losses_are_multiples_of_log_2() -> None:
+    gan = tiny("discogan")
+    for D in ("D_A", "D_B"):
+        last_layer(gan, D)
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    found = gan.losses(given, draws)
+    assert close(found["GAN_A.generator"], LOG2) and close(found["GAN_B.generator"], LOG2)
+    assert close(gan.step(given, draws)["dis"], 2 * LOG2)
+
+
+def test_discogan_5_the_rate_mixes_the_game_and_the_reconstruction() -> None:
+    logs = {}
+    for rate in (0, 0.3, 1):
+        gan = tiny("discogan", constants={"rate": rate})
+        gan.clocks["step"] = 1
+        logs[rate] = gan.step(batch(gan, 2), gan.draw(2, 0))
+    log = logs[0.3]
+    game = 0.1 * (log["gen/GAN_A.generator"] + log["gen/GAN_B.generator"]) + 0.9 * (log["gen/FM_A"] + log["gen/FM_B"])
+    rec = log["gen/REC_A"] + log["gen/REC_B"]
+    assert close(log["gen"], 0.7 * game + 0.3 * rec)
+    assert close(logs[1]["gen"], rec) and set(logs[1]) == {"gen", "gen/REC_A", "gen/REC_B"}
+    assert close(logs[0]["gen"], game) and not any("REC" in name for name in logs[0])
+
+
+def test_discogan_6_exchanging_the_domains_exchanges_the_losses() -> None:
+    gan = tiny("discogan")
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    one = gan.losses(given, draws)
+    exchange(gan, [("G_AB", "G_BA"), ("D_A", "D_B")])
+    two = gan.losses({"x_A": given["x_B"], "x_B": given["x_A"]}, draws)
+    for name in one:
+        other = name.replace("_A", "_#").replace("_B", "_A").replace("_#", "_B")
+        assert close(one[name], two[other], 1e-10), name
+    for view in ("A", "B"):
+        picture = gan.sample(view, 2, given)
+        assert picture.min() > 0 and picture.max() < 1
+
+
+@pytest.mark.parametrize("step, rate", [(1, 0.01), (9998, 0.01), (9999, 0.01), (10000, 0.5), (20000, 0.5)])
+def test_discogan_7_the_rate_changes_at_10000(step: int, rate: float) -> None:
+    gan = tiny("discogan")
+    gan.clocks["step"] = step
+    gan.game.constants()
+    assert gan.game.rate == rate
