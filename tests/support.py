@@ -37,6 +37,7 @@ SYSTEMS = (
     "ali",
     "pix2pix",
     "discogan",
+    "dualgan",
 )
 DATA = Path(__file__).parent / "data"
 torch.set_num_threads(1)

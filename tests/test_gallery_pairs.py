@@ -225,3 +225,95 @@ def test_discogan_7_the_rate_changes_at_10000(step: int, rate: float) -> None:
     gan.clocks["step"] = step
     gan.game.constants()
     assert gan.game.rate == rate
+
+
+# --- dualgan
+
+
+def test_dualgan_1_a_step_of_one_player_leaves_the_other_alone_bit_for_bit() -> None:
+    gan = tiny("dualgan")
+    with watched(gan) as steps:
+        gan.step(batch(gan, 2), gan.draw(2, 0))
+    assert [(phase, networks_of(changed)) for phase, changed in steps] == [
+        ("critic", {"D_A", "D_B"}),
+        ("gen", {"G_A", "G_B"}),
+    ]
+
+
+def test_dualgan_2_a_constant_on_the_scores_shifts_the_generators_loss_only() -> None:
+    gan = tiny("dualgan")
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    one = gan.losses(given, draws)
+    with torch.no_grad():
+        list(gan.networks["D_A"].parameters())[-1].add_(1.5)
+    two = gan.losses(given, draws)
+    assert close(two["adv_A.generator"], one["adv_A.generator"] - 1.5)
+    assert all(close(one[name], two[name], 1e-10) for name in one if name != "adv_A.generator")
+
+
+@pytest.mark.parametrize("scale", [0.2, 1.0, 3.0])
+def test_dualgan_3_the_penalty_of_a_linear_critic_is_that_of_its_weight(scale: float, tmp_path: Path) -> None:
+    text = "networks:\n  D_A:\n  - Flatten(), Linear(1)\n"
+    gan = variant(tmp_path, "dualgan", text)
+    w = gan.named_parameters()["D_A.1.weight"]
+    with torch.no_grad():
+        w.mul_(scale / w.norm())
+    for seed in range(2):
+        found = gan.losses(batch(gan, 2, seed), gan.draw(2, seed))
+        assert close(found["gp_A"], (math.sqrt(1e-8 + scale**2) - 1) ** 2)
+        assert not close(found["gp_B"], found["gp_A"], 1e-3)
+
+
+def test_dualgan_4_with_clipping_the_critics_stay_within_the_bound(tmp_path: Path) -> None:
+    text = """
+constants: {gamma: 0}
+players:
+  critic: {after: "clamp(p, -0.01, 0.01)"}
+"""
+    gan = variant(tmp_path, "dualgan", text)
+    for seed in range(2):
+        gan.step(batch(gan, 2, seed), gan.draw(2, seed))
+        largest = {n: float(p.detach().abs().max()) for n, p in gan.named_parameters().items()}
+        assert max(v for n, v in largest.items() if n.startswith("D_")) <= 0.01
+        assert max(v for n, v in largest.items() if n.startswith("G_")) > 0.01
+
+
+def test_dualgan_5_the_identity_reconstructs_and_the_loss_is_linear_in_its_weight(tmp_path: Path) -> None:
+    gan = variant(tmp_path, "dualgan", "networks:\n  G_A:\n  - _ * Parameter(init=ones())()\n  G_B:\n  - 1 * _\n")
+    assert gan.losses(batch(gan, 2), gan.draw(2, 0))["rec_A"] == 0
+    logs = []
+    for weight in (500, 1000):
+        gan = tiny("dualgan", constants={"lambda_A": weight})
+        logs.append(gan.step(batch(gan, 2), gan.draw(2, 0)))
+    assert logs[0]["gen/rec_A"] == logs[1]["gen/rec_A"] and logs[0]["gen/rec_A"] > 0.01
+    assert close(logs[1]["gen"] - logs[0]["gen"], 500 * logs[0]["gen/rec_A"], 1e-10)
+
+
+def test_dualgan_6_nothing_of_the_input_passes_the_bottleneck() -> None:
+    gan = tiny("dualgan")
+    parameters = gan.named_parameters()
+    names = [n for n in parameters if n.startswith("G_A.e[6].")]
+    with torch.no_grad():
+        parameters[names[-1]].fill_(0.5)  # the centre, 0 at first, where the ReLU behind it has no slope
+    found = gan.gradients("gen", batch(gan, 2), gan.draw(2, 0))
+    assert [n for n in names if found[n].any()] == [names[-1]] and len(names) == 4
+    assert all(g.any() for n, g in found.items() if n.startswith("G_A.e[5].") and n.endswith("weight"))
+
+
+def test_dualgan_7_the_generators_are_deterministic() -> None:
+    gan = tiny("dualgan")
+    given = batch(gan, 2)
+    assert {name.rsplit("/", 1)[-1] for name in gan.draw(2, 0)} == {"eps_A", "eps_B"}
+    assert torch.equal(gan.sample("v", 2, given, seed=0), gan.sample("v", 2, given, seed=1))
+
+
+def test_dualgan_8_exchanging_the_domains_exchanges_the_losses() -> None:
+    gan = tiny("dualgan")
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    eps = {name: draws[f"critic/{name}"] for name in ("eps_A", "eps_B")}
+    one = gan.losses(given, eps)
+    exchange(gan, [("G_A", "G_B"), ("D_A", "D_B")])
+    two = gan.losses({"u": given["v"], "v": given["u"]}, {"eps_A": eps["eps_B"], "eps_B": eps["eps_A"]})
+    for name in one:
+        other = name.replace("_A", "_#").replace("_B", "_A").replace("_#", "_B")
+        assert close(one[name], two[other], 1e-10), name

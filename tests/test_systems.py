@@ -88,6 +88,7 @@ PHASES: dict[str, list[tuple[str, set[str]]]] = {
     "ali": [("D", {"D", "D_x"}), ("G", {"Enc", "Dec"})],
     "pix2pix": [("D", {"D"}), ("G", {"G"})],
     "discogan": [("dis", {"D_A", "D_B"}), ("gen", {"G_AB", "G_BA"})],  # never in one iteration
+    "dualgan": [("critic", {"D_A", "D_B"}), ("gen", {"G_A", "G_B"})],
 }
 
 
