@@ -38,6 +38,7 @@ SYSTEMS = (
     "pix2pix",
     "discogan",
     "dualgan",
+    "cogan",
 )
 DATA = Path(__file__).parent / "data"
 torch.set_num_threads(1)

@@ -115,6 +115,12 @@ OUTPUTS: dict[str, dict[str, list[tuple[int, ...]]]] = {
         "D_B": [(1,), (128, 16, 16), (256, 8, 8), (512, 4, 4)],
     },
     "dualgan": {"G_A": [(3, 256, 256)], "G_B": [(3, 256, 256)], "D_A": [(1,)], "D_B": [(1,)]},
+    "cogan": {
+        "trunk": [(128, 25, 25)],
+        **{f"head[{d}]": [(1, 28, 28)] for d in "ab"},
+        **{f"eyes[{d}]": [(20, 12, 12)] for d in "ab"},
+        "judge": [(2,)],
+    },
 }
 
 
@@ -145,6 +151,7 @@ RANGES = {
     ("pix2pix", "fake_y"): (-1, 1),
     ("discogan", "x_AB"): (0, 1),
     ("dualgan", "A2B"): (-1, 1),
+    ("cogan", "fake[b]"): (0, 1),
 }
 
 

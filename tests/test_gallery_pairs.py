@@ -317,3 +317,121 @@ def test_dualgan_8_exchanging_the_domains_exchanges_the_losses() -> None:
     for name in one:
         other = name.replace("_A", "_#").replace("_B", "_A").replace("_#", "_B")
         assert close(one[name], two[other], 1e-10), name
+
+
+# --- cogan
+
+COGAN_HALVES = """
+graph:
+  real: real_yes - real_no
+  made: fake_yes - fake_no
+losses:
+  half_a: 0.5 * (expect(mean(softplus(-real[0:N // 2]))) + expect(mean(softplus(made[0:N // 2]))))
+  half_b: 0.5 * (expect(mean(softplus(-real[N // 2:N]))) + expect(mean(softplus(made[N // 2:N]))))
+schedule:
+  one: {player: dis, minimize: half_a}
+  two: {player: dis, minimize: half_b}
+"""
+COGAN_STREAMS = """
+inputs:
+  digits: ~
+  a: {x_a: "image(C, H, W, range=[0, 1])"}
+  b: {x_b: "image(C, H, W, range=[0, 1])"}
+draws:
+  z: normal(Z)
+graph: {x_a: ~, x_b: ~, digit: ~}
+"""
+COGAN_ADAPTS = """
+networks:
+  classifier:
+  - Conv2d(10, 1), Flatten()
+graph:
+  seen[d]: upto(judge, "features")(eyes[d](fake[d]))
+  known: classifier(upto(judge, "features")(eyes[a](x_a)))
+losses:
+  feat: expect(sum((seen[a] - seen[b])**2))
+  cls: expect(cross_entropy(known, 3))
+players:
+  dis: {networks: [eyes, judge, classifier]}
+schedule:
+  dis: adv.discriminator + 0.01 * feat + 10 * cls
+"""
+
+
+def test_cogan_1_5_shared_layers_change_both_pictures_and_a_head_its_own() -> None:
+    gan = tiny("cogan")
+    trunk = {n: p for n, p in gan.named_parameters().items() if n.startswith("trunk.")}
+    assert [p.shape for p in trunk.values() if p.dim() == 1 and p.numel() == 1] == [(1,)] * 4  # PReLU
+    assert sum(n.endswith("weight") and p.dim() == 1 for n, p in trunk.items()) == 4  # none of batch norm
+    first = {d: gan.sample(d, 4, seed=1) for d in "ab"}
+    with torch.no_grad():
+        gan.named_parameters()["head[a].0.weight"].mul_(1.5)
+    second = {d: gan.sample(d, 4, seed=1) for d in "ab"}
+    assert not torch.equal(first["a"], second["a"]) and torch.equal(first["b"], second["b"])
+    with torch.no_grad():
+        trunk["trunk.4.weight"].mul_(1.5)
+    third = {d: gan.sample(d, 4, seed=1) for d in "ab"}
+    assert not torch.equal(second["a"], third["a"]) and not torch.equal(second["b"], third["b"])
+
+
+def test_cogan_2_the_gradient_of_a_shared_layer_is_the_sum_of_the_domains_halves(tmp_path: Path) -> None:
+    gan = variant(tmp_path, "cogan", COGAN_HALVES)
+    given, draws = batch(gan, 8), {"z": recipe_input(0, (4, 8))}
+    whole, one, two = (gan.gradients(phase, given, draws) for phase in ("dis", "one", "two"))
+    for part, networks in ((one, {"judge", "eyes[a]"}), (two, {"judge", "eyes[b]"})):
+        assert networks_of(name for name, g in part.items() if g.any()) == networks
+    assert all(torch.allclose(g, one[name] + two[name], atol=1e-15) for name, g in whole.items())
+
+
+def test_cogan_3_with_all_logits_0_each_cross_entropy_is_log_2() -> None:
+    gan = tiny("cogan")
+    last_layer(gan, "judge")
+    found = gan.losses(batch(gan, 4), gan.draw(4, 0))
+    assert close(found["adv.discriminator"], 2 * LOG2) and close(found["adv.generator"], LOG2)
+
+
+def test_cogan_4_equal_heads_make_equal_pictures_of_one_code() -> None:
+    gan = tiny("cogan")
+    assert not torch.equal(gan.sample("a", 4, seed=1), gan.sample("b", 4, seed=1))
+    gan.networks["head[b]"].load_state_dict(gan.networks["head[a]"].state_dict())
+    assert torch.equal(gan.sample("a", 4, seed=1), gan.sample("b", 4, seed=1))
+
+
+def test_cogan_6_exchanging_the_domains_with_what_they_do_not_share_changes_nothing(tmp_path: Path) -> None:
+    gan = variant(tmp_path, "cogan", COGAN_STREAMS)
+    given, draws = batch(gan, 3), gan.draw(3, 0)
+    one = gan.losses(given, draws)
+    exchange(gan, [("head[a]", "head[b]"), ("eyes[a]", "eyes[b]")])
+    two = gan.losses({"x_a": given["x_b"], "x_b": given["x_a"]}, draws)
+    assert all(close(one[name], two[name]) for name in one)
+
+
+def test_cogan_7_codes_of_pictures_that_look_alike_are_alike(tmp_path: Path) -> None:
+    gan = variant(tmp_path, "cogan", COGAN_ADAPTS)
+    given, draws = batch(gan, 4), gan.draw(4, 0)
+    assert gan.losses(given, draws)["feat"] > 1e-6
+    for part in ("head", "eyes"):
+        gan.networks[f"{part}[b]"].load_state_dict(gan.networks[f"{part}[a]"].state_dict())
+    assert gan.losses(given, draws)["feat"] == 0
+    graph = load(tmp_path / "spec.yaml").graph  # the sheet's count for mnist2usps
+    names = graph.parameters(graph.players["dis"].networks).values()
+    assert sum(math.prod(shape) for shape in names) == 432603
+
+
+def test_cogan_8_each_player_has_noise_of_its_own() -> None:
+    gan = tiny("cogan")
+    draws = gan.draw(8, 0)
+    made = [draws[name] for name in draws if "/" in name]
+    assert set(draws) == {"z", "dis/z", "gen/z"} and all(z.shape == (4, 8) for z in made)
+    assert not torch.equal(*made)
+
+
+def test_cogan_makes_edges_of_the_second_half_of_a_batch(tmp_path: Path) -> None:
+    gan = variant(tmp_path, "cogan", "sample:\n  edges: x_b\n")
+    digits = torch.zeros(4, 1, 28, 28, dtype=torch.float64)
+    digits[2:, 0, 10:13, 10:13] = 1.0
+    edges = gan.sample("edges", 4, {"digits": digits})
+    expected = torch.zeros(2, 1, 28, 28, dtype=torch.float64)
+    expected[:, 0, 9:14, 9:14] = 1.0
+    expected[:, 0, 10:13, 10:13] = 0.0
+    assert torch.equal(edges.double(), expected)

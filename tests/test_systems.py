@@ -89,6 +89,7 @@ PHASES: dict[str, list[tuple[str, set[str]]]] = {
     "pix2pix": [("D", {"D"}), ("G", {"G"})],
     "discogan": [("dis", {"D_A", "D_B"}), ("gen", {"G_AB", "G_BA"})],  # never in one iteration
     "dualgan": [("critic", {"D_A", "D_B"}), ("gen", {"G_A", "G_B"})],
+    "cogan": [("dis", {"eyes[a]", "eyes[b]", "judge"}), ("gen", {"trunk", "head[a]", "head[b]"})],
 }
 
 
