@@ -39,6 +39,8 @@ SYSTEMS = (
     "discogan",
     "dualgan",
     "cogan",
+    "stackgan-1",
+    "stackgan-2",
 )
 DATA = Path(__file__).parent / "data"
 torch.set_num_threads(1)

@@ -90,6 +90,8 @@ PHASES: dict[str, list[tuple[str, set[str]]]] = {
     "discogan": [("dis", {"D_A", "D_B"}), ("gen", {"G_AB", "G_BA"})],  # never in one iteration
     "dualgan": [("critic", {"D_A", "D_B"}), ("gen", {"G_A", "G_B"})],
     "cogan": [("dis", {"eyes[a]", "eyes[b]", "judge"}), ("gen", {"trunk", "head[a]", "head[b]"})],
+    "stackgan-1": [("D", {"D", "head"}), ("G", {"CA", "G"})],
+    "stackgan-2": [("D", {"D", "head", "plain"}), ("G", {"CA", "G"})],
 }
 
 
