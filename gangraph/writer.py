@@ -400,7 +400,7 @@ class Writer:
                     for b in item
                 )
                 low = "" if low == "0" else low
-                spaced = (" " in low or " " in high) and (low or high)
+                spaced = any(mark in low + high for mark in " .")
                 items.append(
                     f"{low} : {high}".strip() if spaced and low else f": {high}" if spaced else f"{low}:{high}"
                 )
