@@ -229,10 +229,13 @@ class Classes:
         lines += [f'    """{draft.doc}"""', ""] if draft.doc else []
         lines += fit(f"def __init__({', '.join(['self', *(name for name, _ in parameters)])}):", 4)
         setup = [line(parts) for parts in draft.setup]
+        early = sum(len(p.slots) if isinstance(p, Use) else isinstance(p, Slot) for parts in draft.setup for p in parts)
+        kept = [name for name, slots in parameters if max(slots) >= early]  # those that a method reads
         if draft.sequential:
             lines += ["        super().__init__(", *(part for item in setup for part in fit(item, 12)), "        )"]
         else:
-            lines.append("        super().__init__()")
+            lines += ["        super().__init__()", *(f"        self.{name} = {name}" for name in kept)]
+            names |= {i: f"self.{names[i]}" for i in names if i >= early}
             for item in setup:
                 for part in item.split("\n"):
                     lines += fit(part.strip(), 8 + len(part) - len(part.lstrip()))

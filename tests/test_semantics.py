@@ -666,6 +666,37 @@ def test_phases_that_run_in_turn_take_one_batch(tmp_path: Path) -> None:
     assert "return max(" in body and " + " not in body
 
 
+FOLDED = """
+gangraph: 1
+name: folded
+inputs:
+  x: image(2, 4, 4)
+networks:
+  G:
+  - Conv2d(4, 3, padding=1), fold(), Conv2d(8, 3, padding=1), fold()
+blocks:
+  fold():
+    inputs: [x]
+    output: x + Conv2d(x.channels, 1)(reshape(reshape(x, x.channels, -1), x.channels, 4, 4))
+losses:
+  l: expect(mean(G(x)**2))
+players:
+  G: {networks: [G], optimizer: SGD(lr=0.1)}
+schedule: {G: l}
+train: {batch: 2}
+"""
+
+
+def test_a_class_keeps_the_parameters_that_its_forward_reads(tmp_path: Path) -> None:
+    gan = build(written(tmp_path, FOLDED))
+    given, G = batch(gan, 2), gan.networks["G"]
+    x = given["x"]
+    for name in ("0", "2"):
+        x = F.conv2d(x, *(gan.named_parameters()[f"G.{name}.{p}"] for p in ("weight", "bias")), padding=1)
+        x = x + F.conv2d(x, *list(G.parameters())[2 + 4 * (name == "2") :][:2])
+    assert gan.source.count("class Fold(") == 1 and torch.allclose(gan.losses(given)["l"], x.square().mean())
+
+
 def test_draws_are_made_anew_in_each_evaluation(tmp_path: Path) -> None:
     gan = system(tmp_path, REPEATED, swapped(HEAD, NEAR))
     draws = gan.draw(4, 0)
