@@ -41,6 +41,7 @@ SYSTEMS = (
     "cogan",
     "stackgan-1",
     "stackgan-2",
+    "biggan",
 )
 DATA = Path(__file__).parent / "data"
 torch.set_num_threads(1)

@@ -131,6 +131,7 @@ OUTPUTS: dict[str, dict[str, list[tuple[int, ...]]]] = {
         "head": [(1,)],
         "plain": [(1,)],
     },
+    "biggan": {"embed": [(128,)], "G": [(3, 128, 128)], "D": [(1,)]},
 }
 
 
@@ -163,6 +164,7 @@ RANGES = {
     ("dualgan", "A2B"): (-1, 1),
     ("cogan", "fake[b]"): (0, 1),
     ("stackgan-2", "fake"): (-1, 1),
+    ("biggan", "fake"): (-1, 1),
 }
 
 

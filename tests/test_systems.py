@@ -92,6 +92,7 @@ PHASES: dict[str, list[tuple[str, set[str]]]] = {
     "cogan": [("dis", {"eyes[a]", "eyes[b]", "judge"}), ("gen", {"trunk", "head[a]", "head[b]"})],
     "stackgan-1": [("D", {"D", "head"}), ("G", {"CA", "G"})],
     "stackgan-2": [("D", {"D", "head", "plain"}), ("G", {"CA", "G"})],
+    "biggan": [("D", {"D"})] * 2 + [("G", {"G", "embed"})],
 }
 
 
