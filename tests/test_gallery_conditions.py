@@ -313,3 +313,15 @@ def test_biggan_9_the_average_is_a_copy_until_it_begins() -> None:
     for a, a0, p in zip(average.parameters(), before, G.parameters(), strict=True):
         assert torch.allclose(a, 0.9999 * a0 + 0.0001 * p, atol=1e-14) and not a.requires_grad
     assert not any(torch.equal(p, a) for a, p in zip(average.parameters(), G.parameters(), strict=True) if p.dim() > 1)
+
+
+@torch.no_grad()
+def test_biggan_judges_pictures_with_the_classes_that_they_were_made_of() -> None:
+    gan = tiny("biggan")
+    given, draws = batch(gan, 4), gan.draw(4, 0)
+    found = gan.losses(given, draws)
+    assert not torch.equal(given["y"], draws["y_fake"])
+    fake = gan.networks["G"](draws["z"], draws["y_fake"])
+    scores = gan.networks["D"](torch.cat([fake, given["x"]]), torch.cat([draws["y_fake"], given["y"]]))
+    expected = F.relu(1 + scores[:4]).mean() + F.relu(1 - scores[4:]).mean()
+    assert close(found["adv.discriminator"], expected)
