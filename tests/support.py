@@ -42,6 +42,7 @@ SYSTEMS = (
     "stackgan-1",
     "stackgan-2",
     "biggan",
+    "munit",
 )
 DATA = Path(__file__).parent / "data"
 torch.set_num_threads(1)

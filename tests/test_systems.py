@@ -93,6 +93,7 @@ PHASES: dict[str, list[tuple[str, set[str]]]] = {
     "stackgan-1": [("D", {"D", "head"}), ("G", {"CA", "G"})],
     "stackgan-2": [("D", {"D", "head", "plain"}), ("G", {"CA", "G"})],
     "biggan": [("D", {"D"})] * 2 + [("G", {"G", "embed"})],
+    "munit": [("dis", {"D[0]", "D[1]"}), ("gen", {f"{n}[{d}]" for n in ("Ec", "Es", "M", "G") for d in (0, 1)})],
 }
 
 
