@@ -25,7 +25,7 @@ from gangraph.reference.tape import Tape, constant
 from gangraph.reference.values import Value
 from gangraph.resolve import resolve
 from gangraph.spec import read_spec
-from gangraph.verify import verify
+from gangraph.verify import _Bench, verify
 
 RANDOM = np.random.default_rng(0)
 
@@ -1415,6 +1415,37 @@ train: {batch: 4}
 def test_program_of_a_small_spec_agrees(idea: str, tmp_path: Path) -> None:
     report = verify(written(tmp_path, IDEAS[idea]), cases=3)
     assert report.good, str(report)
+
+
+UNDEFINED = """
+gangraph: 1
+name: undefined
+inputs: {x: vector(4)}
+draws:
+  z2: normal(4)
+networks:
+  G: [Linear(4), ReLU(), Linear(4)]
+losses:
+  seek: 1 / (expect(l1(G(x + z2), G(x))) / expect(l1(z2, 0 * x)))
+players:
+  P: {networks: [G], optimizer: Adam(lr=1e-3)}
+schedule:
+  P: seek
+train: {batch: 2}
+"""
+
+
+def test_what_is_undefined_for_noise_of_nothing_is_so_on_both_sides(tmp_path: Path) -> None:
+    """0 / 0, in the sparse case: behind a unit that is off, the gradient is 0 and not 0 times it."""
+    report = verify(written(tmp_path, UNDEFINED), cases=3)
+    assert report.good and report.rows[2].cases == 3, str(report)
+
+
+def test_weights_are_not_large_where_a_loss_would_leave_the_numbers(tmp_path: Path) -> None:
+    text = UNDEFINED.replace("  seek: 1", "  far: expect(sum(exp(1000 * G(x)**2)))\n  seek: far + 1")
+    for source, kinds in ((UNDEFINED, ["large", "sparse", "usual"]), (text, ["sparse", "usual", "usual"])):
+        bench = _Bench(load(written(tmp_path, source)), None, {})
+        assert sorted(case.weights for case in bench.cases(3, 0)) == kinds
 
 
 # --- who verifies the verifier ----------------------------------------------------------------------------------------

@@ -38,7 +38,14 @@ def relu(x: Any) -> Any:
     return numpy.maximum(x, 0.0)
 
 
-defvjp(relu, lambda ans, x: lambda g: g * step(x))
+@primitive  # type: ignore[untyped-decorator]
+def gate(g: Any, x: Any) -> Any:
+    """g where x is above 0, and 0 elsewhere, also where g is not a number."""
+    return numpy.where(x > 0, g, 0.0)
+
+
+defvjp(relu, lambda ans, x: lambda g: gate(g, x))
+defvjp(gate, lambda ans, g, x: lambda h: gate(h, x), lambda ans, g, x: lambda h: 0.0 * h)
 
 
 @primitive  # type: ignore[untyped-decorator]
