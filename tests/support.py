@@ -43,6 +43,7 @@ SYSTEMS = (
     "stackgan-2",
     "biggan",
     "munit",
+    "drit",
 )
 DATA = Path(__file__).parent / "data"
 torch.set_num_threads(1)

@@ -5,22 +5,25 @@ docs/gallery-notes.md says for each property how it is reached; the numbers in t
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from support import batch, build, one_network, recipe_input, written, zeroed
-from test_systems import close, exchange, networks_of, tiny, variant
+from test_systems import LOG2, PHASES, close, exchange, moves, networks_of, tiny, variant
 from torch import Tensor, nn
+
+from gangraph.compiler import load
 
 DOMAINS = (0, 1)
 
 
 def mirrored(values: dict[str, Any]) -> dict[str, Any]:
     """The same values with the domains 0 and 1 exchanged in their names."""
-    swap = str.maketrans("01", "10")
-    return {name.translate(swap) if "[" in name else name: value for name, value in values.items()}
+    return {re.sub(r"\[([01])\]", lambda m: f"[{1 - int(m[1])}]", name): value for name, value in values.items()}
 
 
 def changed(one: dict[str, Tensor], two: dict[str, Tensor]) -> set[str]:
@@ -164,3 +167,207 @@ def test_munit_the_cycle_is_there_where_it_has_a_weight() -> None:
         gan = tiny("munit", constants={"cyc": weight})
         log = gan.step(batch(gan, 2), gan.draw(2, 0))
         assert ("gen/cc[0]" in log) == ("gen/cc[1]" in log) == ("cycled" in gan.source) == bool(weight)
+
+
+# --- drit
+
+
+def full(gan: Any) -> Any:
+    """The third iteration of three."""
+    gan.clocks["epoch_step"] = 2
+    return gan
+
+
+def test_drit_1_each_step_of_a_full_iteration_moves_its_own_networks() -> None:
+    gan = full(tiny("drit"))
+    steps = moves(gan, 2, 0)
+    assert [(phase, networks_of(changed)) for phase, changed in steps] == PHASES["drit"]
+
+
+def test_drit_1_the_second_makers_step_passes_through_the_encoders_of_attributes(tmp_path: Path) -> None:
+    text = """
+schedule:
+  makers:
+    together:
+      all: {player: EG, minimize: "domain * add(adv2.generator) + latent * add(regress) + ms * add(seek)"}
+"""
+    gan = variant(tmp_path, "drit", text)
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    found, whole = gan.gradients("EG2", given, draws), gan.gradients("all", given, draws)
+    assert any(g.any() for n, g in whole.items() if n.startswith("Ea["))
+    assert not any(n.startswith("Ea[") for n in found) and all(torch.equal(g, whole[n]) for n, g in found.items())
+
+
+def test_drit_2_the_encoders_content_loss_is_least_where_the_logit_is_0(tmp_path: Path) -> None:
+    text = "schedule:\n  makers:\n    together:\n      alone: {player: EG, minimize: add(confuse)}\n"
+    gan = variant(tmp_path, "drit", text)
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    last = [n for n in gan.named_parameters() if n.startswith("Dc.")][-2:]
+    assert any(g.any() for g in gan.gradients("alone", given, draws).values())
+    zeroed(gan, *last)
+    found = gan.losses(given, draws)
+    assert all(close(found[f"confuse[{d}]"], LOG2) for d in DOMAINS)
+    assert not any(g.any() for g in gan.gradients("alone", given, draws).values())
+    for bias in (-1.0, 0.1):
+        with torch.no_grad():
+            gan.named_parameters()[last[1]].fill_(bias)
+        expected = math.log(1 + math.exp(bias)) - bias / 2
+        assert expected > LOG2 and close(gan.losses(given, draws)["confuse[0]"], expected)
+
+
+def test_drit_3_with_all_logits_0_the_discriminators_losses_are_multiples_of_log_2() -> None:
+    gan = tiny("drit")
+    zeroed(gan, "D[", "D2[", "Dc.")
+    found = gan.losses(batch(gan, 2), gan.draw(2, 0))
+    for d in DOMAINS:
+        assert close(found[f"which[{d}]"], LOG2)
+        assert close(found[f"adv[{d}].discriminator"], 6 * LOG2) and close(found[f"adv[{d}].generator"], 3 * LOG2)
+        assert close(found[f"adv2[{d}].discriminator"], 12 * LOG2) and close(found[f"adv2[{d}].generator"], 6 * LOG2)
+
+
+def test_drit_3_the_content_discriminator_learns_0_and_1() -> None:
+    gan = tiny("drit")
+    last = [n for n in gan.named_parameters() if n.startswith("Dc.")][-2:]
+    zeroed(gan, last[0])
+    with torch.no_grad():
+        gan.named_parameters()[last[1]].fill_(2.0)
+    found = gan.losses(batch(gan, 2), gan.draw(2, 0))
+    assert close(found["which[0]"], math.log(1 + math.exp(2))) and close(found["which[1]"], math.log(1 + math.exp(-2)))
+
+
+def test_drit_4_the_divergence_is_0_at_the_prior_and_a_sum_over_the_half_batch() -> None:
+    gan = tiny("drit")
+    given, draws = batch(gan, 4), gan.draw(4, 0)
+    heads = [n for n in gan.named_parameters() if n.startswith("Ea[0].")][-4:]
+    for mu, lv in ((0.0, 0.0), (0.5, -0.7)):
+        with torch.no_grad():
+            for name, value in zip(heads, (0, mu, 0, lv), strict=True):
+                gan.named_parameters()[name].fill_(value)
+        assert close(gan.losses(given, draws)["KL[0]"], 2 * 8 * 0.5 * (mu**2 + math.exp(lv) - 1 - lv))
+
+
+def test_drit_5_a_generator_that_ignores_its_noise_pays_100000(tmp_path: Path) -> None:
+    text = """
+networks:
+  G[d]:
+    inputs: [c, z]
+    output: drit_generator(dec_share, C)(c, 0 * z)
+"""
+    gan = variant(tmp_path, "drit", text)
+    found = gan.losses(batch(gan, 2), gan.draw(2, 0))
+    assert all(close(found[f"seek[{d}]"], 1e5) for d in DOMAINS)
+
+
+def test_drit_5_mode_seeking_is_the_ratio_of_distances_and_not_a_number_for_equal_noise() -> None:
+    gan = tiny("drit")
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    again = {**draws, "z2": draws["z"]}
+    assert all(gan.losses(given, again)[f"seek[{d}]"].isnan() for d in DOMAINS)
+    quiet = {k: torch.zeros_like(v) if "enc_share" in k else v for k, v in draws.items()}
+    with torch.no_grad():
+        Ec, G = gan.networks["Ec[1]"].eval(), gan.networks["G[0]"]
+        c = Ec(given["y"][:1], gan.module.Draws(gan.game.like, None, {}).call("Ec[1]", "v"))  # also 9: no draw is made
+        moved = (G(c, draws["z2"]) - G(c, draws["z"])).abs().mean() / (draws["z2"] - draws["z"]).abs().mean()
+        Ec.train()
+    assert close(gan.losses(given, quiet)["seek[0]"], 1 / (moved + 1e-5), 1e-10)
+
+
+def test_drit_translating_twice_brings_content_and_attribute_back(tmp_path: Path) -> None:
+    text = """
+sizes: {Z: 2, layers: ~}
+networks:
+  enc_share: ~
+  dec_share: ~
+  Ec[d]: [_ * Parameter(init=ones())(), "_[:, 0:1]"]
+  Ea[d]:
+    inputs: [x]
+    graph:
+      mu: mean(x[:, 1:3], dim=[2, 3]) * Parameter(init=ones())()
+      lv: 0 * mu
+    outputs: [mu, lv]
+  G[d]:
+    inputs: [c, z]
+    output: concat(c, tile(z, c)) * Parameter(init=ones())()
+  Dc: [Flatten(), Linear(1)]
+init: {ConvTranspose2d.weight: ~}
+tiny:
+  sizes: {layers: ~}
+"""
+    gan = variant(tmp_path, "drit", text)
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    given = {name: torch.cat([x[:, :1], x[:, 1:, :1, :1].expand(-1, -1, 100, 100)], 1) for name, x in given.items()}
+    quiet = {k: torch.zeros_like(v) if "eps" in k else v for k, v in draws.items()}
+    found = gan.losses(given, quiet)
+    assert all(close(found[f"{loss}[{d}]"], 0) for loss in ("cross", "self", "regress") for d in DOMAINS)
+
+
+def test_drit_6_the_shared_parts_are_one_tensor_each_for_both_domains() -> None:
+    gan = tiny("drit")
+    for name, inner in (("Ec", "enc_share"), ("G", "dec_share")):
+        shared = {id(p) for p in gan.networks[inner].parameters()}
+        one, two = ({id(p) for p in gan.networks[f"{name}[{d}]"].parameters()} for d in DOMAINS)
+        assert shared and one & two == shared
+    graph = load("drit").graph
+    sizes = [sum(math.prod(s) for s in graph.parameters((f"{n}[0]", f"{n}[1]")).values()) for n in ("Ec", "Ea", "G")]
+    assert sizes == [9018112, 2688160, 9564710]
+
+
+def test_drit_7_of_three_iterations_one_is_full_and_each_steps_the_content_discriminator() -> None:
+    gan = tiny("drit")
+    played = []
+    for i in range(6):
+        gan.clocks["epoch_step"] = i
+        assert gan.fetches() == 1
+        log = gan.step(batch(gan, 2, i), gan.draw(2, i))
+        played.append([key for key in log if "/" not in key])
+    assert played[0] == played[1] == played[3] == played[4] == ["Dc"]
+    assert played[2] == played[5] == [phase for phase, _ in PHASES["drit"]]
+
+
+def test_drit_8_exchanging_the_domains_exchanges_the_losses_but_for_the_labels_of_the_content() -> None:
+    gan = tiny("drit")
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    one = gan.losses(given, draws)
+    exchange(gan, [(f"{n}[0]", f"{n}[1]") for n in ("Ec", "Ea", "G", "D", "D2")])
+    two = mirrored(gan.losses({"x": given["y"], "y": given["x"]}, mirrored(draws)))
+    assert all(close(one[name], two[name], 1e-10) != name.startswith("which") for name in one)
+
+
+def test_drit_the_discriminators_see_old_fakes_and_judge_the_makers_after_their_steps() -> None:
+    gan = full(tiny("drit"))
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    before = gan.losses(given, draws)
+    log = gan.step(given, draws)
+    for d in DOMAINS:
+        assert torch.equal(log[f"D[{d}]/adv[{d}].discriminator"], before[f"adv[{d}].discriminator"])
+        assert torch.equal(log[f"D2[{d}]/adv2[{d}].discriminator"], before[f"adv2[{d}].discriminator"])
+        assert torch.equal(log[f"EG1/self[{d}]"], before[f"self[{d}]"])
+        assert torch.equal(log[f"EG2/seek[{d}]"], before[f"seek[{d}]"])
+        assert log[f"EG1/adv[{d}].generator"] != before[f"adv[{d}].generator"]
+        assert log[f"EG1/confuse[{d}]"] != before[f"confuse[{d}]"]
+
+
+def test_drit_the_makers_take_two_steps_of_adam_and_the_encoders_of_attributes_one() -> None:
+    gan = full(tiny("drit"))
+    gan.step(batch(gan, 2), gan.draw(2, 0))
+    names = {id(p): name for name, p in gan.named_parameters().items()}
+    (adam,) = gan.game.players["EG"]
+    counts = {names[id(p)]: int(state["step"]) for p, state in adam.state.items()}
+    assert {n for n, count in counts.items() if count == 1} == {n for n in counts if n.startswith("Ea[")}
+    assert set(counts.values()) == {1, 2}
+
+
+def test_drit_the_second_half_of_the_batch_is_read_by_the_second_discriminators_only() -> None:
+    gan = tiny("drit")
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    other = {name: torch.cat([x[:1], -x[1:]]) for name, x in given.items()}
+    assert changed(gan.losses(given, draws), gan.losses(other, draws)) == {f"adv2[{d}].discriminator" for d in DOMAINS}
+
+
+@pytest.mark.parametrize("epoch, factor", [(0, 1), (600, 1), (601, 600 / 601), (1200, 1 / 601)])
+def test_drit_the_rate_falls_after_600_epochs(epoch: int, factor: float) -> None:
+    gan = full(tiny("drit"))
+    gan.clocks["epoch"] = epoch
+    gan.step(batch(gan, 2), gan.draw(2, 0))
+    rates = {name: o.param_groups[0]["lr"] for name, (o,) in gan.game.players.items()}
+    assert all(close(rate, (4e-5 if name == "Dc" else 1e-4) * factor) for name, rate in rates.items())

@@ -94,6 +94,11 @@ PHASES: dict[str, list[tuple[str, set[str]]]] = {
     "stackgan-2": [("D", {"D", "head", "plain"}), ("G", {"CA", "G"})],
     "biggan": [("D", {"D"})] * 2 + [("G", {"G", "embed"})],
     "munit": [("dis", {"D[0]", "D[1]"}), ("gen", {f"{n}[{d}]" for n in ("Ec", "Es", "M", "G") for d in (0, 1)})],
+    "drit": [  # of a full iteration
+        *((name, {name}) for name in ("D[0]", "D[1]", "D2[0]", "D2[1]", "Dc")),
+        ("EG1", {f"{n}[{d}]" for n in ("Ec", "Ea", "G") for d in (0, 1)} | {"enc_share", "dec_share"}),
+        ("EG2", {f"{n}[{d}]" for n in ("Ec", "G") for d in (0, 1)} | {"enc_share", "dec_share"}),
+    ],
 }
 
 
@@ -123,6 +128,7 @@ def moves(gan: Any, n: int, seed: int) -> list[tuple[str, set[str]]]:
 
 
 @pytest.mark.parametrize("system", [s for s in SYSTEMS if s not in ("vae-gan", "stylegan", "discogan")])
+@pytest.mark.parametrize("system", [s for s in SYSTEMS if s not in ("vae-gan", "stylegan", "drit")])
 def test_a_phase_moves_exactly_the_parameters_it_may_move(system: str) -> None:
     gan = tiny(system)
     n = 4 if system in ("gan", "gan-minimax", "dcgan") else 2
