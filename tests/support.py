@@ -44,6 +44,7 @@ SYSTEMS = (
     "biggan",
     "munit",
     "drit",
+    "cross-domain-disentanglement",
 )
 DATA = Path(__file__).parent / "data"
 torch.set_num_threads(1)

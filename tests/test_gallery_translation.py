@@ -371,3 +371,140 @@ def test_drit_the_rate_falls_after_600_epochs(epoch: int, factor: float) -> None
     gan.step(batch(gan, 2), gan.draw(2, 0))
     rates = {name: o.param_groups[0]["lr"] for name, (o,) in gan.game.players.items()}
     assert all(close(rate, (4e-5 if name == "Dc" else 1e-4) * factor) for name, rate in rates.items())
+
+
+# --- cross-domain-disentanglement
+
+CDD = "cross-domain-disentanglement"
+
+
+@pytest.mark.parametrize("d", DOMAINS)
+def test_cross_domain_disentanglement_1_the_encoder_works_against_the_exclusive_decoder(d: int, tmp_path: Path) -> None:
+    reversed_, plain = tiny(CDD), variant(tmp_path, CDD, "graph:\n  ex[d]: Ex[d](E[1 - d])\n")
+    given, draws = batch(plain, 2), plain.draw(2, 0)
+    assert not changed(reversed_.losses(given, draws), plain.losses(given, draws))
+    found, expected = (gan.gradients(f"ex[{d}]", given, draws) for gan in (reversed_, plain))
+    assert networks_of(found) == {f"Ex[{d}]", f"Enc[{1 - d}]"} and any(g.any() for g in found.values())
+    for name, g in found.items():
+        assert torch.allclose(g, -expected[name] if name.startswith("Enc") else expected[name], atol=1e-14)
+
+
+def test_cross_domain_disentanglement_2_each_step_moves_its_own_networks() -> None:
+    gan = tiny(CDD)
+    reached = {phase: networks_of(gan.gradients(phase, batch(gan, 2), gan.draw(2, 0))) for phase in gan.phases}
+    assert all(reached[f"{D}[{d}]"] == {f"{D}[{d}]"} for D in ("D", "D_ex") for d in DOMAINS)
+    assert reached["gen[1]"] == {"Enc[0]", "Dec[1]"} and reached["gen[0]"] == {"Enc[1]", "Dec[0]"}
+
+
+def test_cross_domain_disentanglement_3_the_shared_codes_pull_at_each_other_alike() -> None:
+    gan = tiny(CDD)
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    S = [gan.networks[f"Enc[{d}]"](given[name])[0] for d, name in enumerate("xy")]
+    pull = 100 * (S[0] - S[1]).detach().sign() / S[0].numel()
+    found = gan.gradients("feature", given, draws)
+    for d, force in ((0, pull), (1, -pull)):
+        parameters = dict(gan.networks[f"Enc[{d}]"].named_parameters())
+        expected = torch.autograd.grad(S[d], list(parameters.values()), force, allow_unused=True)
+        mine = [g for name, g in found.items() if name.startswith(f"Enc[{d}]")]
+        theirs = [g for g in expected if g is not None]
+        assert len(mine) == len(theirs) > 0
+        assert all(torch.allclose(a, b, atol=1e-13) for a, b in zip(mine, theirs, strict=True))
+
+
+@pytest.mark.parametrize("k", [0.5, 1.0, 3.0])
+def test_cross_domain_disentanglement_4_the_penalty_of_a_linear_critic_is_that_of_its_norm(
+    k: float, tmp_path: Path
+) -> None:
+    text = """
+networks:
+  D[d]:
+    inputs: [condition, image]
+    output: Linear(1)(Flatten()(image))
+  D_ex[d]:
+    inputs: [condition, image]
+    output: Linear(1)(Flatten()(image))
+"""
+    gan = variant(tmp_path, CDD, text)
+    with torch.no_grad():
+        for name, p in gan.named_parameters().items():
+            if name.startswith("D") and not name.startswith("Dec") and name.endswith("weight"):
+                p.mul_(k / p.norm())
+    found = gan.losses(batch(gan, 2), gan.draw(2, 0))
+    assert all(close(found[f"{GP}[{d}]"], (k - 1) ** 2, 1e-10) for GP in ("GP", "GP_ex") for d in DOMAINS)
+
+
+@pytest.mark.parametrize("d", DOMAINS)
+@pytest.mark.parametrize("critic, penalty, alpha", [("D", "GP", "alpha"), ("D_ex", "GP_ex", "alpha_ex")])
+def test_cross_domain_disentanglement_the_penalty_is_taken_beside_the_partner_and_at_alpha_0_at_the_real_picture(
+    critic: str, penalty: str, alpha: str, d: int
+) -> None:
+    gan = tiny(CDD)
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    found = gan.losses(given, {**draws, f"{alpha}[{d}]": torch.zeros(2)})
+    image, partner = (given["xy"[i]].clone().requires_grad_() for i in (d, 1 - d))
+    (slope,) = torch.autograd.grad(gan.networks[f"{critic}[{d}]"](partner, image).sum(), image)
+    assert close(found[f"{penalty}[{d}]"], (slope.flatten(1).norm(dim=1) - 1).square().mean(), 1e-10)
+
+
+def test_cross_domain_disentanglement_5_equal_shared_codes_and_perfect_decoders_cost_nothing(tmp_path: Path) -> None:
+    text = """
+sizes: {Z: C * H * W}
+networks:
+  Enc[d]:
+    inputs: [x]
+    graph:
+      shared: 0 * x + Parameter(init=ones())()
+      exclusive: Flatten()(x) * Parameter(init=ones())()
+    outputs: [shared, exclusive]
+  Dec[d]:
+    inputs: [shared, exclusive]
+    output: shared * reshape(exclusive, C, H, W) * Parameter(init=ones())()
+"""
+    gan = variant(tmp_path, CDD, text)
+    found = gan.losses(batch(gan, 2), gan.draw(2, 0))
+    assert found["align"] == found["rec[0]"] == found["rec[1]"] == 0
+    assert found["z_rec[0]"] == found["S_rec[0]"] == 0
+
+
+def test_cross_domain_disentanglement_6_each_value_reads_what_the_paper_lets_it_read() -> None:
+    gan = tiny(CDD)
+    given, draws = batch(gan, 2), {k: v for k, v in gan.draw(2, 0).items() if not k.startswith("all/")}
+    one = gan.losses(given, draws)
+    two = gan.losses({**given, "y": -given["y"]}, draws)
+    assert set(one) - changed(one, two) == {"adv[1].generator", "adv_ex[1].generator", "S_rec[1]", "z_rec[1]"}
+    three = gan.losses(given, {**draws, "z": draws["z"] + 1})
+    still = {f"{name}[{d}]" for name in ("GP_ex", "rec") for d in DOMAINS}
+    still |= {f"adv_ex[{d}].{side}" for d in DOMAINS for side in ("discriminator", "generator")}
+    assert set(one) - changed(one, three) == still | {"align"}
+
+
+def test_cross_domain_disentanglement_7_a_picture_depends_on_its_batch_also_when_it_samples() -> None:
+    gan = tiny(CDD)
+    given = batch(gan, 2)
+    other = {**given, "x": torch.cat([given["x"][:1], -given["x"][1:]])}
+    one, two = gan.sample("y", 2, given, seed=0), gan.sample("y", 2, other, seed=0)
+    assert not torch.allclose(one[0], two[0], atol=1e-6)
+    assert torch.equal(one, gan.sample("y", 2, given, seed=0))
+
+
+@pytest.mark.parametrize("size, strips", [(64, 2), (128, 8), (256, 32)])
+def test_cross_domain_disentanglement_8_a_picture_has_a_score_for_each_strip(size: int, strips: int) -> None:
+    (module,) = load(CDD, sizes={"H": size, "W": size}).graph.networks["D[0]"].variants.values()
+    assert [node.type.shape for node in module.outputs] == [(strips, 1)] and strips == (size // 16) ** 2 // 8
+
+
+def test_cross_domain_disentanglement_9_all_networks_together_have_as_many_parameters_as_the_sheet_says() -> None:
+    graph = load(CDD).graph
+    assert sum(math.prod(shape) for shape in graph.parameters(tuple(graph.networks)).values()) == 46744992
+
+
+def test_cross_domain_disentanglement_an_encoder_is_moved_by_six_optimizers_from_gradients_at_old_weights() -> None:
+    gan = tiny(CDD)
+    given, draws = batch(gan, 2), {k: v for k, v in gan.draw(2, 0).items() if not k.startswith("all/")}
+    before = gan.losses(given, draws)
+    log = gan.step(given, draws)
+    assert all(torch.equal(log[f"all/{name}"], value) for name, value in before.items())
+    for d in DOMAINS:
+        first = gan.named_parameters()[f"Enc[{d}].h.0.weight"]
+        movers = {name for name, (adam,) in gan.game.players.items() if first in adam.state}
+        assert movers == {f"gen[{1 - d}]", f"ex[{1 - d}]", "auto[0]", "auto[1]", "feature", "code"}

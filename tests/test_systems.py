@@ -99,6 +99,14 @@ PHASES: dict[str, list[tuple[str, set[str]]]] = {
         ("EG1", {f"{n}[{d}]" for n in ("Ec", "Ea", "G") for d in (0, 1)} | {"enc_share", "dec_share"}),
         ("EG2", {f"{n}[{d}]" for n in ("Ec", "G") for d in (0, 1)} | {"enc_share", "dec_share"}),
     ],
+    "cross-domain-disentanglement": [
+        *((name, {name}) for name in ("D[0]", "D[1]", "D_ex[0]", "D_ex[1]")),
+        *((f"gen[{d}]", {f"Enc[{1 - d}]", f"Dec[{d}]"}) for d in (0, 1)),
+        *((f"ex[{d}]", {f"Ex[{d}]", f"Enc[{1 - d}]"}) for d in (0, 1)),
+        *((f"auto[{d}]", {"Enc[0]", "Enc[1]", f"Dec[{d}]"}) for d in (0, 1)),
+        ("feature", {"Enc[0]", "Enc[1]"}),
+        ("code", {"Enc[0]", "Enc[1]", "Dec[0]", "Dec[1]"}),
+    ],
 }
 
 
