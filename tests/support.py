@@ -45,6 +45,9 @@ SYSTEMS = (
     "munit",
     "drit",
     "cross-domain-disentanglement",
+    "stargan",
+    "stargan-rafd",
+    "stargan-joint",
 )
 DATA = Path(__file__).parent / "data"
 torch.set_num_threads(1)

@@ -508,3 +508,208 @@ def test_cross_domain_disentanglement_an_encoder_is_moved_by_six_optimizers_from
         first = gan.named_parameters()[f"Enc[{d}].h.0.weight"]
         movers = {name for name, (adam,) in gan.game.players.items() if first in adam.state}
         assert movers == {f"gen[{1 - d}]", f"ex[{1 - d}]", "auto[0]", "auto[1]", "feature", "code"}
+
+
+# --- stargan, stargan-rafd, stargan-joint
+
+STARGANS = ("stargan", "stargan-rafd", "stargan-joint")
+
+
+@pytest.mark.parametrize("system", STARGANS)
+def test_stargan_1_the_generator_moves_in_every_fifth_iteration_only(system: str) -> None:
+    gan = tiny(system)
+    for step in range(10):
+        expected = [(name, moved) for name, moved in PHASES[system] if name[0] == "D" or step % 5 == 4]
+        steps = moves(gan, 2, step)
+        assert [(phase, networks_of(changed)) for phase, changed in steps] == expected
+
+
+@pytest.mark.parametrize("system", STARGANS)
+def test_stargan_2_the_discriminators_losses_reach_no_generator(system: str) -> None:
+    gan = tiny(system)
+    for phase in [phase for phase in gan.phases if phase[0] == "D"]:
+        assert networks_of(gan.gradients(phase, batch(gan, 2), gan.draw(2, 0))) == {"D"}
+
+
+def test_stargan_3_classes_and_scores_have_heads_of_their_own_and_one_trunk(tmp_path: Path) -> None:
+    text = """
+schedule:
+  classes: {player: D, minimize: cls_r}
+  scores: {player: D, minimize: adv.discriminator + penalty}
+"""
+    gan = variant(tmp_path, "stargan", text)
+    found = [set(gan.gradients(phase, batch(gan, 2), gan.draw(2, 0))) for phase in ("classes", "scores")]
+    heads = [{n for n in gan.named_parameters() if n.startswith(f"D.{head}")} for head in ("cls", "src")]
+    assert [names & (heads[0] | heads[1]) for names in found] == heads and all(heads)
+    assert any(n.startswith("D.h.") for n in found[0] & found[1])
+
+
+def test_stargan_4_the_classes_of_the_other_data_set_have_zero_gradient(tmp_path: Path) -> None:
+    text = """
+schedule:
+  a: {player: D, minimize: "cls_r[celeba]"}
+  b: {player: D, minimize: "cls_r[rafd]"}
+"""
+    gan = variant(tmp_path, "stargan-joint", text)
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    (head,) = (name for name in gan.named_parameters() if name.startswith("D.cls"))
+    for phase, own in (("a", range(5)), ("b", range(5, 13))):
+        rows = [bool(row.any()) for row in gan.gradients(phase, given, draws)[head]]
+        assert [i for i, moved in enumerate(rows) if moved] == list(own)
+    one = gan.losses(given, draws)
+    with torch.no_grad():
+        gan.named_parameters()[head][:5] *= -2
+    assert changed(one, gan.losses(given, draws)) == {"cls_r[celeba]", "cls_f[celeba]"}
+
+
+def test_stargan_4_a_label_has_its_data_sets_part_and_a_mask(tmp_path: Path) -> None:
+    text = """
+losses:
+  first: expect(sum((c_org[celeba] - concat(attributes, zeros(8), [1, 0]))**2))
+  second: expect(sum((c_org[rafd] - concat(zeros(5), one_hot(expression, K), [0, 1]))**2))
+schedule:
+  more: {player: D, minimize: "first + second + cls_r[rafd]"}
+meant: ["constant(first)", "constant(second)"]
+"""
+    gan = variant(tmp_path, "stargan-joint", text)
+    found = gan.losses(batch(gan, 2), gan.draw(2, 0))
+    assert found["first"] == found["second"] == 0
+
+
+def test_stargan_5_targets_are_the_batchs_own_labels_permuted() -> None:
+    gan = tiny("stargan")
+    given, draws = batch(gan, 3), gan.draw(3, 0)
+    G, D = gan.networks["G"], gan.networks["D"]
+    for order in ([0, 1, 2], [2, 0, 1]):
+        found = gan.losses(given, {**draws, "order": torch.tensor(order)})
+        with torch.no_grad():
+            c_trg = given["c_org"][order]
+            fake = G(given["x"], c_trg)
+            src, cls = D(fake)
+            expected = {
+                "adv.generator": -src.mean(),
+                "cls_f": nn.functional.binary_cross_entropy_with_logits(cls, c_trg, reduction="sum") / 3,
+                "cycle": (G(fake, given["c_org"]) - given["x"]).abs().mean(),
+            }
+        assert all(close(found[name], value) for name, value in expected.items())
+    turned = {name: value[order] for name, value in given.items()}
+    with torch.no_grad():
+        assert torch.allclose(G(turned["x"], turned["c_org"]), G(given["x"], given["c_org"])[order], atol=1e-12)
+
+
+LINEAR = """
+networks:
+  D:
+    inputs: [x]
+    graph:
+      h: Flatten()(x)
+      src: Linear(1)(h) + SHIFT
+      cls: Linear(K)(h)
+    outputs: [src, cls]
+sizes: {layers: ~}
+tiny:
+  sizes: {layers: ~}
+"""
+
+
+def test_stargan_6_a_constant_on_every_score_moves_the_generators_loss_only(tmp_path: Path) -> None:
+    found = []
+    for shift in ("0", "3"):
+        gan = variant(tmp_path, "stargan", LINEAR.replace("SHIFT", shift))
+        found.append(gan.losses(batch(gan, 2), gan.draw(2, 0)))
+    for name, value in found[0].items():
+        assert close(found[1][name], value - 3 * (name == "adv.generator"), 1e-12)
+
+
+@pytest.mark.parametrize("norm", [0.5, 1.0, 3.0])
+def test_stargan_7_the_penalty_of_a_linear_critic_is_that_of_its_norm(norm: float, tmp_path: Path) -> None:
+    gan = variant(tmp_path, "stargan", LINEAR.replace("SHIFT", "0"))
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    with torch.no_grad():
+        (weight,) = (p for n, p in gan.named_parameters().items() if n.startswith("D.src") and p.dim() == 2)
+        weight.mul_(norm / weight.norm())
+    for alpha in (0.0, 0.3, 1.0):
+        found = gan.losses(given, {**draws, "alpha": torch.full((2,), alpha)})
+        assert close(found["penalty"], (norm - 1) ** 2, 1e-12)
+
+
+def test_stargan_7_the_interpolation_is_the_picture_at_alpha_1_and_the_fake_at_0() -> None:
+    gan = tiny("stargan")
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    with torch.no_grad():
+        fake = gan.networks["G"](given["x"], given["c_org"][draws["order"]])
+    for alpha, point in ((1.0, given["x"]), (0.0, fake)):
+        point = point.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(gan.networks["D"](point)[0].sum(), point)
+        found = gan.losses(given, {**draws, "alpha": torch.full((2,), alpha)})
+        assert close(found["penalty"], (slope.flatten(1).norm(dim=1) - 1).square().mean(), 1e-10)
+
+
+def test_stargan_8_with_all_logits_0_classes_cost_log_2_an_attribute_or_log_8() -> None:
+    for system, expected in (("stargan", {"": 5 * LOG2}), ("stargan-rafd", {"": math.log(8)})):
+        gan = tiny(system)
+        zeroed(gan, "D.cls")
+        found = gan.losses(batch(gan, 2), gan.draw(2, 0))
+        assert all(close(found[f"{loss}{s}"], v) for loss in ("cls_r", "cls_f") for s, v in expected.items())
+    gan = tiny("stargan-joint")
+    zeroed(gan, "D.cls")
+    found = gan.losses(batch(gan, 2), gan.draw(2, 0))
+    for loss in ("cls_r", "cls_f"):
+        assert close(found[f"{loss}[celeba]"], 5 * LOG2) and close(found[f"{loss}[rafd]"], math.log(8))
+
+
+@pytest.mark.parametrize("system", STARGANS)
+def test_stargan_9_an_identity_that_ignores_labels_has_no_cycle_loss(system: str, tmp_path: Path) -> None:
+    text = """
+sizes: {blocks: ~}
+networks:
+  G:
+    inputs: [x, c]
+    output: x * Parameter(init=ones())() + 0 * sum(c, dim=1)
+tiny:
+  sizes: {blocks: ~}
+"""
+    gan = variant(tmp_path, system, text)
+    found = gan.losses(batch(gan, 2), gan.draw(2, 0))
+    cycles = [value for name, value in found.items() if name.startswith("cycle")]
+    assert cycles and not any(cycles)
+
+
+@pytest.mark.parametrize("mode, seen", [("reflect", False), ("zeros", True)])
+def test_stargan_10_reflected_borders_would_hide_the_label_from_the_first_norm(
+    mode: str, seen: bool, tmp_path: Path
+) -> None:
+    network = (
+        '{inputs: [x, c], output: ["concat(x, tile(c, x))", '
+        f"'Conv2d(4, 7, padding=3, padding_mode=\"{mode}\", bias=False)', InstanceNorm2d()]}}"
+    )
+    text = one_network(network, "Q(x, c)", {"x": "image(3, 16, 16)", "c": "vector(5)"})
+    Q = build(written(tmp_path, text)).networks["Q"]
+    x, c = recipe_input(0, (2, 3, 16, 16)), recipe_input(1, (2, 5))
+    with torch.no_grad():
+        assert torch.allclose(Q(x, c), Q(x, 1 - c), atol=1e-10) != seen
+
+
+@pytest.mark.parametrize(
+    "step, rate", [(0, 1e-4), (100_999, 1e-4), (101_000, 1e-4 - 1e-9), (199_999, 9.9901e-5), (200_000, 9.99e-5)]
+)
+def test_stargan_11_the_rate_falls_to_almost_what_it_was(step: int, rate: float) -> None:
+    for system in STARGANS:
+        gan = tiny(system)
+        gan.clocks["step"] = step
+        gan.step(batch(gan, 2), gan.draw(2, 0))
+        assert close(gan.game.players["D"][0].param_groups[0]["lr"], rate)
+
+
+@pytest.mark.parametrize("system", STARGANS)
+def test_stargan_samples_by_the_statistics_of_each_picture_and_keeps_those_of_training(system: str) -> None:
+    gan = tiny(system)
+    given = batch(gan, 2)
+    before = {name: b.clone() for name, b in gan.networks.named_buffers()}
+    view = "images" if system != "stargan-joint" else "celeba"
+    whole = gan.sample(view, 2, given)
+    assert all(torch.equal(b, before[name]) for name, b in gan.networks.named_buffers()) and before
+    with torch.no_grad():
+        for b in gan.networks["G"].buffers():
+            b.add_(1)
+    assert torch.equal(whole, gan.sample(view, 2, given))
