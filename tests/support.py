@@ -48,6 +48,7 @@ SYSTEMS = (
     "stargan",
     "stargan-rafd",
     "stargan-joint",
+    "cd-gan",
 )
 DATA = Path(__file__).parent / "data"
 torch.set_num_threads(1)

@@ -713,3 +713,143 @@ def test_stargan_samples_by_the_statistics_of_each_picture_and_keeps_those_of_tr
         for b in gan.networks["G"].buffers():
             b.add_(1)
     assert torch.equal(whole, gan.sample(view, 2, given))
+
+
+# --- cd-gan
+
+
+def test_cd_gan_1_a_conditional_picture_acts_through_its_own_code_only() -> None:
+    gan = tiny("cd-gan")
+    given, other = batch(gan, 4), batch(gan, 4, 1)
+    other = {"x[0]": given["x[0]"], "x[1]": other["x[1]"]}
+    alike = {"adv[1].generator", "di[0]", "im[0]", "ds[1]"}
+    assert alike <= changed(gan.losses(given, {}), gan.losses(other, {}))
+    last = [n for n in gan.named_parameters() if n.startswith("e[1].exchanged") and n.endswith("weight")][-1]
+    zeroed(gan, last)  # every picture of B has the same code of its own
+    assert alike == set(gan.losses(given, {})) - changed(gan.losses(given, {}), gan.losses(other, {}))
+
+
+def test_cd_gan_2_a_translation_moves_its_decoder_and_its_way_back_the_other(tmp_path: Path) -> None:
+    text = """
+schedule:
+  all:
+    together:
+      adv_alone: {player: gen, minimize: "adv[1].generator"}
+      im_alone: {player: gen, minimize: "im[0]"}
+      di_alone: {player: gen, minimize: "di[0]"}
+      ds_alone: {player: gen, minimize: "ds[1]"}
+"""
+    gan = variant(tmp_path, "cd-gan", text)
+    found = {p: networks_of(gan.gradients(p, batch(gan, 4), {})) for p in gan.phases if p.endswith("alone")}
+    assert found["adv_alone"] == {"e[0]", "e[1]", "g[1]"} and found["im_alone"] == {"e[0]", "e[1]", "g[0]", "g[1]"}
+    assert found["di_alone"] == found["ds_alone"] == {"e[0]", "e[1]", "g[1]"}
+
+
+def test_cd_gan_3_with_one_domain_twice_it_is_an_autoencoder() -> None:
+    gan = tiny("cd-gan")
+    for name in ("e", "g"):
+        gan.networks[f"{name}[1]"].load_state_dict(gan.networks[f"{name}[0]"].state_dict())
+    x = batch(gan, 4)["x[0]"]
+    a, b = (gan.sample(view, 4, {"x[0]": x, "x[1]": x}) for view in ("a", "b"))
+    with torch.no_grad():
+        e, g = gan.networks["e[0]"].eval(), gan.networks["g[0]"].eval()
+        expected = g(*e(x))
+    assert torch.equal(a, b) and torch.allclose(a, expected, atol=1e-14)
+
+
+def test_cd_gan_4_codes_that_come_back_cost_nothing(tmp_path: Path) -> None:
+    text = """
+networks:
+  e[k]:
+    inputs: [x]
+    graph:
+      kept: x[:, 0:1] * Parameter(init=ones())()
+      own: mean(x[:, 1:3], dim=[2, 3])
+    outputs: [kept, own]
+  g[k]:
+    inputs: [kept, own]
+    output: concat(kept, tile(own, kept)) * Parameter(init=ones())()
+"""
+    gan = variant(tmp_path, "cd-gan", text)
+    given = {n: torch.cat([x[:, :1], x[:, 1:, :1, :1].expand(-1, -1, 32, 32)], 1) for n, x in batch(gan, 4).items()}
+    found = gan.losses(given, {})
+    assert all(close(found[f"{loss}[{k}]"], 0) for loss in ("im", "di", "ds") for k in DOMAINS)
+    assert gan.losses(batch(gan, 4), {})["im[0]"] > 0.1
+
+
+@pytest.mark.parametrize("k", DOMAINS)
+def test_cd_gan_5_a_probability_of_one_half_costs_log_2(k: int) -> None:
+    gan = tiny("cd-gan")
+    zeroed(gan, f"d[{k}]")
+    found = gan.losses(batch(gan, 4), {})
+    assert close(found[f"adv[{k}].discriminator"], 2 * LOG2) and close(found[f"adv[{k}].generator"], LOG2)
+    assert not close(found[f"adv[{1 - k}].generator"], LOG2)
+
+
+def test_cd_gan_6_the_distance_of_pictures_is_the_squared_mean_error(tmp_path: Path) -> None:
+    gan = variant(tmp_path, "cd-gan", "graph:\n  back[k]: x[k] + 0.3 + 0 * g[k](i_hat[1 - k], s[k])\n")
+    assert close(gan.losses(batch(gan, 4), {})["im[1]"], 0.09)
+    gan = variant(tmp_path, "cd-gan", "graph:\n  back[k]: 0 * g[k](i_hat[1 - k], s[k])\n")
+    given = batch(gan, 4)
+    found = gan.losses(given, {})["im[0]"]
+    assert close(found, given["x[0]"].abs().mean() ** 2) and found < given["x[0]"].square().mean()
+
+
+def test_cd_gan_7_exchanging_the_domains_exchanges_the_losses() -> None:
+    gan = tiny("cd-gan")
+    given = batch(gan, 4)
+    one = gan.losses(given, {})
+    exchange(gan, [(f"{n}[0]", f"{n}[1]") for n in "egd"])
+    two = mirrored(gan.losses(mirrored(given), {}))
+    assert all(close(one[name], two[name], 1e-10) for name in one)
+
+
+def test_cd_gan_8_the_discriminators_step_moves_no_encoder_and_no_decoder() -> None:
+    gan = tiny("cd-gan")
+    steps = moves(gan, 4, 0)
+    assert [(phase, networks_of(changed)) for phase, changed in steps] == PHASES["cd-gan"]
+
+
+def test_cd_gan_8_the_makers_are_judged_by_both_discriminators_after_their_steps() -> None:
+    gan = tiny("cd-gan")
+    given = batch(gan, 4)
+    before = gan.losses(given, {})
+    log = gan.step(given, {})
+    for k in DOMAINS:
+        assert torch.equal(log[f"d[{k}]/adv[{k}].discriminator"], before[f"adv[{k}].discriminator"])
+        assert log[f"gen/adv[{k}].generator"] != before[f"adv[{k}].generator"]
+        assert torch.equal(log[f"gen/im[{k}]"], before[f"im[{k}]"])
+
+
+def test_cd_gan_9_what_moves_from_one_code_to_the_other_does_not_show() -> None:
+    gan = tiny("cd-gan")
+    g = gan.networks["g[0]"].eval()
+    kept, own, c = recipe_input(0, (2, 32, 2, 2)), recipe_input(1, (2, 32)), recipe_input(2, (1, 32))
+    with torch.no_grad():
+        assert torch.allclose(g(kept, own), g(kept - c[..., None, None], own + c), atol=1e-12)
+
+
+def test_cd_gan_the_targets_of_the_codes_are_constants(tmp_path: Path) -> None:
+    """The encoder of A is reached through the translation alone: a decoder that hides it cuts the way."""
+    text = """
+networks:
+  g[k]:
+    inputs: [kept, own]
+    output: cdgan_decoder(C)(stop(kept), stop(own))
+schedule:
+  gen: add(di) + add(ds)
+  more: {player: gen, minimize: add(im)}
+"""
+    gan = variant(tmp_path, "cd-gan", text)
+    given = batch(gan, 4)
+    found = gan.gradients("gen", given, {})
+    with torch.no_grad():
+        (i0, s0), (i1, s1) = (gan.networks[f"e[{k}]"](given[f"x[{k}]"]) for k in DOMAINS)
+        fakes = gan.networks["g[0]"](i1, s0), gan.networks["g[1]"](i0, s1)
+    for k, (kept, own) in enumerate([(i1, s0), (i0, s1)]):
+        e = gan.networks[f"e[{k}]"]
+        i_hat, s_hat = e(fakes[k])
+        objective = (i_hat - kept).abs().mean() ** 2 + (s_hat - own).abs().mean() ** 2
+        expected = torch.autograd.grad(objective, list(e.parameters()))
+        mine = [g for name, g in found.items() if name.startswith(f"e[{k}]")]
+        assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(mine, expected, strict=True))

@@ -111,6 +111,7 @@ PHASES: dict[str, list[tuple[str, set[str]]]] = {
     "stargan": [("D", {"D"}), ("G", {"G"})],
     "stargan-rafd": [("D", {"D"}), ("G", {"G"})],
     "stargan-joint": [(f"{player}[{s}]", {player}) for s in ("celeba", "rafd") for player in ("D", "G")],
+    "cd-gan": [("d[0]", {"d[0]"}), ("d[1]", {"d[1]"}), ("gen", {f"{n}[{k}]" for n in "eg" for k in (0, 1)})],
 }
 RESTING = ("vae-gan", "stylegan", "drit", "stargan", "stargan-rafd", "stargan-joint")  # not all move in each iteration
 
