@@ -49,6 +49,7 @@ SYSTEMS = (
     "stargan-rafd",
     "stargan-joint",
     "cd-gan",
+    "stargan-v2-masked",
 )
 DATA = Path(__file__).parent / "data"
 torch.set_num_threads(1)

@@ -853,3 +853,84 @@ schedule:
         expected = torch.autograd.grad(objective, list(e.parameters()))
         mine = [g for name, g in found.items() if name.startswith(f"e[{k}]")]
         assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(mine, expected, strict=True))
+
+
+# --- stargan-v2-masked
+
+MASKED = "stargan-v2-masked"
+
+
+def test_stargan_v2_masked_1_5_6_are_those_of_its_parent(tmp_path: Path) -> None:
+    gan = tiny(MASKED)
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    given = {**given, "y_trg": torch.zeros(2, dtype=torch.int64)}
+    found = gan.gradients("G_latent", given, draws)
+    assert networks_of(found) == {"G", "F", "E"}
+    heads = [name for name in found if name.startswith("F.s[1]")]
+    assert heads and not any(found[name].any() for name in heads)
+    zeroed(gan, *[name for name in gan.named_parameters() if name.startswith("D.")][-2:])
+    losses = gan.losses(given, draws)
+    assert close(losses["adv[latent].discriminator"], 2 * LOG2) and close(losses["adv[reference].generator"], LOG2)
+
+
+@pytest.mark.parametrize("step, weight", [(0, 1), (50_000, 0.5), (100_000, 0)])
+def test_stargan_v2_masked_3_the_weight_of_diversity_falls_from_1_to_0(step: int, weight: float) -> None:
+    gan = tiny(MASKED)
+    gan.clocks["step"] = step
+    log = gan.step(batch(gan, 2), gan.draw(2, 0))
+    rest = log["G_latent/adv[latent].generator"] + log["G_latent/style[latent]"] + log["G_latent/cycle[latent]"]
+    assert close(log["G_latent"], rest - weight * log["G_latent/diversity[latent]"])
+
+
+@pytest.mark.parametrize(
+    "block, kept", [("stargan2_bare_adain_residual(4)", 0.0), ("stargan2_adain_residual(4)", 0.5**0.5)]
+)
+def test_stargan_v2_9_only_without_masks_a_block_of_the_decoder_has_a_shortcut(
+    block: str, kept: float, tmp_path: Path
+) -> None:
+    assert "FAN" not in tiny("stargan-v2").networks and "FAN" in tiny(MASKED).networks
+    gan = build(written(tmp_path, one_network(block, "Q(x, s)", {"x": "tensor(4, 6, 6)", "s": "vector(3)"})))
+    zeroed(gan, "Q.")
+    x = recipe_input(0, (2, 4, 6, 6))
+    assert torch.allclose(gan.networks["Q"](x, recipe_input(1, (2, 3))), kept * x, atol=1e-14)
+
+
+def test_stargan_v2_masked_the_high_pass_filter_is_a_laplacian_over_its_weight(tmp_path: Path) -> None:
+    text = "{inputs: [x], output: 'high_pass(2)(x) * Parameter(init=ones())()'}"
+    Q = build(written(tmp_path, one_network(text, "Q(x)", {"x": "image(3, 6, 6)"}))).networks["Q"]
+    x = recipe_input(0, (2, 3, 6, 6))
+    around = nn.functional.unfold(x, 3, padding=1).reshape(2, 3, 9, 6, 6).sum(2)
+    assert torch.allclose(Q(x), (9 * x - around) / 2, atol=1e-12)
+
+
+def test_stargan_v2_masked_masks_pick_details_at_32_and_at_64() -> None:
+    gan = tiny(MASKED)
+    G = gan.networks["G"]
+    x, s = recipe_input(0, (1, 3, 64, 64)), recipe_input(1, (1, 8))
+    none, full = torch.zeros(1, 1, 64, 64).double(), torch.ones(1, 1, 64, 64).double()
+    with torch.no_grad():
+        pictures = [G(x, s, a, b) for a in (none, full) for b in (none, full)]
+    assert all(not torch.allclose(a, b) for i, a in enumerate(pictures) for b in pictures[:i])
+
+
+def test_stargan_v2_masked_the_face_network_is_frozen_and_called_once_for_the_pictures_and_once_for_each_fake() -> None:
+    gan = tiny(MASKED)
+    calls: list[Tensor] = []
+    first = next(m for m in gan.networks["FAN"].modules() if isinstance(m, nn.Conv2d))
+    first.register_forward_pre_hook(lambda module, inputs: calls.append(inputs[0]))
+    before = [p.clone() for p in gan.networks["FAN"].parameters()]
+    given = batch(gan, 2)
+    gan.step(given, gan.draw(2, 0))
+    assert len(calls) == 3 and torch.equal(calls[0], nn.functional.avg_pool2d(given["x"], 4))
+    assert not any(c.requires_grad for c in calls)
+    assert all(torch.equal(p, q) for p, q in zip(gan.networks["FAN"].parameters(), before, strict=True))
+
+
+def test_stargan_v2_masked_the_way_back_is_masked_by_the_face_of_the_fake() -> None:
+    gan = tiny(MASKED)
+    given, draws = batch(gan, 2), gan.draw(2, 0)
+    G, F, E, FAN = (gan.networks[name] for name in ("G", "F", "E", "FAN"))
+    with torch.no_grad():
+        fake = G(given["x"], F(draws["z"], given["y_trg"]), *FAN(given["x"]))
+        back = G(fake, E(given["x"], given["y"]), *FAN(fake))
+    assert close(gan.losses(given, draws)["cycle[latent]"], (back - given["x"]).abs().mean(), 1e-10)

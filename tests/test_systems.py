@@ -112,6 +112,12 @@ PHASES: dict[str, list[tuple[str, set[str]]]] = {
     "stargan-rafd": [("D", {"D"}), ("G", {"G"})],
     "stargan-joint": [(f"{player}[{s}]", {player}) for s in ("celeba", "rafd") for player in ("D", "G")],
     "cd-gan": [("d[0]", {"d[0]"}), ("d[1]", {"d[1]"}), ("gen", {f"{n}[{k}]" for n in "eg" for k in (0, 1)})],
+    "stargan-v2-masked": [
+        ("D_latent", {"D"}),
+        ("D_reference", {"D"}),
+        ("G_latent", {"G", "F", "E"}),
+        ("G_reference", {"G"}),
+    ],
 }
 RESTING = ("vae-gan", "stylegan", "drit", "stargan", "stargan-rafd", "stargan-joint")  # not all move in each iteration
 
