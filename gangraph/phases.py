@@ -401,6 +401,7 @@ class StageWriter:
         sure = [False]  # whether a batch has surely been fetched
         bare: dict[str, str] = {}  # what needs brackets as a factor, without them
         firsts: list[str] = []  # while nothing else fetches: one batch, if any of these runs
+        fetched: set[str] = set()  # conditions under which one has been
 
         def count(steps: tuple[Step, ...], factor: str) -> None:
             for step in steps:
@@ -416,13 +417,15 @@ class StageWriter:
                 if step.fresh:
                     terms.append(times or "1")
                     sure[0] = sure[0] or not once
-                elif reads and not sure[0]:  # reads the present batch, and fetches one where there is none
+                    fetched.update([once] if step.repeat is None else [])
+                elif reads and not sure[0] and once not in fetched:  # a batch is fetched where there is none
                     if once and len(terms) == bool(firsts):
                         firsts.append(once)
                         terms[:] = [firsts[0] if len(firsts) == 1 else f"max({', '.join(firsts)})"]
                     else:
-                        terms.append(_times(once, f"int(not ({' + '.join(terms)}))") if terms else "1")
+                        terms.append(_times(once, f"int(not ({' + '.join(terms)}))") if terms else once or "1")
                     sure[0] = not once
+                    fetched.add(once)
                 accumulate = step.phases[0].accumulate if step.kind == "phase" else None
                 if accumulate not in (None, 1) and reads:
                     terms.append(_times(times, f"({self.value(accumulate)} - 1)"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import SYSTEMS, batches, build, iterate
+from support import SYSTEMS, batches, build, iterate, written
 
 from gangraph.code import fit
 from gangraph.compiler import load
@@ -234,3 +234,32 @@ def test_a_view_may_be_an_input_as_it_is(tmp_path: Path) -> None:
     gan = build(tmp_path / "bare.yaml", tiny=True)
     x = torch.rand(3, 2, dtype=torch.float64)
     assert torch.equal(gan.sample("real", 3, {"x": x}), x)
+CONDITIONS = """
+gangraph: 1
+name: conditions
+inputs: {x: vector(2)}
+networks:
+  A: [Linear(2)]
+losses:
+  near: expect(l2(A(x), x))
+players:
+  P: {networks: [A], optimizer: Adam(lr=1e-3)}
+schedule:
+  third:
+    when: step % 3 == 2
+    moves:
+      one: {player: P, minimize: near}
+      two: {player: P, minimize: near}
+      three: {player: P, minimize: near}
+  P: near
+train: {batch: 2}
+"""
+
+
+def test_moves_of_one_condition_count_their_batch_once(tmp_path: Path) -> None:
+    gan = build(written(tmp_path, CONDITIONS))
+    count = gan.source.split("def fetches(self):")[1].split("    def ")[0].split("def main")[0]
+    assert count.count("% 3 == 2") == 2, count
+    for step in range(6):
+        gan.clocks["step"] = step
+        assert gan.fetches() == 1
