@@ -234,6 +234,8 @@ def test_a_view_may_be_an_input_as_it_is(tmp_path: Path) -> None:
     gan = build(tmp_path / "bare.yaml", tiny=True)
     x = torch.rand(3, 2, dtype=torch.float64)
     assert torch.equal(gan.sample("real", 3, {"x": x}), x)
+
+
 CONDITIONS = """
 gangraph: 1
 name: conditions
