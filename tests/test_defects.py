@@ -107,7 +107,7 @@ def verified(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, 
     from gangraph.verify import PROPERTIES
 
     with pytest.raises(SystemExit) as ended:
-        main(["verify", *arguments, "--cases", "1"])
+        main(["verify", *arguments, "--cases", "8"])
     out = capsys.readouterr().out
     table, *details = out.rstrip("\n").split("\n\n")
     numbers = [

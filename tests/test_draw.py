@@ -154,8 +154,10 @@ def test_a_value_is_on_the_path_of_those_whose_gradient_it_carries(name: str) ->
             carried = set()
             for phase in compiled.graph.phases():
                 tracked = compiled.schedules[-1].routing.routes[phase.name].live
-                named = compiled.graph.named()
-                if any(id(named[m]) in tracked for m in drawn.members if m in named):
+                named = compiled.graph.named() | compiled.graph.values  # some values are lists
+                made = [named[m] for m in drawn.members if m in named]
+                nodes = [n for value in made for n in (value if isinstance(value, tuple) else (value,))]
+                if any(id(n) in tracked for n in nodes):
                     carried |= {p.name for p in picture(name).players if phase.player in p.members}
             assert drawn.paths == carried
 

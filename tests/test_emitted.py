@@ -42,8 +42,8 @@ def test_a_program_detaches_and_switches_nothing_that_routing_derives(system: st
     text = source(system)
     own = text[text.index("(Game):") :]
     assert ".backward(" not in text and "zero_grad" not in text and "requires_grad = " not in text
-    stops = {"stargan-v2": 2, "stackgan-1": 1, "stackgan-2": 1}.get(system, 0)  # of the spec itself
-    stops = {"stargan-v2": 2, "stargan-v2-masked": 4, "cd-gan": 4}.get(system, 0)  # of the spec itself
+    written = {"stargan-v2": 2, "stackgan-1": 1, "stackgan-2": 1, "stargan-v2-masked": 4, "cd-gan": 4}
+    stops = written.get(system, 0)  # of the spec itself
     assert own.count(".detach()") == own.count(".detach().requires_grad_()") + stops  # leaves of inner derivatives
     assert "gangraph" not in text.replace("Made by gangraph", "") and ".cuda" not in text and '"cpu"' not in text
 

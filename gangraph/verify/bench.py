@@ -16,12 +16,16 @@ import torch
 
 from gangraph.compiler import Spec
 from gangraph.errors import RunError, SpecError
+from gangraph.ir import Node, walk
 from gangraph.loader import Compiled, load_program
+from gangraph.ops import COMPARISONS
 from gangraph.reference import Reference
 from gangraph.verify import cases
-from gangraph.verify.cases import Arrays, Case
+from gangraph.verify.cases import MOMENTS, Arrays, Case
 
 TURNS = 2  # iterations in a row that are compared
+DIVERGED = 1e30  # beyond it, numbers compare nothing but noise
+TWINS = 4  # games that round otherwise
 KEPT = 40  # beginnings whose answers are kept: shrinking, and other programs, ask for them again
 
 
@@ -88,6 +92,21 @@ class Bench:
         overrides = self.spec.overrides
         return Spec(self.spec.parsed, {**overrides, section: {**(overrides.get(section) or {}), **dict(changed)}})
 
+    @cached_property
+    def moments(self) -> list[dict[str, int]]:
+        """When an iteration begins: the usual times, and those at which a condition of the schedule turns."""
+        turning: dict[tuple[str, int], None] = {}
+        for graph in self.spec.graphs:
+            conditions = [item.when for item in graph.steps()] + [item.when for item in graph.phases()]
+            for when in conditions:
+                for part in walk([when]) if isinstance(when, Node) else ():
+                    below = walk([part]) if part.op in COMPARISONS else []
+                    clocks = [n.name for n in below if n.op == "clock" and n.name in ("step", "epoch", "images")]
+                    numbers = [n.value for n in below if isinstance(n.value, int) and 1 < n.value < 1e9]
+                    turning |= {(str(c), v): None for c in clocks for v in numbers}
+        turns = [{**MOMENTS[0], c: v + d} for c, v in list(turning)[:8] for d in (-1, 0)]
+        return [*MOMENTS, *turns]
+
     def of(self, case: Case) -> Bench:
         """The bench of the spec as this case changes it."""
         return self._others[case.changed]
@@ -114,8 +133,17 @@ class Subject:
 
     def start(self, beginning: Beginning, dtype: Any = torch.float64) -> Compiled:
         """The program at a beginning."""
+        return beginning.enter(self.made()).to(dtype)
+
+    def resumed(self, gan: Compiled) -> Compiled:
+        """Another instance, which goes on from what this one keeps."""
+        made = self.made()
+        made.load_state_dict(gan.state_dict())
+        return made
+
+    def made(self) -> Compiled:
         gan = Compiled(self.bench.spec, self.module) if self.edited else load_program(self.bench.spec)
-        return beginning.enter(gan.to(torch.float64)).to(dtype)
+        return gan.to(torch.float64)
 
     def other(self, source: str, beginning: Beginning) -> Any:
         """Another text's game in the state of this program's."""
@@ -140,6 +168,7 @@ class Beginning:
 
     def __init__(self, bench: Bench, case: Case):
         self.bench, self.case = bench, case
+        self.clocks = bench.moments[case.moment]
         generator = np.random.default_rng(case.seed)
         own = bench.own
         shapes = {n: tuple(p.shape) for n, p in own.named_parameters().items()}
@@ -163,6 +192,11 @@ class Beginning:
         self.noise = self.turns[0][1]
         self.batch = self.turns[0][0][0] if self.turns[0][0] else cases.batch(own.inputs, case, 0)
 
+    @property
+    def said(self) -> str:
+        """The case in words, with its time."""
+        return ", ".join([str(self.case), *(f"{clock} {value}" for clock, value in self.clocks.items() if value)])
+
     def enter(self, gan: Compiled) -> Compiled:
         """A program with these weights, this layer state, at this stage and time."""
         with torch.no_grad():
@@ -176,7 +210,7 @@ class Beginning:
                     average.load_state_dict(source.state_dict())
         if self.case.stage:
             gan.clocks["stage"] = self.case.stage
-        for clock, value in self.case.clocks.items():
+        for clock, value in self.clocks.items():
             gan.clocks[clock] = value
         for name, samples in self.pools.items():
             gan.game.pools[name].samples = list(torch.from_numpy(samples.copy()))
@@ -186,7 +220,7 @@ class Beginning:
         reference = self.bench.reference.start(self.parameters, self.buffers)
         if self.case.stage:
             reference.turn(self.case.stage)
-        reference.clocks |= self.case.clocks
+        reference.clocks |= self.clocks
         reference.pools |= {name: list(samples.copy()) for name, samples in self.pools.items()}
         return reference
 
@@ -195,8 +229,20 @@ class Beginning:
         return self.start().losses(self.batch, self.noise)
 
     @cached_property
-    def twin_losses(self) -> dict[str, float]:
-        return self.start().twin(self.case.seed).losses(self.batch, self.noise)
+    def diverged(self) -> bool:
+        """Whether a loss is so large that nothing is left to compare."""
+        return not all(abs(value) < DIVERGED for value in self.losses.values())
+
+    @cached_property
+    def twins(self) -> list[Reference]:
+        """Games that round otherwise. One alone may fall on the same side of a kink."""
+        return [self.start().twin((self.case.seed, number)) for number in range(TWINS)]
+
+    @cached_property
+    def twin_losses(self) -> list[dict[str, float]]:
+        return [
+            twin.losses(cases.shaken(self.batch, i), cases.shaken(self.noise, i)) for i, twin in enumerate(self.twins)
+        ]
 
     @cached_property
     def gradients(self) -> dict[str, Arrays]:
@@ -204,21 +250,24 @@ class Beginning:
         return {phase: reference.gradients(phase, self.batch, self.noise) for phase in reference.phases}
 
     @cached_property
-    def twin_gradients(self) -> dict[str, Arrays]:
-        twin = self.start().twin(self.case.seed)
-        return {phase: twin.gradients(phase, self.batch, self.noise) for phase in twin.phases}
+    def twin_gradients(self) -> list[dict[str, Arrays]]:
+        batches = [cases.shaken(self.batch, i) for i in range(TWINS)]
+        noise = [cases.shaken(self.noise, i) for i in range(TWINS)]
+        return [{p: twin.gradients(p, batches[i], noise[i]) for p in twin.phases} for i, twin in enumerate(self.twins)]
 
     @cached_property
     def iterations(self) -> list[After]:
         return self._played(self.start())
 
     @cached_property
-    def twin_iterations(self) -> list[After]:
-        return self._played(self.start().twin((self.case.seed, 7)))
+    def twin_iterations(self) -> list[list[After]]:
+        return [self._played(twin.copy(), i) for i, twin in enumerate(self.twins)]
 
-    def _played(self, reference: Reference) -> list[After]:
+    def _played(self, reference: Reference, twin: int | None = None) -> list[After]:
         found = []
         for batches, draws in self.turns:
+            if twin is not None:
+                batches, draws = [cases.shaken(b, twin) for b in batches], cases.shaken(draws, twin)
             log = reference.step(list(batches), draws)
             reference.clocks["epoch_step"] += 1
             state = everything(self.bench, reference)

@@ -39,16 +39,11 @@ class Case:
     seed: int = 0
     changed: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def clocks(self) -> dict[str, int]:
-        return MOMENTS[self.moment]
-
     def __str__(self) -> str:
         said = [f"seed {self.seed}", f"batch of {self.batch_size}", f"{self.weights} weights"]
         said += [f"data: {self.data}"] if self.data != "usual" else []
         said += ["full pools"] if self.pools == "full" else []
         said += [f"stage {self.stage}"] if self.stage else []
-        said += [f"step {self.clocks['step']}"] if self.moment else []
         return ", ".join([*said, *(f"{name} = {value}" for name, value in self.changed)])
 
 
@@ -109,6 +104,16 @@ def noise(draws: Arrays, case: Case) -> Arrays:
             values = np.broadcast_to(values[:1], values.shape).copy()
         made[name] = _single(values) if values.dtype.kind == "f" else values
     return made
+
+
+def shaken(arrays: Arrays, seed: int) -> Arrays:
+    """Numbers with an error of double precision; coins and integers as they are."""
+    generator = np.random.default_rng(seed)
+    found = {}
+    for name, values in arrays.items():
+        plain = values.dtype.kind == "f" and not np.isin(values, (0.0, 1.0)).all()
+        found[name] = values * (1 + 2e-16 * generator.standard_normal(values.shape)) if plain else values
+    return found
 
 
 def _single(values: Any) -> Any:

@@ -14,15 +14,14 @@ from gangraph.emit import emit
 from gangraph.errors import Place
 from gangraph.loader import Compiled
 from gangraph.schedule import plan_schedule
-from gangraph.verify.bench import Beginning, Bench, Subject, array, buffers, everything, tensors
+from gangraph.verify.bench import DIVERGED, Beginning, Bench, Subject, array, buffers, everything, tensors
 from gangraph.verify.cases import Arrays, Case
 from gangraph.verify.report import Difference
 from gangraph.verify.rounding import SIZE, Noisy
 
 TOLERANCE = 1e-9
-TWINS = 1000  # how many times what rounding alone does: torch may round worse than the reference
+ROUNDING = 1000  # how many times what rounding alone does: torch may round worse than the reference
 SMALL = 1e-3  # below it a loss is compared absolutely
-DIVERGED = 1e30
 FLAT = 1e-5  # below it a phase's gradient is
 REASSOCIATED = 1e-12  # a plan may add in another order
 SHAKES = (3, 29)  # noisy runs; and more of them before a difference is one, for a kink may be missed by a few
@@ -42,7 +41,7 @@ class Comparison:
             PROPERTIES[self.number](self)
         except Exception as error:  # whatever an edited program may do, and a compiled one should not
             text = f"{type(error).__name__}: {error}"
-            self.differences.append(Difference(self.number, str(self.case), "it does not run", text, "runs"))
+            self.differences.append(Difference(self.number, self.beginning.said, "it does not run", text, "runs"))
         return self
 
     # --- 1
@@ -55,11 +54,14 @@ class Comparison:
         theirs = _numbers(gan.losses(tensors(self.beginning.batch), tensors(self.beginning.noise)))
         ours = self.beginning.losses
         self.same_names("losses", theirs, ours)
+        if self.beginning.diverged:
+            return
         both = [n for n in ours if n in theirs]
         off = any(abs(theirs[n] - ours[n]) > TOLERANCE * max(abs(ours[n]), SMALL) for n in both)
-        rounded = self.beginning.twin_losses if off else ours
+        twins = self.beginning.twin_losses if off else []
         for name in both:
-            self.scalar(f"loss {name}", theirs[name], ours[name], rounded[name] - ours[name], name)
+            spread = max((abs(twin[name] - ours[name]) for twin in twins), default=0.0)
+            self.scalar(f"loss {name}", theirs[name], ours[name], spread, name)
 
     def _seen(self) -> None:
         gan, after = self.subject.start(self.beginning), self.beginning.iterations[0]
@@ -80,15 +82,17 @@ class Comparison:
             theirs = {k: array(g) for k, g in gan.gradients(phase, batch, noise).items()}
             ours = self.beginning.gradients[phase]
             self.same_names(f"parameters that {phase} reaches", theirs, ours, phase)
+            if self.beginning.diverged:
+                continue
             if list(theirs) != list(ours) and set(theirs) == set(ours):
                 self.add(f"parameters that {phase} reaches, in order", list(theirs)[:6], list(ours)[:6], phase)
             largest = max([FLAT, *map(_largest, ours.values())])
             off = any(n in theirs and _largest(theirs[n] - g) > TOLERANCE * largest for n, g in ours.items())
-            rounded = self.beginning.twin_gradients[phase] if off else ours
+            twins = self.beginning.twin_gradients if off else []
             for name, g in ours.items():
                 if name in theirs:
-                    twin = _largest(rounded[name] - g)
-                    self.tensor(f"gradient of {phase} by {name}", theirs[name], g, largest, twin, phase)
+                    spread = max((_largest(twin[phase][name] - g) for twin in twins), default=0.0)
+                    self.tensor(f"gradient of {phase} by {name}", theirs[name], g, largest, spread, phase)
         for name, value in _kept(self.bench, gan).items():
             if not np.array_equal(value, before[name], equal_nan=True):
                 self.add(f"{name}, which looking at gradients changed", "changed", "unchanged")
@@ -104,28 +108,31 @@ class Comparison:
             gan.clocks["epoch_step"] += 1  # the data's clocks are moved by whoever has the data
             place = f"iteration {turn + 1}, "
             self.same_names(f"{place}what was evaluated", theirs, after.log)
-            if not all(abs(value) < DIVERGED for value in after.log.values()):
-                return  # a game that runs away compares nothing but noise
+            if self.beginning.diverged or not all(abs(value) < DIVERGED for value in after.log.values()):
+                return
             state = everything(self.bench, gan)
             self.same_names(f"{place}what is kept", state, after.state)
             off = any(not _near(theirs[k], v) for k, v in after.log.items() if k in theirs)
             off = off or any(not _near(state[n], v) for n, v in after.state.items() if n in state)
-            twin = self.beginning.twin_iterations[turn] if off else after
-            spread = max((abs(twin.log[k] - v) for k, v in after.log.items() if k in twin.log), default=0.0)
+            twins = [played[turn] for played in self.beginning.twin_iterations] if off else []
+            spread = max((abs(t.log[k] - v) for t in twins for k, v in after.log.items() if k in t.log), default=0.0)
             for key, value in after.log.items():
                 if key in theirs:
                     self.scalar(f"{place}{key}", theirs[key], value, spread, key.split("/")[-1])
+            if any(p.grad is not None for p in gan.named_parameters().values()):
+                self.add(f"{place}a parameter's .grad afterwards", "a tensor", "None")
             if len(gan.game.coming) != after.left:
                 self.add(f"{place}batches left over", len(gan.game.coming), after.left)
             for name, value in after.state.items():
                 if name in state:
-                    rounding = _largest(value - twin.state[name])
+                    rounding = max((_largest(value - twin.state[name]) for twin in twins), default=0.0)
                     self.tensor(f"{place}{name}", state[name], value, _largest(value), rounding, name.split(".")[0])
             clocks = {k: v for k, v in gan.clocks.items() if v != after.clocks[k]}
             if clocks:
                 self.add(f"{place}clocks", clocks, {k: after.clocks[k] for k in clocks})
             if self.differences:
                 return
+            gan = self.subject.resumed(gan)
 
     # --- 4 and 5: the same state, another text of the program
 
@@ -156,9 +163,9 @@ class Comparison:
 
     def _rounding(self) -> float:
         """How far rounding alone carries anything in an iteration."""
-        exact, twin = self.beginning.iterations[0].state, self.beginning.twin_iterations[0].state
-        spread = [_largest(v - twin[n]) for n, v in exact.items()]
-        return TWINS * max((s for s in spread if np.isfinite(s)), default=0.0)
+        exact, twins = self.beginning.iterations[0].state, self.beginning.twin_iterations
+        spread = [_largest(v - played[0].state[n]) for played in twins for n, v in exact.items()]
+        return ROUNDING * max((s for s in spread if np.isfinite(s)), default=0.0)
 
     def close(self, what: str, theirs: Any, ours: Any, allowed: float) -> None:
         off = _distance(np.asarray(theirs, float), np.asarray(ours, float))
@@ -175,7 +182,8 @@ class Comparison:
             return
         theirs = dict(_answers(self.subject.start(self.beginning, torch.float32), batch, noise))
         off = {name: _distance(theirs[name], value) for name, value in exact.items()}
-        largest = {p: max(_largest(v) for n, v in exact.items() if n[0] == p) for p in {n[0] for n in exact}}
+        phases = {name[0] for name in exact}
+        largest = {p: max(FLAT, *(_largest(v) for n, v in exact.items() if n[0] == p)) for p in phases}
         spread = {n: SIZE * (largest[n[0]] if n[0] else max(_largest(v), SMALL)) for n, v in exact.items()}
         for seed in range(sum(SHAKES)):
             if seed >= SHAKES[0] and not any(off[n] > 2 * spread[n] for n in exact):
@@ -192,11 +200,36 @@ class Comparison:
             elif np.isfinite(off[name]):
                 self.deviation = max(self.deviation, (off[name] - spread[name]) / max(_largest(value), SMALL))
 
+    # --- 7
+
+    def beside_own(self) -> None:
+        """First weights and views have no reference: an edited program is compared with the spec's own."""
+        first = []
+        for subject in (self.subject, Subject(self.bench)):
+            torch.manual_seed(self.case.seed)
+            first.append({n: array(p) for n, p in subject.made().named_parameters().items()})
+        for name, ours in first[1].items():
+            theirs = first[0][name]
+            if np.array_equal(theirs, ours) or ours.size < 2:
+                continue
+            spread = max(float(ours.std()), 1e-12)
+            error = 6 * spread / np.sqrt(ours.size)  # six standard errors; the deviation's is smaller
+            if abs(theirs.std() - ours.std()) > error or abs(theirs.mean() - ours.mean()) > np.sqrt(2) * error:
+                a, b = (f"mean {v.mean():.3g}, deviation {v.std():.3g}" for v in (theirs, ours))
+                self.add(f"first weights {name}", a, b, name)
+        gan, own = (subject.start(self.beginning) for subject in (self.subject, Subject(self.bench)))
+        for p in [p for game in (gan, own) for p in game.averages.parameters()]:
+            p.data.mul_(0.5)  # so that an average is not its network
+        batch = tensors(self.beginning.batch)
+        for view in own.views:
+            a, b = (array(game.sample(view, self.case.batch_size, batch)) for game in (gan, own))
+            self.tensor(f"samples of {view}", a, b, max(_largest(b), SMALL), 0.0, view)
+
     # --- comparing
 
     def add(self, what: str, theirs: Any, ours: Any, name: str = "") -> None:
         lines = Lines(self.bench, self.subject.source)
-        case = str(self.case)
+        case = self.beginning.said
         self.differences.append(
             Difference(self.number, case, what, theirs, ours, lines.of_spec(name), lines.of_program(name))
         )
@@ -217,13 +250,13 @@ class Comparison:
             return
         off = _apart(a, b)
         worst = float(np.max(off, initial=0.0))
-        allowed = TOLERANCE * max(scale, 1e-12) + TWINS * (twin if np.isfinite(twin) else 0.0)
+        allowed = TOLERANCE * max(scale, 1e-12) + ROUNDING * (twin if np.isfinite(twin) else 0.0)
         if worst > allowed:
             at = np.unravel_index(int(np.argmax(off)), off.shape)
             place = f"[{', '.join(map(str, at))}]" if at else ""
             self.add(f"{what}{place}", float(a[at]), float(b[at]), name)
         elif worst:
-            self.deviation = max(self.deviation, max(0.0, worst - TWINS * twin) / max(scale, 1e-12))
+            self.deviation = max(self.deviation, max(0.0, worst - ROUNDING * twin) / max(scale, 1e-12))
 
 
 PROPERTIES: dict[int, Callable[[Comparison], None]] = {
@@ -233,6 +266,7 @@ PROPERTIES: dict[int, Callable[[Comparison], None]] = {
     4: Comparison.unplanned,
     5: Comparison.alone,
     6: Comparison.single,
+    7: Comparison.beside_own,
 }
 
 
