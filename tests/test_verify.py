@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
 from support import written
 
 import gangraph
+from gangraph import testing
 from gangraph.compiler import load
 from gangraph.emit import emit
 from gangraph.errors import RunError
@@ -51,3 +57,67 @@ def test_noise_of_float32_is_of_its_size_and_reaches_backward() -> None:
         shaken = torch.autograd.grad((x**3).sum(), x)[0]
     off = ((shaken - exact) / exact).abs()
     assert 0 < off.max() < 10 * SIZE
+
+
+# --- gangraph.testing, and the plugin of pytest
+
+ASK = settings(database=None, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))
+
+
+@seed(0)
+@settings(ASK, max_examples=200)
+@given(testing.specs())
+def test_random_specs_are_valid_and_compile(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        spec = load(written(Path(folder), text))
+        assert not spec.warnings, text
+        compile(spec.program.source, "program.py", "exec")
+
+
+@seed(1)
+@settings(ASK, max_examples=12)
+@given(testing.specs())
+def test_random_specs_mean_what_they_say(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        testing.assert_matches_reference(written(Path(folder), text), cases=2)
+
+
+@pytest.mark.deep
+@seed(2)
+@settings(ASK, max_examples=2000)
+@given(testing.specs())
+def test_many_random_specs_mean_what_they_say(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        testing.assert_matches_reference(written(Path(folder), text), cases=3)
+
+
+@settings(ASK, max_examples=10)
+@given(st.data())
+def test_strategies_give_what_a_step_takes(data: st.DataObject) -> None:
+    gan = gangraph.compile("gan", tiny=True).to(torch.float64)
+    for name, value in data.draw(testing.weights(gan)).items():
+        gan.named_parameters()[name].data.copy_(value)
+    log = gan.step(data.draw(testing.batches(gan, 4)), data.draw(testing.draws(gan, 4)))
+    assert log.keys() == {"D", "D/adv.discriminator", "G", "G/adv.generator"}
+    assert data.draw(testing.cases(gan.spec)).batch_size in (1, 4, 8, 64, 128)
+
+
+def test_a_wrong_program_fails_the_assertion(tmp_path: Path) -> None:
+    source = (
+        load("gan", tiny=True)
+        .program.source.replace("LeakyReLU(0.2)", "LeakyReLU(0.1)")
+        .replace("nn.ReLU()", "nn.GELU()")
+    )
+    with pytest.raises(AssertionError, match="differs"):
+        testing.assert_matches_reference("gan", tiny=True, program=written(tmp_path, source, "edited.py"))
+
+
+def test_pytest_collects_spec_files(tmp_path: Path) -> None:
+    good = load("gan", tiny=True).text
+    written(tmp_path, good, "good.yaml")
+    written(tmp_path, good.replace("adv.generator", "adv.generatr"), "wrong.yaml")
+    written(tmp_path, "a: 1", "other.yaml")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "1 failed, 1 passed" in done.stdout, done.stdout
+    assert "wrong.yaml:44:6 schedule.G: " in done.stdout and "Traceback" not in done.stdout

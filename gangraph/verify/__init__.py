@@ -96,7 +96,7 @@ def _explore(row: Row, subject: Subject, count: int, seed: int, progress: Progre
 
         @hypothesis.seed(1000 * seed + stage)
         @options
-        @given(_cases(subject.bench, stage, varied=not subject.edited))
+        @given(case_strategy(subject.bench, stage, varied=not subject.edited))
         def holds(case: Case) -> None:
             compared = compare(row.number, subject, case)
             if not found:
@@ -114,7 +114,7 @@ def _explore(row: Row, subject: Subject, count: int, seed: int, progress: Progre
             return
 
 
-def _cases(bench: Bench, stage: int, varied: bool) -> Any:
+def case_strategy(bench: Bench, stage: int, varied: bool) -> Any:
     """Cases of a stage as a strategy; the simplest come first."""
     from hypothesis import strategies as st
 
