@@ -294,6 +294,11 @@ def one(t: Input) -> dict[str, dict[str, Input]]:
             {"data": {"x": image(1, 28, 28), "y": Input("label", classes=3)}},
             "digits has 10 classes, and y is a label of 3",
         ),
+        (
+            "faces",
+            {"data": {"x": image(1, 25, 25), "t": Input("vector", (625,))}},
+            "faces holds pictures alone, and t is a",
+        ),
         ("faces", UNPAIRED, "faces has no second domain, and the streams X, Y want one each"),
         ("textures", {n: {n: image(1, 8, 8)} for n in "ABCD"}, "textures has only 3 domains"),
         ("faces", PAIR, "a and b are drawn together, and faces holds single images"),

@@ -208,6 +208,11 @@ def fit(
         raise RunError(f"{data} holds points, and {images[0][1]} is an image")
     domains = _domains(data, streams, labelled)
     for name, members in streams.items():
+        vector = next((member for member, t in members.items() if t.kind == "vector"), None)
+        if vector and data.points is None and any(t.kind == "image" for t in members.values()):
+            raise RunError(
+                f"{data} holds pictures alone, and {vector} is a vector beside one: step on batches of your own"
+            )
         for member, t in members.items():
             _check_member(data, member, t)
         _check_pictures(data, name, members, steps.get(name, ()))
