@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ SYSTEMS = (
     "stargan-v2-masked",
 )
 DATA = Path(__file__).parent / "data"
+LOG2 = math.log(2)
 torch.set_num_threads(1)
 
 
@@ -65,6 +67,25 @@ def written(folder: Path, text: str, name: str = "spec.yaml") -> Path:
     path = folder / name
     path.write_text(text)
     return path
+
+
+def tiny(system: str, **options: Any) -> Any:
+    return build(system, tiny=True, **options)
+
+
+def variant(folder: Path, system: str, text: str, **options: Any) -> Any:
+    """A few lines over a system of the gallery."""
+    head = f"gangraph: 1\nname: variant\nextends: {system}\n"
+    return build(written(folder, head + text), tiny=True, **options)
+
+
+def close(a: Any, b: Any, tolerance: float = 1e-12) -> bool:
+    a, b = (v.detach() if isinstance(v, Tensor) else v for v in (a, b))
+    return math.isclose(float(a), float(b), rel_tol=tolerance, abs_tol=tolerance)
+
+
+def networks_of(names: Any) -> set[str]:
+    return {name.split(".")[0] for name in names}
 
 
 def batch(gan: Any, n: int, seed: int = 0) -> dict[str, Tensor]:

@@ -14,19 +14,24 @@ import pytest
 import torch
 import torch.nn.functional as F
 from support import (
+    LOG2,
     batch,
     batches,
     build,
+    close,
     last_layer,
     moved,
+    networks_of,
     one_network,
     recipe_input,
     snapshot,
+    tiny,
+    variant,
     watched,
     written,
     zeroed,
 )
-from test_systems import LOG2, P, Q, close, free, networks_of, scores, sides, tiny, variant
+from test_systems import P, Q, free, scores, sides
 from torch import Tensor
 
 import gangraph

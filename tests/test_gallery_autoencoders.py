@@ -12,8 +12,20 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from support import batch, buffers, moved, recipe_input, snapshot, written, zeroed
-from test_systems import LOG2, close, networks_of, tiny, variant
+from support import (
+    LOG2,
+    batch,
+    buffers,
+    close,
+    moved,
+    networks_of,
+    recipe_input,
+    snapshot,
+    tiny,
+    variant,
+    written,
+    zeroed,
+)
 from torch import Tensor
 
 from gangraph.compiler import load

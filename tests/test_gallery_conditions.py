@@ -5,7 +5,6 @@ docs/gallery-notes.md says for each property how it is reached; the numbers in t
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,21 @@ import pytest
 import torch
 import torch.nn.functional as F
 from support import (
+    LOG2,
     batch,
     batches,
     buffers,
     build,
+    close,
     last_layer,
     moved,
+    networks_of,
     no_gradients,
     one_network,
     recipe_input,
     snapshot,
+    tiny,
+    variant,
     watched,
     written,
     zeroed,
@@ -30,28 +34,6 @@ from support import (
 from torch import Tensor
 
 import gangraph
-
-LOG2 = math.log(2)
-
-
-def tiny(system: str, **options: Any) -> Any:
-    return build(system, tiny=True, **options)
-
-
-def variant(folder: Path, system: str, text: str, **options: Any) -> Any:
-    """A few lines over a system of the gallery."""
-    head = f"gangraph: 1\nname: variant\nextends: {system}\n"
-    return build(written(folder, head + text), tiny=True, **options)
-
-
-def close(a: Any, b: Any, tolerance: float = 1e-12) -> bool:
-    a, b = (v.detach() if isinstance(v, Tensor) else v for v in (a, b))
-    return math.isclose(float(a), float(b), rel_tol=tolerance, abs_tol=tolerance)
-
-
-def networks_of(names: Any) -> set[str]:
-    return {name.split(".")[0] for name in names}
-
 
 # --- stackgan
 

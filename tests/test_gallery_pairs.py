@@ -11,32 +11,25 @@ from typing import Any
 
 import pytest
 import torch
-from support import batch, build, last_layer, no_gradients, one_network, recipe_input, watched, written
+from support import (
+    LOG2,
+    batch,
+    build,
+    close,
+    last_layer,
+    networks_of,
+    no_gradients,
+    one_network,
+    recipe_input,
+    tiny,
+    variant,
+    watched,
+    written,
+)
 from torch import Tensor
 
 import gangraph
 from gangraph.compiler import load
-
-LOG2 = math.log(2)
-
-
-def tiny(system: str, **options: Any) -> Any:
-    return build(system, tiny=True, **options)
-
-
-def variant(folder: Path, system: str, text: str, **options: Any) -> Any:
-    """A few lines over a system of the gallery."""
-    head = f"gangraph: 1\nname: variant\nextends: {system}\n"
-    return build(written(folder, head + text), tiny=True, **options)
-
-
-def close(a: Any, b: Any, tolerance: float = 1e-12) -> bool:
-    a, b = (v.detach() if isinstance(v, Tensor) else v for v in (a, b))
-    return math.isclose(float(a), float(b), rel_tol=tolerance, abs_tol=tolerance)
-
-
-def networks_of(names: Any) -> set[str]:
-    return {name.split(".")[0] for name in names}
 
 
 @torch.no_grad()

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from support import batch, build, one_network, recipe_input, written, zeroed
-from test_systems import LOG2, PHASES, close, exchange, moves, networks_of, tiny, variant
+from support import LOG2, batch, build, close, networks_of, one_network, recipe_input, tiny, variant, written, zeroed
+from test_systems import PHASES, exchange, moves
 from torch import Tensor, nn
 
 from gangraph.compiler import load

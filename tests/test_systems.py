@@ -1,4 +1,4 @@
-"""The ten systems of the gallery at their tiny sizes: who moves what, and section 10 of the fact sheets.
+"""Every system of the gallery at its tiny sizes: who moves what; section 10 of the fact sheets of the first ten.
 
 docs/gallery-notes.md says for each property how it is reached; the numbers in the names of tests are the sheet's.
 """
@@ -13,43 +13,26 @@ import pytest
 import torch
 import torch.nn.functional as F
 from support import (
+    LOG2,
     SYSTEMS,
     batch,
     batches,
     build,
+    close,
     last_layer,
     moved,
+    networks_of,
     no_gradients,
     one_network,
     recipe_input,
     snapshot,
+    tiny,
+    variant,
     watched,
     written,
     zeroed,
 )
 from torch import Tensor
-
-LOG2 = math.log(2)
-
-
-def tiny(system: str, **options: Any) -> Any:
-    return build(system, tiny=True, **options)
-
-
-def variant(folder: Path, system: str, text: str, **options: Any) -> Any:
-    """A few lines over a system of the gallery."""
-    head = f"gangraph: 1\nname: variant\nextends: {system}\n"
-    return build(written(folder, head + text), tiny=True, **options)
-
-
-def close(a: Any, b: Any, tolerance: float = 1e-12) -> bool:
-    a, b = (v.detach() if isinstance(v, Tensor) else v for v in (a, b))
-    return math.isclose(float(a), float(b), rel_tol=tolerance, abs_tol=tolerance)
-
-
-def networks_of(names: Any) -> set[str]:
-    return {name.split(".")[0] for name in names}
-
 
 # --- every phase moves exactly the parameters it may move
 
