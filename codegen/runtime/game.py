@@ -1,4 +1,6 @@
 import torch
+from draws import Draws
+from pool import Pool
 from torch import nn
 
 
