@@ -26,7 +26,7 @@ __all__ = ["GangraphError", "Problem", "RunError", "Spec", "SpecError", "compile
 
 
 def __getattr__(name: str) -> Any:
-    """`gangraph.draw(spec)`, `train(spec)`, `verify(spec)`: packages that may be called, loaded when asked for."""
+    """Packages that are loaded when they are asked for; all but `testing` may be called: `gangraph.draw(spec)`."""
     if name in ("draw", "train", "verify", "testing"):
         return importlib.import_module(f"gangraph.{name}")
     raise AttributeError(f"module 'gangraph' has no attribute '{name}'")

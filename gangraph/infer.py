@@ -632,7 +632,7 @@ class _Inference(Expander):
         return self._find_parameter(arguments[0], expr.at)
 
     def _find_parameter(self, name: str, at: Place) -> Node:
-        head = name.split(".")[0]
+        head = network_of(name)
         if head not in self.networks:
             raise Fact(f"no network is called '{head}'", nearest(head, self.networks))
         if not self.networks[head].variants:

@@ -129,7 +129,7 @@ def case_strategy(bench: Bench, stage: int, varied: bool) -> Any:
         moment=st.sampled_from(range(len(bench.moments))),
         pools=st.sampled_from(POOLS if bench.own.game.pools else POOLS[:1]),
         seed=st.integers(0, 2**16),
-        changed=st.sampled_from(bench.variants() if varied else [()]),
+        changed=st.sampled_from(bench.variants if varied else [()]),
     )
 
 

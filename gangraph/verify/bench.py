@@ -71,6 +71,7 @@ class Bench:
         with contextlib.suppress(KeyError):  # a draw that is missing is a difference, not a batch that is too small
             own.step(tensors(batches), tensors(draws))
 
+    @cached_property
     def variants(self) -> list[tuple[tuple[str, str], ...]]:
         """The spec as it is; with other constants; with other sizes; each as far as the check lets it."""
         resolved = self.spec.resolved[0]
