@@ -16,17 +16,26 @@ G: G minimizes adv.generator
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gangraph.compiler import Spec, compile, load
-from gangraph.errors import GangraphError, Problem, RunError, SpecError
+if TYPE_CHECKING:
+    from gangraph.compiler import Spec, compile, load
+    from gangraph.errors import GangraphError, Problem, RunError, SpecError
 
 __version__ = "0.1.0"
 __all__ = ["GangraphError", "Problem", "RunError", "Spec", "SpecError", "compile", "draw", "load", "train", "verify"]
 
+_HOMES = {
+    "gangraph.compiler": ("Spec", "compile", "load"),
+    "gangraph.errors": ("GangraphError", "Problem", "RunError", "SpecError"),
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Packages that are loaded when they are asked for; all but `testing` may be called: `gangraph.draw(spec)`."""
+    """What is loaded when it is asked for. All packages but `testing` may be called: `gangraph.draw(spec)`."""
     if name in ("draw", "train", "verify", "testing"):
         return importlib.import_module(f"gangraph.{name}")
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(home), name)
     raise AttributeError(f"module 'gangraph' has no attribute '{name}'")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -39,13 +40,23 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="the file to write"
 
 def read(source: str, settings: list[str] | None = None, tiny: bool = False, batch_size: int | None = None) -> Spec:
     """A spec with `--set` and `--tiny`; its warnings go to stderr."""
+    gc.disable()  # modules and a spec live as long as the command: collecting garbage would only walk them
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # else it reads the metadata of every package, for plugins
+    try:
+        return _read(source, settings or [], tiny, batch_size)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _read(source: str, settings: list[str], tiny: bool, batch_size: int | None) -> Spec:
     from gangraph.compiler import Spec
     from gangraph.spec import read_spec
 
     parsed = read_spec(source)
     sizes: dict[str, Any] = {}
     constants: dict[str, Any] = {}
-    for setting in settings or []:
+    for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not value:
             raise typer.BadParameter(f"{setting}: write --set NAME=VALUE")
@@ -57,12 +68,7 @@ def read(source: str, settings: list[str] | None = None, tiny: bool = False, bat
                 [Problem(Place("--set"), name, "not a size or constant of this spec", nearest(name, known))]
             )
         (sizes if name in parsed.file.sizes else constants)[name] = value
-    gc.disable()  # a spec lives as long as the command: collecting garbage would only walk its graph
-    try:
-        return Spec(parsed, {"sizes": sizes, "constants": constants, "tiny": tiny, "batch_size": batch_size})
-    finally:
-        gc.freeze()
-        gc.enable()
+    return Spec(parsed, {"sizes": sizes, "constants": constants, "tiny": tiny, "batch_size": batch_size})
 
 
 def warn(spec: Spec) -> None:

@@ -7,14 +7,15 @@ that differs between two uses of one class becomes a parameter of that class.
 from __future__ import annotations
 
 import keyword
-from dataclasses import dataclass
 from typing import Any
+
+from gangraph.frozen import frozen
 
 WIDTH = 120
 IF, OR, AND, NOT, COMPARE, SUM, PRODUCT, UNARY, POWER, ATOM = range(10)
 
 
-@dataclass(frozen=True)
+@frozen
 class Slot:
     """A literal, with the name that it would have as a parameter."""
 
@@ -22,7 +23,7 @@ class Slot:
     value: Any
 
 
-@dataclass(frozen=True)
+@frozen
 class Use:
     """The construction of a block's class: `group` is the class, `slots` are all its literals."""
 
@@ -30,7 +31,7 @@ class Use:
     slots: tuple[Slot, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class Note:
     """A remark at a line's end; it is left out where uses of one class disagree."""
 
@@ -40,7 +41,7 @@ class Note:
 Part = str | Slot | Use | Note
 
 
-@dataclass(frozen=True)
+@frozen
 class Code:
     parts: tuple[Part, ...]
     strength: int = ATOM

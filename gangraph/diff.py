@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gangraph.document import Mapping, Scalar, Sequence, Tree
 from gangraph.errors import Fact
 from gangraph.expressions import parse_line, show
+from gangraph.frozen import frozen
 from gangraph.graph import Graph, Phase, Player, Step
 from gangraph.ir import Node
 from gangraph.writer import host_text
@@ -35,7 +35,7 @@ SECTIONS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@frozen
 class Change:
     """One thing that is new (`before` is None), gone (`after` is None) or another."""
 
@@ -56,7 +56,7 @@ class Change:
         return f"{self.name}: {self.before} -> {self.after}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Difference:
     """Every change from one spec to another, in the order of `SECTIONS`. Empty, and false, where there is none."""
 

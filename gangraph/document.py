@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from gangraph.errors import Place, Problem, SpecError
+from gangraph.frozen import frozen
 
 LARGEST = 2_000_000  # characters; the largest spec of the gallery has 4,000
 DEEPEST = 40
 _CALL = re.compile(r"[A-Za-z_][\w.]*[(\[]")  # where an expression with brackets begins
 
 
-@dataclass(frozen=True)
+@frozen
 class Scalar:
     """One scalar: its text, and where the text begins. `null` is an empty value or `~`."""
 
@@ -33,7 +34,7 @@ class Scalar:
         return "~" if self.null else self.text
 
 
-@dataclass(frozen=True)
+@frozen
 class Sequence:
     items: tuple[Tree, ...]
     place: Place
@@ -42,7 +43,7 @@ class Sequence:
         return "[" + ", ".join(map(str, self.items)) + "]"
 
 
-@dataclass(frozen=True)
+@frozen
 class Mapping:
     """Entries in order; `keys` has the place of each key."""
 
@@ -64,7 +65,7 @@ class Mapping:
 Tree = Scalar | Sequence | Mapping
 
 
-@dataclass(frozen=True)
+@frozen
 class Document:
     """A file, read: its tree and its lines (for the carets of messages)."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from gangraph import _paths
 from gangraph.code import Code, class_name, fit, identifier, literal
 from gangraph.expressions import show
+from gangraph.frozen import frozen
 from gangraph.graph import Graph
 from gangraph.infer import known
 from gangraph.ir import walk
@@ -25,7 +25,7 @@ _MARKED = re.compile(r"\w+@")
 _NAME = re.compile(r"def (\w+@?)")
 
 
-@dataclass(frozen=True)
+@frozen
 class Program:
     """An emitted program: its text, the name of its class, and where lines of the spec went."""
 

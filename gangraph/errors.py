@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from gangraph.frozen import frozen
 
 
 class Place(NamedTuple):
@@ -26,7 +27,7 @@ class Place(NamedTuple):
         return Place(self.file, self.line, self.column + columns)
 
 
-@dataclass(frozen=True)
+@frozen
 class Problem:
     """One thing that is wrong (or, as a warning, that an honest design may have meant)."""
 

@@ -14,10 +14,11 @@ import functools
 import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from keyword import iskeyword
 
 from gangraph.errors import Fact, Place
+from gangraph.frozen import frozen
 
 LONGEST = 20_000
 _ASSIGNED = re.compile(r"[^=<>!]=[^=]")
@@ -28,7 +29,7 @@ STRENGTH = {"if": 0, "or": 1, "and": 2, "not": 3, "compare": 4, "+": 5, "-": 5, 
 STRENGTH |= {"unary": 7, "**": 8, "atom": 9}
 
 
-@dataclass(frozen=True)
+@frozen
 class Expr:
     at: Place = field(compare=False, repr=False)
 
@@ -36,84 +37,84 @@ class Expr:
         return show(self)
 
 
-@dataclass(frozen=True)
+@frozen
 class Number(Expr):
     value: int | float
 
 
-@dataclass(frozen=True)
+@frozen
 class String(Expr):
     value: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Truth(Expr):
     """`True`, `False` or `None`."""
 
     value: bool | None
 
 
-@dataclass(frozen=True)
+@frozen
 class Name(Expr):
     id: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Call(Expr):
     function: Expr
     arguments: tuple[Expr, ...]
     keywords: tuple[tuple[str, Expr], ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class Binary(Expr):
     operator: str
     left: Expr
     right: Expr
 
 
-@dataclass(frozen=True)
+@frozen
 class Negative(Expr):
     operand: Expr
 
 
-@dataclass(frozen=True)
+@frozen
 class Not(Expr):
     operand: Expr
 
 
-@dataclass(frozen=True)
+@frozen
 class Logic(Expr):
     operator: str  # "and" or "or"
     operands: tuple[Expr, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class Compare(Expr):
     operators: tuple[str, ...]
     operands: tuple[Expr, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class IfElse(Expr):
     test: Expr
     then: Expr
     otherwise: Expr
 
 
-@dataclass(frozen=True)
+@frozen
 class Attribute(Expr):
     value: Expr
     name: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Slice(Expr):
     low: Expr | None
     high: Expr | None
 
 
-@dataclass(frozen=True)
+@frozen
 class Index(Expr):
     """`a[i]`, `a[0:N // 2]`, `a[:, 0:5]`, `D[d, n]`."""
 
@@ -121,7 +122,7 @@ class Index(Expr):
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class List(Expr):
     items: tuple[Expr, ...]
 

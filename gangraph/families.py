@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from keyword import iskeyword
 from typing import Any
 
 from gangraph.errors import Fact, Place
 from gangraph.evaluate import placed
 from gangraph.expressions import Expr, Index, Name, names, parse_line
+from gangraph.frozen import frozen
 
 MOST = 100_000
 
 
-@dataclass(frozen=True)
+@frozen
 class Pattern:
     """One name of a key: `fake`, or a family with the expressions of its indices."""
 
@@ -26,7 +27,7 @@ class Pattern:
     items: tuple[Expr, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class Rule:
     """A key, read: its names and what stands behind it."""
 
@@ -59,7 +60,7 @@ def _name(expr: Name) -> str:
     return expr.id
 
 
-@dataclass(frozen=True)
+@frozen
 class Member:
     """A declared thing with its indices bound: `names` has the text of each, like `mu[0]`."""
 

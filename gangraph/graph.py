@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from gangraph.errors import Place
+from gangraph.frozen import frozen
 from gangraph.ir import Network, Node, Shape, visit
 from gangraph.resolve import Resolved
 from gangraph.writer import host_text
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import networkx
 
 
-@dataclass(frozen=True)
+@frozen
 class Player:
     """Who owns what: `networks` by name, and how their parameters are stepped."""
 
@@ -28,7 +29,7 @@ class Player:
     place: Place
 
 
-@dataclass(frozen=True)
+@frozen
 class Optimizer:
     name: str
     arguments: dict[str, Any]  # numbers, host nodes, tuples of these
@@ -37,7 +38,7 @@ class Optimizer:
         return f"{self.name}({', '.join(f'{k}={host_text(v)}' for k, v in self.arguments.items())})"
 
 
-@dataclass(frozen=True, eq=False)
+@frozen(eq=False)
 class Phase:
     """One evaluation and one step; a member of a group is evaluated in its group's evaluation."""
 
@@ -54,7 +55,7 @@ class Phase:
     accumulate: Node | int | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@frozen(eq=False)
 class Term:
     """One summand of an objective: a loss and its weight."""
 
@@ -63,7 +64,7 @@ class Term:
     value: float | None  # the weight where it is known
 
 
-@dataclass(frozen=True, eq=False)
+@frozen(eq=False)
 class Step:
     """An entry of the schedule. `kind`: phase, group, sequence, update or reset."""
 
@@ -95,7 +96,7 @@ def steps_in(schedule: Iterable[Step]) -> Iterator[Step]:
         yield from steps_in(step.steps)
 
 
-@dataclass(frozen=True)
+@frozen
 class State:
     """A number or tensor that is kept: its start, and what it becomes (after which phases, or at the end)."""
 
@@ -106,7 +107,7 @@ class State:
     within: dict[str, Node]  # phase -> what it becomes after that phase
 
 
-@dataclass(frozen=True)
+@frozen
 class Average:
     name: str
     source: str
@@ -114,7 +115,7 @@ class Average:
     zeros: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Graph:
     """One stage, inferred. `losses` has every loss and every side by name (`adv.generator`)."""
 

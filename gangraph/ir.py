@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gangraph.errors import Fact, Place
+from gangraph.frozen import frozen
 
 if TYPE_CHECKING:
     from gangraph.layers import Layer
@@ -20,7 +21,7 @@ Shape = tuple[int, ...]
 Range = tuple[float, float]
 
 
-@dataclass(frozen=True)
+@frozen
 class Length:
     """An integer made from the batch size N: its text, and its values for a few N.
 
@@ -59,7 +60,7 @@ def batch(size: int) -> Length:
     return Length("N", (size, 2 * size, 3 * size))
 
 
-@dataclass(frozen=True)
+@frozen
 class Type:
     """What is known of a value before it exists.
 

@@ -17,10 +17,11 @@ import dataclasses
 import math
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass
+from dataclasses import MISSING, Field
 from typing import Any, ClassVar, Self
 
 from gangraph.errors import Fact, nearest
+from gangraph.frozen import frozen
 
 Shape = tuple[int, ...]  # own axes, without the sample axis
 Range = tuple[float, float] | None  # of every entry of a value, where it is known
@@ -52,7 +53,7 @@ def spell(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape)) or "a single number"
 
 
-@dataclass(frozen=True)
+@frozen
 class Construct:
     """The text of a constructor as data: the emitter prints it, and may turn literals into parameters.
 
@@ -81,7 +82,7 @@ def _argument(name: str, value: object, positional: bool) -> str:
     return text if positional else f"{name}={text}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Entry:
     """What a spec calls by a name of this table: its fields are the arguments, checked by their types and `BOUNDS`."""
 
@@ -358,7 +359,7 @@ class _Convolution(_Weighted):
         return [("in_channels", shape[0])]
 
 
-@dataclass(frozen=True)
+@frozen
 class _Conv(_Convolution):
     """`padding` may also be "same" (the size is kept, stride 1) or "valid" (none)."""
 
@@ -425,7 +426,7 @@ class Conv3d(_Conv):
     axes = 3
 
 
-@dataclass(frozen=True)
+@frozen
 class _ConvTranspose(_Convolution):
     width: int
     kernel: Sizes
@@ -479,7 +480,7 @@ class ConvTranspose3d(_ConvTranspose):
     axes = 3
 
 
-@dataclass(frozen=True)
+@frozen
 class Linear(_Weighted):
     """... x n -> ... x width: acts on the last axis."""
 
@@ -500,7 +501,7 @@ class Linear(_Weighted):
         return [("in_features", shape[-1])]
 
 
-@dataclass(frozen=True)
+@frozen
 class Embedding(_Weighted):
     """Integers of any shape -> shape x width: for the integer k, row k of the weight."""
 
@@ -520,7 +521,7 @@ class Embedding(_Weighted):
         return 1  # a row is picked, nothing is summed
 
 
-@dataclass(frozen=True)
+@frozen
 class Parameter(Layer):
     """Nothing -> shape: a learned value, the same for all samples. `Parameter(3, 4)`; `Parameter()` is one number."""
 
@@ -592,7 +593,7 @@ class _RunningNorm(_Norm):
         return [("num_features", shape[0])]
 
 
-@dataclass(frozen=True)
+@frozen
 class _BatchNorm(_RunningNorm):
     """In training mode over samples and map, in evaluation mode by running statistics if there are any."""
 
@@ -631,7 +632,7 @@ class BatchNorm3d(_BatchNorm):
     axes = 3
 
 
-@dataclass(frozen=True)
+@frozen
 class _InstanceNorm(_RunningNorm):
     """Over the map of one sample and channel."""
 
@@ -664,7 +665,7 @@ class InstanceNorm3d(_InstanceNorm):
     axes = 3
 
 
-@dataclass(frozen=True)
+@frozen
 class GroupNorm(_Norm):
     """C x ...: over the map and the channels of one group of one sample; GroupNorm(1) over all of a sample."""
 
@@ -687,7 +688,7 @@ class GroupNorm(_Norm):
         return [("num_groups", self.groups), ("num_channels", shape[0])]
 
 
-@dataclass(frozen=True)
+@frozen
 class LayerNorm(_Norm):
     """Over all axes of a sample, with a weight and a bias for each entry."""
 
@@ -717,7 +718,7 @@ class ReLU(Layer):
         return _clip(range, 0.0, INFINITY)
 
 
-@dataclass(frozen=True)
+@frozen
 class LeakyReLU(Layer):
     """x where positive, else slope x."""
 
@@ -725,7 +726,7 @@ class LeakyReLU(Layer):
     slope: float = 0.01
 
 
-@dataclass(frozen=True)
+@frozen
 class PReLU(Layer):
     """x where positive, else weight x; one weight for all, or one for each channel."""
 
@@ -743,7 +744,7 @@ class PReLU(Layer):
         return {"weight": (self.count,)}
 
 
-@dataclass(frozen=True)
+@frozen
 class ELU(Layer):
     """x where positive, else alpha (exp(x) - 1)."""
 
@@ -784,7 +785,7 @@ class Sigmoid(Layer):
     bounds = (0.0, 1.0)
 
 
-@dataclass(frozen=True)
+@frozen
 class Hardtanh(Layer):
     """x cut to [low, high]."""
 
@@ -801,7 +802,7 @@ class Hardtanh(Layer):
         return _clip(range, self.low, self.high)
 
 
-@dataclass(frozen=True)
+@frozen
 class Softmax(Layer):
     """Along one axis, which counts the sample axis as 0, as everywhere."""
 
@@ -840,7 +841,7 @@ class _Random(Layer):
         return super().construct(shape) if self.random else Construct("nn.Identity")
 
 
-@dataclass(frozen=True)
+@frozen
 class Dropout(_Random):
     """In training mode x mask / (1 - p), with mask 0 with probability p; its draw is the mask."""
 
@@ -856,7 +857,7 @@ class Dropout(_Random):
         return _hull((range[0] * scale, range[1] * scale), 0.0) if range and self.random else range
 
 
-@dataclass(frozen=True)
+@frozen
 class Noise(_Random):
     """In training mode x + std n; its draw is the standard normal n of the shape of x."""
 
@@ -903,7 +904,7 @@ class _Pool(Layer):
         return tuple(out)
 
 
-@dataclass(frozen=True)
+@frozen
 class _AvgPool(_Pool):
     """The mean of what the kernel covers; stride is the kernel where it is left out.
 
@@ -943,7 +944,7 @@ class AvgPool3d(_AvgPool):
         return out
 
 
-@dataclass(frozen=True)
+@frozen
 class _MaxPool(_Pool):
     """The largest of what the kernel covers; stride is the kernel where it is left out."""
 
@@ -970,7 +971,7 @@ class MaxPool3d(_MaxPool):
     axes = 3
 
 
-@dataclass(frozen=True)
+@frozen
 class _AdaptiveAvgPool(Layer):
     """Entry i of n is the mean of the entries from floor(i L / n) to below ceil((i + 1) L / n)."""
 
@@ -998,7 +999,7 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
     axes = 2
 
 
-@dataclass(frozen=True)
+@frozen
 class Upsample(Layer):
     """C x L, C x H x W or C x D x H x W, each size times scale; "bilinear" (C x H x W) as without aligned corners."""
 
@@ -1033,7 +1034,7 @@ class Flatten(Layer):
         return (math.prod(shape),)
 
 
-@dataclass(frozen=True)
+@frozen
 class PixelShuffle(Layer):
     """(C factor**2) x H x W -> C x (H factor) x (W factor) (Shi et al. 2016)."""
 
@@ -1050,7 +1051,7 @@ class PixelShuffle(Layer):
         return (channels // self.factor**2, height * self.factor, width * self.factor)
 
 
-@dataclass(frozen=True)
+@frozen
 class ZeroPad2d(Layer):
     """C x H x W -> C x (H + top + bottom) x (W + left + right); negative numbers cut."""
 
@@ -1073,7 +1074,7 @@ class ZeroPad2d(Layer):
         return _hull(range, 0.0) if max(_each(self.pad, 4)) > 0 else range
 
 
-@dataclass(frozen=True)
+@frozen
 class Filter2d(Layer):
     """A fixed kernel on each channel: `up - 1` zeros behind each entry, pad, correlate, keep every `down`-th.
 
@@ -1121,7 +1122,7 @@ class Filter2d(Layer):
         return out
 
 
-@dataclass(frozen=True)
+@frozen
 class MinibatchStd(Layer):
     """C x H x W -> (C + 1) x H x W: how much the samples of a group differ (Karras et al. 2018, section 3)."""
 
@@ -1145,7 +1146,7 @@ class MinibatchStd(Layer):
 # Sequences
 
 
-@dataclass(frozen=True)
+@frozen
 class _Recurrent(Layer):
     """L x C -> L x hidden (twice that if bidirectional): the outputs at all places."""
 
@@ -1215,7 +1216,7 @@ class Wrapper(Entry):
         return self._construct(type(self).__name__, [("layer", inner)])
 
 
-@dataclass(frozen=True)
+@frozen
 class SpectralNorm(Wrapper):
     """weight / sigma, its largest singular value by one power iteration a call (Miyato et al. 2018).
 
@@ -1230,7 +1231,7 @@ class SpectralNorm(Wrapper):
         return {"u": (layer.rows(shape),)}
 
 
-@dataclass(frozen=True)
+@frozen
 class Equalized(Wrapper):
     """weight lr_mul gain / sqrt(fan_in), bias lr_mul; stored as N(0, 1 / lr_mul**2) and 0 (Karras et al. 2018)."""
 
@@ -1244,7 +1245,7 @@ class Equalized(Wrapper):
             raise self._wrong("lr_mul", "above 0")
 
 
-@dataclass(frozen=True)
+@frozen
 class WeightNorm(Wrapper):
     """weight_g weight / norm(weight), one norm an entry of the first axis (Salimans and Kingma 2016)."""
 

@@ -10,7 +10,6 @@ import linecache
 import sys
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from gangraph.code import identifier
 from gangraph.compiler import Spec
 from gangraph.emit import Emitter
+from gangraph.frozen import frozen
 from gangraph.graph import Graph, Step
 from gangraph.ir import Length, Module, Node, walk
 from gangraph.phases import PhaseWriter, StageWriter, call_places, registered
@@ -29,7 +29,7 @@ from gangraph.schedule import Evaluation, Schedule, inner_leaves, ordered
 Batch = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
+@frozen
 class InputType:
     """What an input expects: own axes, classes of a label, range; `samples(N)` is the length of its sample axis."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gangraph.code import ATOM, PROGRAM, Code, Note, Part, Slot, Use, call, class_name, fit, identifier, literal, text
+from gangraph.frozen import frozen
 from gangraph.graph import Graph
 from gangraph.ir import Module, Network, Node, all_calls, walk
 from gangraph.layers import Construct, wrap
@@ -29,7 +30,7 @@ TAKEN = frozenset(  # attributes of nn.Module
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class NetworkName:
     """A named network, as the argument of a constructor."""
 

@@ -10,17 +10,17 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from gangraph.errors import Fact, Place, nearest
+from gangraph.frozen import frozen
 from gangraph.ir import HOST, Length, Node, Range, Shape, Type
 
 Made = tuple[tuple[Node, ...], Type, dict[str, Any]]
 Rule = Callable[..., Made]
 
 
-@dataclass(frozen=True)
+@frozen
 class Operator:
     """One operator. `text` is a template: `{0}` is an argument in brackets where it needs them, `{0!s}` as it is."""
 

@@ -7,7 +7,7 @@ resolved once for each of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from keyword import iskeyword
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from gangraph.errors import Fact, Place, Problem, SpecError, nearest
 from gangraph.evaluate import Evaluator, placed
 from gangraph.expressions import Expr, Index, List, Name, Number, parse
 from gangraph.families import Families, Member, Rule, expand_keys, free_indices, member_name
+from gangraph.frozen import frozen
 from gangraph.ir import Length, batch
 from gangraph.layers import LAYERS, WRAPPERS
 from gangraph.library import Library
@@ -39,7 +40,7 @@ MODULE_WORDS = frozenset(
 TOP = 1_000_000_000  # the largest size that a spec may name
 
 
-@dataclass(frozen=True)
+@frozen
 class Move:
     """One entry of the schedule with its indices bound. `kind`: phase, group, sequence, update or reset."""
 
@@ -76,7 +77,7 @@ class Move:
             yield from move._lines(depth + 1)
 
 
-@dataclass(frozen=True)
+@frozen
 class Resolved:
     """One stage of a spec with everything bound that is known without values."""
 
@@ -145,7 +146,7 @@ def resolve(
     return tuple(found)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Over:
     sizes: dict[str, Expr]
     constants: dict[str, Expr]

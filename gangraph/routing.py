@@ -9,9 +9,9 @@ bias, that of an activation reads its input.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from gangraph import ops
+from gangraph.frozen import frozen
 from gangraph.graph import Graph, Phase
 from gangraph.ir import Module, Node, walk
 from gangraph.templates import join
@@ -19,7 +19,7 @@ from gangraph.templates import join
 Found = tuple[frozenset[str], frozenset[int]]  # parameters by name, and ids of the leaves that are reached
 
 
-@dataclass(frozen=True)
+@frozen
 class Route:
     """One phase: the parameters that it may train, those that its objective reaches, and the values with a gradient."""
 
@@ -33,7 +33,7 @@ class Route:
         return tuple(p for p in self.owned if p not in set(self.reached))
 
 
-@dataclass(frozen=True)
+@frozen
 class Routing:
     """Where every gradient goes, phase by phase."""
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from gangraph.frozen import frozen
 from gangraph.graph import Graph, Phase, Step
 from gangraph.ir import Node, walk
 from gangraph.routing import Reach, Route, Routing
 
 
-@dataclass(frozen=True)
+@frozen
 class Evaluation:
     """One run of a phase or group: its nodes in order, and what is known of each."""
 
@@ -77,7 +78,7 @@ def _sum(terms: list[Node]) -> Node:
     return functools.reduce(lambda a, b: Node("add", (a, b), a.type, a.at), terms)
 
 
-@dataclass(frozen=True)
+@frozen
 class Held:
     """A draw or value that is made one time an iteration."""
 
@@ -90,7 +91,7 @@ class Held:
         return id(self.node) in self.tracked
 
 
-@dataclass(frozen=True)
+@frozen
 class Schedule:
     """A stage's plan: evaluations by name, what is held, and the steps in order."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gangraph.errors import Place
+from gangraph.frozen import frozen
 from gangraph.ir import Node
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Wrapped(Template):
         return type(self.wrapper).__name__
 
 
-@dataclass(frozen=True)
+@frozen
 class Named:
     """A network by its name; `source` is the network that an average follows."""
 
@@ -144,7 +145,7 @@ class Named:
         return self.name
 
 
-@dataclass(frozen=True)
+@frozen
 class View:
     """A network called in another way: constants for parameters, another mode, other statistics, a prefix."""
 
@@ -179,7 +180,7 @@ class Outputs(tuple[Node, ...]):
         return made
 
 
-@dataclass(frozen=True)
+@frozen
 class TwoSided:
     """A loss with a side for each player; `family` is how its author wrote it."""
 
@@ -193,7 +194,7 @@ class TwoSided:
         return self.discriminator if name == "discriminator" else self.generator
 
 
-@dataclass(frozen=True)
+@frozen
 class Init:
     """An initializer: its name, its arguments, a factor."""
 
@@ -207,7 +208,7 @@ class Init:
         return (f"{self.scale:g} * " if self.scale != 1 else "") + f"{self.name}({inside})"
 
 
-@dataclass(frozen=True)
+@frozen
 class OptimizerCall:
     """`Adam(lr=..., betas=[...])`: host expressions by argument name."""
 

@@ -6,13 +6,13 @@ Sets of networks are the bits of one integer, so that every question about a gra
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from gangraph import ops
 from gangraph.check.names import Read
 from gangraph.errors import Place
+from gangraph.frozen import frozen
 from gangraph.graph import Graph, Phase
 from gangraph.ir import Module, Node, visit, walk
 from gangraph.routing import passing
@@ -26,7 +26,7 @@ HOSTS = frozenset(name for name, operator in ops.OPERATORS.items() if operator.h
 ARITHMETIC = SAME | HOSTS | {"expect", "total", "norm", "where", "leaky_relu", "ifelse", "and", "or", "not"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Finding:
     """What a check found. `name` declares it under `meant`; a `warning` stops nobody."""
 
@@ -38,7 +38,7 @@ class Finding:
     warning: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@frozen(eq=False)
 class Sided:
     """A two-sided loss: its scores, who judges them, and the phases that minimize each side."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from gangraph.draw.picture import Box, Edge, Loss, Picture, Player
 from gangraph.draw.tables import Table
 from gangraph.draw.words import wrap
+from gangraph.frozen import frozen
 
 FONT = "DejaVu Sans,Verdana,Geneva,sans-serif"  # of equal widths
 INK, QUIET, DATA, LIVE = "#1A1A1A", "#444444", "#555555", "#767676"
@@ -37,7 +37,7 @@ EDGE = {"arrowsize": "0.6", "penwidth": "1.1", "color": LIVE}
 TABLE = f'BGCOLOR="{PAPER}" BORDER="2" CELLBORDER="0" CELLSPACING="0"'
 
 
-@dataclass(frozen=True)
+@frozen
 class Colour:
     """A player's: its glyph, its line, its tint, and the text on the line's colour."""
 

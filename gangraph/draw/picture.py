@@ -7,10 +7,11 @@ Mermaid by `mermaid`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from gangraph.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Box:
     """An input, a draw, or a value. `kind`: input, draw, call (a network makes it) or value (no network does)."""
 
@@ -26,7 +27,7 @@ class Box:
     paths: frozenset[str]  # the players whose gradient passes
 
 
-@dataclass(frozen=True)
+@frozen
 class Side:
     """One side of a two-sided loss, with the players who minimize it."""
 
@@ -35,7 +36,7 @@ class Side:
     players: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class Loss:
     """A loss; one with two sides has a row for each argument and one for each side."""
 
@@ -50,7 +51,7 @@ class Loss:
     sides: tuple[Side, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class Term:
     """A summand of an objective: `+cyc = 1` of `cycle[via]`. `port` names its row."""
 
@@ -59,7 +60,7 @@ class Term:
     port: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Move:
     """Phases of a player with the same objective: a row of its table, with the terms below."""
 
@@ -69,7 +70,7 @@ class Move:
     port: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Owned:
     """A network in its owner's table."""
 
@@ -79,7 +80,7 @@ class Owned:
     calls: int  # boxes that it makes
 
 
-@dataclass(frozen=True)
+@frozen
 class Player:
     """A player's table; without a name, that of the networks that nobody trains."""
 
@@ -91,7 +92,7 @@ class Player:
     moves: tuple[Move, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class Edge:
     """From what is read to what reads it; a port is a row of a loss or player."""
 
@@ -105,7 +106,7 @@ class Edge:
     paths: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
+@frozen
 class Picture:
     """The game of one stage."""
 

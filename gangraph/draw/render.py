@@ -15,11 +15,12 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from gangraph.draw.dot import Positions, print_dot, things, titles
 from gangraph.draw.picture import Picture
+from gangraph.frozen import frozen
 
 SHUFFLES, SEED = 300, 8
 ENOUGH = 40  # shuffles, where nothing crosses
@@ -29,7 +30,7 @@ Line = list[Point]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@frozen
 class Measure:
     """What is counted in a laid-out picture: the less the better, in this order."""
 
@@ -43,7 +44,7 @@ class Measure:
         return (self.crossings + 2 * self.through, self.width * self.height)
 
 
-@dataclass(frozen=True)
+@frozen
 class Plan:
     """A picture with the order in which its nodes and edges are declared."""
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from gangraph.compiler import Spec
 from gangraph.draw.describe import describe
+from gangraph.frozen import frozen
 from gangraph.graph import Step
 from gangraph.ir import Module, Node, Type, walk
 from gangraph.schedule import Evaluation, Schedule
 
 
-@dataclass(frozen=True)
+@frozen
 class Table:
     """Rows of text under a header; columns of numbers stand to the right."""
 
@@ -40,7 +40,7 @@ def network(spec: Spec, name: str) -> Table:
     return Table(title, ("layer", "", "from", "to", "parameters"), tuple(rows), frozenset([4]))
 
 
-@dataclass(frozen=True)
+@frozen
 class _Layer:
     """A layer, or a call of a named network, on the way to a row."""
 

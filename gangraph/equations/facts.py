@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from gangraph import ops
 from gangraph.equations.trees import bindings, called, given, head, walk
 from gangraph.expressions import Attribute, Binary, Call, Expr, Index, List, Name, Negative, Number, String
 from gangraph.families import Member, Pattern, member_name
+from gangraph.frozen import frozen
 from gangraph.graph import Graph
 from gangraph.ir import Network, Node
 from gangraph.library import Definition
@@ -20,7 +20,7 @@ class NotGeneric(Exception):
     """Members of a family differ by more than their index."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Rule:
     """A key of the graph or of the losses: the members that it declares."""
 

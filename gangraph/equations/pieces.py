@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from gangraph.frozen import frozen
 
 WIDTH = 100  # a sum that is longer breaks over lines
 KINDS = ("objective", "loss", "where", "functions", "with", "notes")  # of sections, in their order
 OR, NOT, COMPARISON, SUM, PRODUCT, PREFIX, POWER, ATOM = range(2, 10)  # how strongly a piece holds together
 
 
-@dataclass(frozen=True)
+@frozen
 class Piece:
     """A formula in both forms; `strength` says when it needs brackets."""
 
@@ -34,7 +35,7 @@ class Piece:
 EMPTY, DOTS, EQUAL = Piece("", ""), Piece(r"\dots", "…"), Piece("=", "=")
 
 
-@dataclass(frozen=True)
+@frozen
 class Equation:
     """`left = terms`, a sum of signed pieces; `condition` stands behind it, after the word `for` or `when`."""
 
@@ -62,7 +63,7 @@ class Equation:
         return made
 
 
-@dataclass(frozen=True)
+@frozen
 class Section:
     """A title and the equations under it."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from gangraph.equations.facts import Facts, NotGeneric
 from gangraph.equations.trees import called, expressions, given, parts, substitute
 from gangraph.expressions import Call, Expr, Index, Name, show
+from gangraph.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Source:
     """An input, a draw or a pool."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from gangraph.expressions import Expr
 from gangraph.families import Rule, expand_keys
+from gangraph.frozen import frozen
 from gangraph.reference.expressions import Interpreter, Network
 from gangraph.reference.layers import Layer
 from gangraph.reference.scopes import Place, Scope, join
@@ -37,7 +38,7 @@ class Wrapped(Network):
     inner: Any
 
 
-@dataclass(frozen=True)
+@frozen
 class Named(Network):
     """A network of the spec; `average` where it is an average of it."""
 
@@ -45,7 +46,7 @@ class Named(Network):
     average: str | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class View(Network):
     of: Named
     frozen: bool = False

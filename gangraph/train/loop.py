@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from gangraph.errors import RunError
+from gangraph.frozen import frozen
 from gangraph.train import pictures
 from gangraph.train.checkpoint import State, load_weights
 from gangraph.train.data import Data, fit, stream_rng
@@ -53,7 +54,7 @@ PIXELS = 2**18  # and pixels of one picture's samples
 CHUNK = 250  # samples made at once
 
 
-@dataclass(frozen=True)
+@frozen
 class Options:
     """What a run was asked for, besides its spec."""
 
@@ -67,7 +68,7 @@ class Options:
     weights: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class Result:
     """Where a run lies, how far it came, and whether it was interrupted."""
 

@@ -7,7 +7,6 @@ sample that was made, not remembered, is not much nearer to a real digit than re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gangraph.errors import RunError
+from gangraph.frozen import frozen
 from gangraph.train.sets import Want, open_set
 
 Rows = NDArray[np.float64]  # [n, pixels], in [0, 1]
@@ -27,7 +27,7 @@ COPIES = 0.02  # of all samples, less
 VERDICTS = {True: "good", False: "MISSED", None: ""}
 
 
-@dataclass(frozen=True)
+@frozen
 class Line:
     """One thing measured, beside what it has to be."""
 
@@ -38,7 +38,7 @@ class Line:
     good: bool | None = None  # None: a scale, with nothing to reach
 
 
-@dataclass(frozen=True)
+@frozen
 class Table:
     lines: tuple[Line, ...]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gangraph.errors import RunError, nearest
+from gangraph.frozen import frozen
 
 Picture = NDArray[np.uint8]  # H x W, or H x W x 3
 Pictures = tuple[Picture, ...]
@@ -27,7 +27,7 @@ CROPS = 1000  # crops of each photograph
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Want:
     """What the reading of a source depends on: how large a crop is, how many pictures an item has, how many domains."""
 
@@ -37,7 +37,7 @@ class Want:
     labels: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Dataset:
     """`count` items. An item has pictures (one, or the members of a pair) or a point; perhaps a class.
 

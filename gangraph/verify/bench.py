@@ -7,7 +7,6 @@ import sys
 import types
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 
 from gangraph.compiler import Spec
 from gangraph.errors import RunError, SpecError
+from gangraph.frozen import frozen
 from gangraph.ir import Node, walk
 from gangraph.loader import Compiled, load_program
 from gangraph.ops import COMPARISONS
@@ -154,7 +154,7 @@ class Subject:
         return game
 
 
-@dataclass(frozen=True)
+@frozen
 class After:
     """What a reference is after an iteration."""
 

@@ -7,10 +7,11 @@ that a person can read, and make again.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from gangraph.frozen import frozen
 
 if TYPE_CHECKING:
     from gangraph.loader import InputType
@@ -27,7 +28,7 @@ MOMENTS = (  # where an iteration begins: in the usual first ones, and where con
 Arrays = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@frozen
 class Case:
     """`changed` are sizes or constants of the spec that have another value here."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gangraph.errors import Place
+from gangraph.frozen import frozen
 
 PROPERTIES = {
     1: "losses",
@@ -18,7 +19,7 @@ PROPERTIES = {
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class Difference:
     """One number that the program and the reference do not agree on."""
 
