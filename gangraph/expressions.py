@@ -22,6 +22,7 @@ from gangraph.frozen import frozen
 
 LONGEST = 20_000
 _ASSIGNED = re.compile(r"[^=<>!]=[^=]")
+_WARNED = re.compile(r"\\|\d[A-Za-z_]")  # what Python's parser may warn of: an escape, `0x for`
 
 BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**"}
 COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
@@ -146,13 +147,12 @@ def _parse_cached(text: str, at: Place) -> tuple[Expr, ...]:
         raise _misplaced(Fact("an expression was expected, and nothing stands here"), at)
     if len(text) > LONGEST:
         raise _misplaced(Fact(f"an expression of {len(text)} characters is too long"), at)
+    if text.isidentifier() and text.isascii() and not iskeyword(text):
+        return (Name(at, text),)
     lead = len(text) - len(text.lstrip())
     try:
-        with warnings.catch_warnings():  # of things like `0x for`, which are errors here
-            warnings.simplefilter("ignore")
-            tree = ast.parse(text.strip(), mode="eval")
+        body = _syntax(text.strip())
         reader = _Converter(text.strip(), at.right(lead))
-        body = tree.body
         bare = isinstance(body, ast.Tuple) and not text.strip().startswith("(")
         return (
             tuple(map(reader.convert, body.elts)) if bare and isinstance(body, ast.Tuple) else (reader.convert(body),)
@@ -162,6 +162,15 @@ def _parse_cached(text: str, at: Place) -> tuple[Expr, ...]:
         raise _misplaced(_syntax_fact(text.strip(), error), place) from None
     except (ValueError, RecursionError, MemoryError):
         raise _misplaced(Fact(f"{text.strip()[:40]} ... cannot be read as an expression"), at) from None
+
+
+def _syntax(text: str) -> ast.expr:
+    """Python's tree of an expression."""
+    if not _WARNED.search(text):
+        return ast.parse(text, mode="eval").body
+    with warnings.catch_warnings():  # what Python only warns of is an error here
+        warnings.simplefilter("ignore")
+        return ast.parse(text, mode="eval").body
 
 
 def _misplaced(fact: Fact, place: Place) -> Fact:
@@ -221,7 +230,7 @@ class _Converter:
         column = node.col_offset
         if not self.ascii:
             column = len(self.text.encode()[:column].decode(errors="ignore"))
-        return self.start.right(column)
+        return self.start.right(column) if column else self.start
 
     def convert(self, node: ast.expr) -> Expr:
         method = getattr(self, f"_{type(node).__name__}", None)
@@ -370,39 +379,38 @@ def _show(expr: Expr) -> tuple[str, int]:
     raise AssertionError(expr)
 
 
-def names(expr: Expr) -> Iterator[Name]:
-    """Every name that an expression reads, in the order of the text."""
+def parts(expr: Expr) -> tuple[Expr, ...]:
+    """The expressions that an expression is made of."""
     match expr:
-        case Name():
-            yield expr
-        case Call():
-            yield from names(expr.function)
-            for argument in expr.arguments:
-                yield from names(argument)
-            for _, argument in expr.keywords:
-                yield from names(argument)
+        case Name() | Number() | String() | Truth():
+            return ()
         case Binary():
-            yield from names(expr.left)
-            yield from names(expr.right)
-        case Negative() | Not():
-            yield from names(expr.operand)
-        case Logic() | Compare():
-            for operand in expr.operands:
-                yield from names(operand)
-        case IfElse():
-            yield from names(expr.test)
-            yield from names(expr.then)
-            yield from names(expr.otherwise)
-        case Attribute():
-            yield from names(expr.value)
+            return expr.left, expr.right
+        case Call():
+            return expr.function, *expr.arguments, *(value for _, value in expr.keywords)
         case Index():
-            yield from names(expr.value)
-            for item in expr.items:
-                yield from names(item)
-        case Slice():
-            for side in (expr.low, expr.high):
-                if side is not None:
-                    yield from names(side)
+            return expr.value, *expr.items
         case List():
-            for item in expr.items:
-                yield from names(item)
+            return expr.items
+        case Negative() | Not():
+            return (expr.operand,)
+        case Logic() | Compare():
+            return expr.operands
+        case IfElse():
+            return expr.test, expr.then, expr.otherwise
+        case Attribute():
+            return (expr.value,)
+        case Slice():
+            return tuple(side for side in (expr.low, expr.high) if side is not None)
+    raise AssertionError(expr)
+
+
+def names(expr: Expr) -> Iterator[Name]:
+    """Every name that an expression reads, from left to right."""
+    stack = [expr]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Name):
+            yield node
+        else:
+            stack += parts(node)[::-1]

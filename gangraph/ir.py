@@ -7,7 +7,7 @@ calls. Nothing here knows torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +86,11 @@ class Type:
 
     def but(self, **changes: Any) -> Type:
         return replace(self, **changes)
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but shape, samples and domain is known, which arithmetic hands on."""
+        return self.dtype == "float" and self.range is None and self.kind is None and self.classes is None
 
     @property
     def rank(self) -> int:
@@ -284,12 +289,12 @@ def visit(
             stack += into(node)
 
 
-def walk(roots: list[Node] | tuple[Node, ...], stop: Container[int] = frozenset()) -> list[Node]:
+def walk(roots: list[Node] | tuple[Node, ...], stop: Collection[int] = frozenset()) -> list[Node]:
     """Every node that the roots are made of, arguments before the node, left to right, each once.
 
     What is below a node whose id is in `stop` is left out; that node itself is not.
     """
-    seen: set[int] = set()
+    seen: set[Node] = set()
     made: list[Node] = []
     path: list[Node] = []
     stack: list[Node | None] = list(roots[::-1])
@@ -298,11 +303,10 @@ def walk(roots: list[Node] | tuple[Node, ...], stop: Container[int] = frozenset(
         if node is None:
             made.append(path.pop())
             continue
-        key = id(node)
-        if key in seen:
+        if node in seen:
             continue
-        seen.add(key)
-        if not node.args or key in stop:
+        seen.add(node)
+        if not node.args or (stop and id(node) in stop):
             made.append(node)
             continue
         path.append(node)

@@ -201,8 +201,12 @@ def _domain(types: list[Type]) -> str | None:
 
 def elementwise(name: str, nodes: list[Node], dtype: str = "float", range: Range | None = None) -> Made:
     types = [n.type for n in nodes]
-    if all(t.host for t in types):
+    tensors = [t for t in types if not t.host]
+    if not tensors:
         return tuple(nodes), HOST, {}
+    first = tensors[0]
+    if first.plain and dtype == "float" and range is None and all(t is first for t in tensors):
+        return tuple(nodes), first, {}
     shape, samples = aligned(types, name)
     return tuple(nodes), Type(shape, samples, dtype, range=range, domain=_domain(types)), {}
 

@@ -246,6 +246,8 @@ def _passing(node: Node) -> tuple[Node, ...]:
     blocked = operator.blocked if operator else ()
     if node.op == "select":
         blocked = (len(node.args) - 1,)
+    if not blocked and all(map(differentiable, node.args)):
+        return node.args
     return tuple(a for i, a in enumerate(node.args) if i not in blocked and differentiable(a))
 
 

@@ -468,9 +468,9 @@ def sides(case: Case) -> Iterator[Finding]:
         trained = stage.mask(n for phase in stage.phases for n in phase.networks)
         for phase in stage.phases:
             own = stage.owned[phase.name]
-            products = [node.args for node in walk([phase.objective]) if node.op == "mul"]
+            products = [node.args for node in stage.made_of_losses([phase.objective]) if node.op == "mul"]
             factors = [a for a, b in (*products, *(p[::-1] for p in products)) if stage.feeds[id(b)] & own]
-            weights = {id(node) for node in walk(factors) if node.op == "loss"}
+            weights = {id(node) for node in stage.made_of_losses(factors) if node.op == "loss"}
             for loss, _ in stage.minimized[phase.name]:
                 feeds, name = stage.feeds[id(loss)], loss.name or ""
                 side = name.rsplit(".", 1)[0] in stage.graph.sided

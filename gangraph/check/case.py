@@ -134,6 +134,22 @@ class Stage:
     # --- losses
 
     @cached_property
+    def above_losses(self) -> set[int]:
+        """Losses, their sides, and what is made of them."""
+        found: set[int] = set()
+        for node in self.nodes:
+            if node.op == "loss" or any(id(a) in found for a in node.args):
+                found.add(id(node))
+        return found
+
+    def made_of_losses(self, roots: Iterable[Node]) -> Iterator[Node]:
+        """The losses that the roots read, and what lies between."""
+        return visit(
+            (r for r in roots if id(r) in self.above_losses),
+            lambda node: [a for a in node.args if id(a) in self.above_losses],
+        )
+
+    @cached_property
     def minimized(self) -> dict[str, list[tuple[Node, int]]]:
         """Phase -> the losses (and sides) that its gradient comes through, each with the sign in front of it."""
         found = {}
@@ -145,7 +161,7 @@ class Stage:
                 if node.op == "loss":
                     losses.append((node, sign))
                 for argument in passing(node):
-                    if id(argument) not in seen:
+                    if id(argument) in self.above_losses and id(argument) not in seen:
                         seen.add(id(argument))
                         stack.append((argument, sign * _sign(node, argument)))
             found[phase.name] = losses

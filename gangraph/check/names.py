@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from gangraph.document import Scalar
 from gangraph.errors import Fact, Place
-from gangraph.expressions import Expr, Index, Name, Number, String, names, parse_line, show
+from gangraph.expressions import Expr, Index, Name, Number, String, names, parse_line, parts, show
 from gangraph.resolve import Resolved
 from gangraph.spec import Chain, GivenNetwork, GraphNetwork, Line, Model
 
@@ -91,20 +91,21 @@ class Read:
         if (id(expr), hidden) in self._done:  # stages share most of their expressions
             return
         self._done.add((id(expr), hidden))
-        self.names |= {n.id for n in names(expr) if n.id not in hidden}
         stack: list[Any] = [expr]
         while stack:
             node = stack.pop()
-            if isinstance(node, Index) and isinstance(node.value, Name):
+            if isinstance(node, Name):
+                if node.id not in hidden:
+                    self.names.add(node.id)
+                    self.losses.add(node.id)
+            elif isinstance(node, Index) and isinstance(node.value, Name):
+                if node.value.id not in hidden:
+                    self.names.add(node.value.id)
                 if node.value.id not in hidden or len(hidden) == 1:
                     self._member(node)
                 stack += node.items
-            elif isinstance(node, Name):
-                if node.id not in hidden:
-                    self.losses.add(node.id)
-            elif isinstance(node, Expr):
-                stack += [v for v in vars(node).values() if isinstance(v, Expr)]
-                stack += [i for v in vars(node).values() if isinstance(v, tuple) for i in _inside(v)]
+            else:
+                stack += parts(node)
 
     def _member(self, node: Index) -> None:
         """`adv[latent]` reads one member of a family; with a variable in brackets, perhaps all."""
@@ -113,11 +114,3 @@ class Read:
             isinstance(i, Number | String) or (isinstance(i, Name) and i.id in self.symbols) for i in node.items
         )
         self.losses.add(f"{node.value.id}[{', '.join(map(show, node.items))}]" if fixed else node.value.id)
-
-
-def _inside(items: tuple[Any, ...]) -> Iterator[Expr]:
-    for item in items:
-        if isinstance(item, Expr):
-            yield item
-        elif isinstance(item, tuple):
-            yield from _inside(item)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gangraph.equations.facts import Facts, NotGeneric
-from gangraph.equations.trees import called, expressions, given, parts, substitute
-from gangraph.expressions import Call, Expr, Index, Name, show
+from gangraph.equations.trees import called, expressions, given, substitute
+from gangraph.expressions import Call, Expr, Index, Name, parts, show
 from gangraph.frozen import frozen
 
 

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
-from gangraph.expressions import Binary, Call, Expr, Index, Name, Negative, Number, names
+from gangraph.expressions import Binary, Call, Expr, Index, Name, Negative, Number, names, parts
 from gangraph.spec import Chain, Line, TwoSides
 
 
@@ -21,12 +21,6 @@ def _changed(value: Any, change: Callable[[Expr], Expr]) -> Any:
     if isinstance(value, tuple):
         return tuple(_changed(v, change) for v in value)
     return change(value) if isinstance(value, Expr) else value
-
-
-def parts(expr: Expr) -> list[Expr]:
-    found: list[Expr] = []
-    children(expr, lambda part: found.append(part) or part)  # type: ignore[func-returns-value]
-    return found
 
 
 def walk(expr: Expr) -> Iterator[Expr]:
