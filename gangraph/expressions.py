@@ -13,9 +13,10 @@ import ast
 import functools
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import field
 from keyword import iskeyword
+from typing import Any
 
 from gangraph.errors import Fact, Place
 from gangraph.frozen import frozen
@@ -233,16 +234,15 @@ class _Converter:
         return self.start.right(column) if column else self.start
 
     def convert(self, node: ast.expr) -> Expr:
-        method = getattr(self, f"_{type(node).__name__}", None)
+        method = _READ.get(type(node))
         if method is None:
             what = type(node).__name__
             words = {"Lambda": "a lambda", "ListComp": "a comprehension", "Dict": "a dict", "Tuple": "a tuple"}
             fact = Fact(f"{ast.unparse(node)} is {words.get(what, what)}, which the language does not have")
             raise _misplaced(fact, self.at(node))
-        result: Expr = method(node)
-        return result
+        return method(self, node)
 
-    def _Constant(self, node: ast.Constant) -> Expr:
+    def _constant(self, node: ast.Constant) -> Expr:
         value = node.value
         if value is None or isinstance(value, bool):
             return Truth(self.at(node), value)
@@ -252,10 +252,10 @@ class _Converter:
             return String(self.at(node), value)
         raise _misplaced(Fact(f"{ast.unparse(node)} is not a number, string or truth value"), self.at(node))
 
-    def _Name(self, node: ast.Name) -> Expr:
+    def _name(self, node: ast.Name) -> Expr:
         return Name(self.at(node), node.id)
 
-    def _Call(self, node: ast.Call) -> Expr:
+    def _call(self, node: ast.Call) -> Expr:
         keywords: list[tuple[str, Expr]] = []
         for keyword in node.keywords:
             if keyword.arg is None:
@@ -266,7 +266,7 @@ class _Converter:
         arguments = tuple(self.convert(argument) for argument in node.args)
         return Call(self.at(node), self.convert(node.func), arguments, tuple(keywords))
 
-    def _BinOp(self, node: ast.BinOp) -> Expr:
+    def _binop(self, node: ast.BinOp) -> Expr:
         operator = BINARY.get(type(node.op))
         if operator is None:
             signs = " ".join(BINARY.values())
@@ -275,7 +275,7 @@ class _Converter:
             raise _misplaced(fact, self.at(node))
         return Binary(self.at(node), operator, self.convert(node.left), self.convert(node.right))
 
-    def _UnaryOp(self, node: ast.UnaryOp) -> Expr:
+    def _unaryop(self, node: ast.UnaryOp) -> Expr:
         operand = self.convert(node.operand)
         if isinstance(node.op, ast.Not):
             return Not(self.at(node), operand)
@@ -289,11 +289,11 @@ class _Converter:
             return operand
         raise _misplaced(Fact("`~` is not in the language"), self.at(node))
 
-    def _BoolOp(self, node: ast.BoolOp) -> Expr:
+    def _boolop(self, node: ast.BoolOp) -> Expr:
         operator = "and" if isinstance(node.op, ast.And) else "or"
         return Logic(self.at(node), operator, tuple(map(self.convert, node.values)))
 
-    def _Compare(self, node: ast.Compare) -> Expr:
+    def _compare(self, node: ast.Compare) -> Expr:
         operators = []
         for operator in node.ops:
             if type(operator) not in COMPARE:
@@ -301,25 +301,41 @@ class _Converter:
             operators.append(COMPARE[type(operator)])
         return Compare(self.at(node), tuple(operators), tuple(map(self.convert, [node.left, *node.comparators])))
 
-    def _IfExp(self, node: ast.IfExp) -> Expr:
+    def _ifexp(self, node: ast.IfExp) -> Expr:
         return IfElse(self.at(node), self.convert(node.test), self.convert(node.body), self.convert(node.orelse))
 
-    def _Attribute(self, node: ast.Attribute) -> Expr:
+    def _attribute(self, node: ast.Attribute) -> Expr:
         return Attribute(self.at(node), self.convert(node.value), node.attr)
 
-    def _Subscript(self, node: ast.Subscript) -> Expr:
+    def _subscript(self, node: ast.Subscript) -> Expr:
         inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         return Index(self.at(node), self.convert(node.value), tuple(map(self.convert, inner)))
 
-    def _Slice(self, node: ast.Slice) -> Expr:
+    def _slice(self, node: ast.Slice) -> Expr:
         if node.step is not None:
             raise _misplaced(Fact("slices have no step"), self.start)
         low = self.convert(node.lower) if node.lower else None
         high = self.convert(node.upper) if node.upper else None
         return Slice(self.start, low, high)
 
-    def _List(self, node: ast.List) -> Expr:
+    def _list(self, node: ast.List) -> Expr:
         return List(self.at(node), tuple(map(self.convert, node.elts)))
+
+
+_READ: dict[type[ast.expr], Callable[[_Converter, Any], Expr]] = {
+    ast.Constant: _Converter._constant,
+    ast.Name: _Converter._name,
+    ast.Call: _Converter._call,
+    ast.BinOp: _Converter._binop,
+    ast.UnaryOp: _Converter._unaryop,
+    ast.BoolOp: _Converter._boolop,
+    ast.Compare: _Converter._compare,
+    ast.IfExp: _Converter._ifexp,
+    ast.Attribute: _Converter._attribute,
+    ast.Subscript: _Converter._subscript,
+    ast.Slice: _Converter._slice,
+    ast.List: _Converter._list,
+}
 
 
 def show(expr: Expr, strength: int = 0) -> str:

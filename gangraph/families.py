@@ -86,7 +86,7 @@ def expand_keys(
     made: list[tuple[int, Member]] = []
     families: Families = {}
     for rule in rules:
-        free = free_indices(rule, index)
+        free = free_indices(rule, index) if any(p.items for p in rule.patterns) else []
         count = 1
         for name in free:
             count *= len(index[name])
@@ -98,8 +98,7 @@ def expand_keys(
             texts = tuple(member_name(family, indices) for family, indices in keys)
             if len(set(texts)) != len(texts):
                 raise placed(Fact(f"{rule.key} declares {texts[0]} twice"), rule.place)
-            kept = _contest(texts, len(free), taken, rule, made)
-            if kept:
+            if taken.keys().isdisjoint(texts) or _contest(texts, len(free), taken, rule):
                 for family, indices in keys:
                     if indices:
                         families.setdefault(family, {})[indices] = member_name(family, indices)
@@ -115,13 +114,9 @@ def expand_keys(
     return members, families
 
 
-def _contest(
-    texts: tuple[str, ...], free: int, taken: dict[str, tuple[int, int, Place]], rule: Rule, made: list[Any]
-) -> bool:
+def _contest(texts: tuple[str, ...], free: int, taken: dict[str, tuple[int, int, Place]], rule: Rule) -> bool:
     """Whether a new member stands: it wins over a rule with more free indices and yields to one with fewer."""
     rivals = {taken[text][:2] for text in texts if text in taken}
-    if not rivals:
-        return True
     (strength, _), *others = rivals
     if others or strength == free:
         earlier = next(taken[text][2] for text in texts if text in taken)
