@@ -247,6 +247,21 @@ def sample(
 
 
 @app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run's folder")],
+    n: Annotated[int, typer.Option("-n", min=1, help="over how many samples")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """The metrics of a run: what its spec says under `metrics`, of the networks as they are now."""
+    needs_torch()
+    from gangraph.train import evaluate_run
+
+    found = evaluate_run(run, n=n, seed=seed)
+    print(json.dumps(found.data(), indent=2) if as_json else found)
+
+
+@app.command()
 def verify(
     source: SpecArgument,
     program: Annotated[

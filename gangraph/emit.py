@@ -18,7 +18,7 @@ from gangraph.graph import Graph
 from gangraph.infer import known
 from gangraph.ir import walk
 from gangraph.networks import Classes, init_text
-from gangraph.phases import StageWriter, attribute
+from gangraph.phases import StageWriter, attribute, shown_method
 from gangraph.schedule import Schedule, ordered
 
 _MARKED = re.compile(r"\w+@")
@@ -84,7 +84,7 @@ class Emitter:
         while title in self.classes.names or title in ("Game", "Draws", "Pool", "View"):
             title += "Game"
         body = "\n\n".join(methods)
-        for name, needed in (("pool", "Pool("), ("view", "View("), ("reverse", "reverse(")):
+        for name, needed in (("pool", "Pool("), ("view", "View("), ("reverse", "reverse("), ("adam", "AdamTF")):
             if (
                 needed in body
                 or any(needed in c for c in classes)
@@ -223,7 +223,7 @@ class Emitter:
     def _statistics(self) -> list[tuple[str, str]]:
         found: dict[tuple[str, str], None] = {}
         for graph in self.graphs:
-            for node in walk([*graph.named().values(), *(p.objective for p in graph.phases()), *graph.views.values()]):
+            for node in walk([*graph.named().values(), *(p.objective for p in graph.phases()), *graph.shown.values()]):
                 if node.op == "call" and "statistics" in node.fields["view"]:
                     found[(node.fields["source"], node.fields["view"]["statistics"])] = None
         return list(found)
@@ -270,7 +270,7 @@ class Emitter:
         return lines
 
     def _tables(self) -> list[str]:
-        """The phases of each stage: the player of each, its networks and losses; and the views."""
+        """The phases of each stage: the player of each, its networks and losses; views and metrics."""
         tables = [self._phases(graph) for graph in self.graphs]
         if self.staged:
             lines = ["        self.phases_of = {"]
@@ -279,7 +279,7 @@ class Emitter:
             lines.append("        }")
         else:
             lines = fit(f"self.phases = {tables[0]}", 8)
-        views = {n: f"view_{identifier(n)}" for n in self.graphs[-1].views}
+        views = {n: shown_method(self.graphs[-1], n) for n in self.graphs[-1].shown}
         return lines + fit("self.views = {" + ", ".join(f"{literal(k)}: self.{v}" for k, v in views.items()) + "}", 8)
 
     def _phases(self, graph: Graph) -> str:

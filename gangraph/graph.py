@@ -132,12 +132,18 @@ class Graph:
     players: dict[str, Player]
     schedule: tuple[Step, ...]
     views: dict[str, Node]  # what `sample` draws
+    metrics: dict[str, Node]  # what `evaluate` measures: a number, or one for each sample
     once: tuple[str, ...]  # as written, members expanded
     order: dict[int, int] = field(default_factory=dict)  # id of a named node -> its place among the declarations
 
     @property
     def name(self) -> str:
         return self.resolved.spec.name
+
+    @property
+    def shown(self) -> dict[str, Node]:
+        """What is looked at after training, in evaluation mode and from the averages."""
+        return self.views | self.metrics
 
     def phases(self) -> list[Phase]:
         return [phase for step in self.steps() for phase in step.phases]

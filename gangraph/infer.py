@@ -29,7 +29,7 @@ from gangraph.graph import (
     parameters_below,
     steps_in,
 )
-from gangraph.ir import HOST, Length, Network, Node, Type
+from gangraph.ir import HOST, Length, Network, Node, Type, walk
 from gangraph.layers import LAYERS
 from gangraph.resolve import Move, Resolved, member_of
 from gangraph.spec import Chain, GivenNetwork, GraphNetwork, StateSpec, TwoSides
@@ -206,10 +206,8 @@ class _Inference(Expander):
 
     def run(self) -> Graph:
         r = self.resolved
-        for section in ("metrics", "layers"):  # in the language, and not built yet: refused rather than ignored
-            for name in getattr(self.file, section):
-                fact = Fact(f"{section} cannot be used yet", "leave this section out")
-                self.problem(fact, f"{section}.{name}", _place(name, r))
+        for name in self.file.layers:  # in the language, and not built yet: refused rather than ignored
+            self.problem(Fact("layers cannot be used yet", "leave this section out"), f"layers.{name}", _place(name, r))
         self.names.update(r.sizes)
         for name, expr in r.constants.items():
             self.declare(name, f"constants.{name}", expr.at, partial(self._constant, name, expr))
@@ -259,6 +257,7 @@ class _Inference(Expander):
             players,
             schedule,
             views,
+            self._metrics(),
             once,
             self.order,
         )
@@ -514,12 +513,10 @@ class _Inference(Expander):
         single = len(member.names) == 1
         dropping, self.dropping = self.dropping, False
         try:
-            if isinstance(body, Chain):
-                result = self.chain(body, None, self.scope(member.bound), Where(None))
-            elif isinstance(body, Call) and isinstance(body.function, Name) and body.function.id == "replay":
+            if isinstance(body, Call) and isinstance(body.function, Name) and body.function.id == "replay":
                 result = self._replay(member.name, body, member.bound)
             else:
-                result = self.value(body, self.scope(member.bound))
+                result = self._expr_or_chain(body, member.bound)
         finally:
             self.dropping = dropping
         if isinstance(result, Template | Named | View):
@@ -527,6 +524,11 @@ class _Inference(Expander):
         if isinstance(result, TwoSided):
             raise placed(Fact("a two-sided loss goes under losses"), body.at)
         return self._name_node(result, member.name) if single else result
+
+    def _expr_or_chain(self, body: Any, bound: dict[str, Any]) -> Any:
+        if isinstance(body, Chain):
+            return self.chain(body, None, self.scope(bound), Where(None))
+        return self.value(body, self.scope(bound))
 
     def _name_node(self, value: Any, name: str) -> Any:
         """Gives a value its name; a bare name for another one is a node of its own."""
@@ -801,11 +803,17 @@ class _Inference(Expander):
                 Fact(f"{name} needs its learning rate", f"{name}(lr=...): a paper's rate is never PyTorch's default"),
                 expr.at,
             )
+        if arguments.get("form") == "tf":
+            for key in ("weight_decay", "amsgrad"):
+                if key in arguments:
+                    raise placed(Fact(f"TensorFlow's Adam has no {key}", "leave it, or the form, out"), expr.at)
         return Optimizer(name, arguments)
 
     def _optimizer_argument(self, key: str, value: Any, expr: Expr) -> Any:
         if key == "form":
-            raise placed(Fact(f"form={value!r} is not built yet", "without it, Adam is PyTorch's"), expr.at)
+            if value not in ("torch", "tf"):
+                raise placed(Fact('form is "torch", which it is without this, or "tf"'), expr.at)
+            return value
         if key in ("amsgrad", "centered", "nesterov"):
             if not isinstance(value, bool):
                 raise placed(Fact(f"{key} is True or False"), expr.at)
@@ -1135,10 +1143,29 @@ class _Inference(Expander):
         return found
 
     def _view(self, expr: Expr) -> Node:
+        """What a view draws for each sample: a picture, or a row of them where it is a list."""
         value = self.value(expr, self.scope())
-        if isinstance(value, tuple) and value:
-            value = value[-1]
+        if isinstance(value, tuple):
+            value = self.operate("stack", tuple(ops.tensor_of(v, "something to draw") for v in value), {}, expr)
         return ops.tensor_of(value, "something to draw")
+
+    def _metrics(self) -> dict[str, Node]:
+        found = {}
+        for name, body in self.file.metrics.items():
+            value = self.attempt(f"metrics.{name}", body.at, partial(self._metric, str(name), body))
+            if value is not MISSING:
+                found[str(name)] = value
+        return found
+
+    def _metric(self, name: str, body: Any) -> Node:
+        if name in self.file.sample:
+            raise Fact(f"{name} is a view under sample", "a metric has a name of its own")
+        node = ops.tensor_of(self._expr_or_chain(body, {}), "something to measure")
+        if node.type.size != 1:
+            raise Fact(f"a metric is one number, or one for each sample, not {node.type}", "write mean(...) around it")
+        if any(n.op == "grad" for n in walk([node])):
+            raise Fact("a metric takes no derivative", "grad is for losses")
+        return node
 
     def _once(self) -> tuple[str, ...]:
         found: list[str] = []

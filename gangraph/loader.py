@@ -123,9 +123,14 @@ class Compiled:
         """Names of what `sample` draws."""
         return list(self.graph.views)
 
+    @property
+    def metrics(self) -> list[str]:
+        """Names of what `evaluate` measures."""
+        return list(self.graph.metrics)
+
     def view_inputs(self, view: str) -> list[str]:
-        """The inputs that a view reads."""
-        nodes = ordered([self.graph.views[view]], self.graph.order, {})
+        """The inputs that a view or a metric reads."""
+        nodes = ordered([self.graph.shown[view]], self.graph.order, {})
         return [n.name for n in nodes if n.op == "input" and n.name in self.graph.inputs and n.name]
 
     def view_range(self, view: str) -> tuple[float, float]:
@@ -157,8 +162,13 @@ class Compiled:
         log: dict[str, Tensor] = self.game.step(batch, draws, seed)
         return log
 
+    def view_row(self, view: str) -> int:
+        """How many pictures a view draws for each sample: more than one where it is a list."""
+        node = self.graph.views[view]
+        return node.type.shape[0] if node.op == "stack" else 1
+
     def sample(self, view: str, n: int, batch: Batch | None = None, seed: int = 0) -> Tensor:
-        """`n` samples of a view on the CPU: [n, ...]."""
+        """`n` samples of a view on the CPU, [n, ...]; of a metric one number, or [n]."""
         made: Tensor = self.game.sample(view, n, batch, seed)
         return made.cpu()
 

@@ -324,7 +324,7 @@ def _entries(graphs: tuple[Graph, ...]) -> dict[str, tuple[str, ...]]:
     """Labels at which some call enters a network (`upto`)."""
     found: dict[str, dict[str, None]] = {}
     for graph in graphs:
-        roots = list(graph.named().values()) + [p.objective for p in graph.phases()] + list(graph.views.values())
+        roots = list(graph.named().values()) + [p.objective for p in graph.phases()] + list(graph.shown.values())
         for node in walk(roots):
             if node.op == "call" and node.fields["view"].get("entry"):
                 found.setdefault(node.fields["source"], {})[node.fields["view"]["entry"]] = None

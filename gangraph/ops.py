@@ -561,7 +561,7 @@ def _stack(values: tuple[Any, ...], dim: Any) -> Made:
         raise Fact(f"stack(dim={axis}) of {nodes[0].type}")
     types = [n.type for n in nodes]
     made = Type((*shape[: axis - 1], len(nodes), *shape[axis - 1 :]), same_samples(types, "stack"), types[0].dtype)
-    return tuple(nodes), made, {"axis": axis}
+    return tuple(nodes), made.but(range=common(types, "range")), {"axis": axis}
 
 
 @operator("tile(v, like)", blocked=(1,), affine=True)

@@ -148,7 +148,7 @@ class StageWriter:
     def _groups(self, player: Player) -> list[str]:
         chosen = self._chosen(player, player.optimizers)
         groups = [(o, chosen[key]) for key, o in player.optimizers.items() if chosen[key]]
-        return [f"(torch.optim.{o.name}, {literal(names)}, {self._arguments(o)})" for o, names in groups]
+        return [f"({_optimizer(o)}, {literal(names)}, {self._arguments(o)})" for o, names in groups]
 
     def _chosen(self, player: Player, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """For each form of a rule, what it is for: networks that it has to itself, and parts of others."""
@@ -183,7 +183,7 @@ class StageWriter:
         given = [
             f'"{k}": {self.value(optimizer.arguments[k])}'
             for k in OPTIMIZERS[optimizer.name]
-            if k in optimizer.arguments
+            if k in optimizer.arguments and k != "form"
         ]
         return f"{{{', '.join(given)}}}"
 
@@ -451,7 +451,7 @@ class StageWriter:
 
     def _views(self) -> list[str]:
         made = []
-        for name, root in self.graph.views.items():
+        for name, root in self.graph.shown.items():
             writer = PhaseWriter(self, None, frozenset(), drawing=True)
             writer.value_of = name
             nodes = ordered([root], self.graph.order, {})
@@ -459,10 +459,10 @@ class StageWriter:
             code = writer.code(root).plain()
             made.append(
                 self._method(
-                    f"view_{identifier(name)}",
+                    shown_method(self.graph, name),
                     ["draws"],
                     [*body, *fit(f"return {code}", 8)],
-                    f"{_one_line(name)}: {shape_comment(root.type.shape, root.type.samples)}, in evaluation mode.",
+                    f"{_one_line(name)}: {_shown_type(self.graph, name)}, in evaluation mode.",
                     suffix=True,
                 )
             )
@@ -854,9 +854,20 @@ def call_places(graph: Graph) -> dict[int, str]:
         collect(name, nodes)
     for phase in graph.phases():
         collect(phase.name, [phase.objective, *([phase.when] if isinstance(phase.when, Node) else [])])
-    for name, node in graph.views.items():
+    for name, node in graph.shown.items():
         collect(name, [node])
     return found
+
+
+def _shown_type(graph: Graph, name: str) -> str:
+    type_ = graph.shown[name].type
+    number = "a number for each sample" if type_.samples else "a number"
+    return number if name in graph.metrics else shape_comment(type_.shape, type_.samples)
+
+
+def shown_method(graph: Graph, name: str) -> str:
+    """The method that makes a view or measures a metric."""
+    return f"{'view' if name in graph.views else 'metric'}_{identifier(name)}"
 
 
 def _shared_name(graph: Graph, node: Node, name: str) -> str:
@@ -877,6 +888,10 @@ def parameter_path(graph: Graph, name: str) -> tuple[str, int]:
             if name in names:
                 return network, names.index(name)
     raise AssertionError(name)
+
+
+def _optimizer(optimizer: Optimizer) -> str:
+    return "AdamTF" if optimizer.arguments.get("form") == "tf" else f"torch.optim.{optimizer.name}"
 
 
 def _picked(values: str, places: list[int]) -> str:

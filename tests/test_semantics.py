@@ -920,6 +920,27 @@ def test_a_player_twice_in_a_group_makes_two_steps_from_gradients_at_the_same_we
     assert twin.same(gan)
 
 
+def test_adam_of_tensorflow_has_its_epsilon_beside_the_uncorrected_root(tmp_path: Path) -> None:
+    """lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps): Kingma and Ba 2015, the last lines of section 2."""
+    adam = 'Adam(lr=0.1, betas=[0.5, 0.9], eps=0.3, form="tf")'
+    gan = system(tmp_path, head=HEAD.replace('"Adam(lr=0.1, betas=[0.5, 0.9])"', f"'{adam}'"))
+    batch = {"x": torch.randn(4, 3, dtype=torch.float64)}
+    parameters = dict(gan.networks.named_parameters())
+    m, v = ({name: torch.zeros_like(p) for name, p in parameters.items()} for _ in range(2))
+    for t in (1, 2, 3):
+        expected = {}
+        draws = gan.draw(4)
+        gradients = gan.gradients("D", batch, draws)  # of the first phase, at the weights as they are
+        for name, g in gradients.items():
+            m[name] = 0.5 * m[name] + 0.5 * g
+            v[name] = 0.9 * v[name] + 0.1 * g * g
+            rate = 0.1 * (1 - 0.9**t) ** 0.5 / (1 - 0.5**t)
+            expected[name] = parameters[name].detach() - rate * m[name] / (v[name].sqrt() + 0.3)
+        gan.step(batch, draws)
+        for name, value in expected.items():
+            assert torch.allclose(parameters[name], value, rtol=1e-12, atol=1e-15), (t, name)
+
+
 def test_two_phases_of_one_player_share_its_optimizer(tmp_path: Path) -> None:
     gan = system(
         tmp_path, "schedule:\n  one: {player: D, minimize: d}\n  two: {player: D, minimize: 0.5 * g}\n  G: g\n"

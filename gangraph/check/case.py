@@ -101,7 +101,7 @@ class Stage:
             *self.graph.inputs.values(),
             *self.graph.draws.values(),
             *self.graph.named().values(),
-            *self.graph.views.values(),
+            *self.graph.shown.values(),
         ]
         return walk([*roots, *(phase.objective for phase in self.phases)])
 

@@ -6,6 +6,7 @@
     loop         the compiled spec, Data               -> Result       a trained run; `train` and `sample_run`
     run          a folder                              -> Run          what lies where, who may write there
     checkpoint   nested state                         <-> one file     atomic, checked, without pickle
+    evaluate     a run                                 -> Evaluation   the spec's metrics, over many samples
     pictures     samples, losses                       -> PNG          grids, points, curves
     metrics      samples of digits                     -> Table        are they good, are all there, are they new
     demo         `make demo`                                           trains `digits`, prints that table
@@ -27,9 +28,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gangraph.train.evaluate import evaluate_run
     from gangraph.train.loop import Result, sample_run, train
 
-__all__ = ["Result", "sample_run", "train"]
+__all__ = ["Result", "evaluate_run", "sample_run", "train"]
 
 
 class _Package(ModuleType):
@@ -40,9 +42,9 @@ class _Package(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         if name in __all__:
-            from gangraph.train import loop
+            from gangraph.train import evaluate, loop
 
-            return getattr(loop, name)
+            return getattr(evaluate if name == "evaluate_run" else loop, name)
         raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'")
 
 

@@ -402,9 +402,11 @@ class Desk:
     def show(self, step: int, data: Data) -> None:
         """Samples of every view, always from the same noise; now and then the curves."""
         for view in self.gan.views:
-            shown = _shown(self.gan) // (2 if self.gan.view_inputs(view) else 1)  # inputs stand beside
+            each = self.gan.view_row(view)
+            each = 2 if each == 1 and self.gan.view_inputs(view) else each  # inputs stand beside
+            shown = max(1, _shown(self.gan) // each)
             values, beside = samples(self.gan, view, shown, data, self.options.seed, self.fabric)
-            picture = pictures.png(values, beside, self.gan.view_range(view))
+            picture = pictures.png(values, beside, self.gan.view_range(view), self.gan.view_row(view))
             if picture:
                 name = f"{step:06d}.png" if len(self.gan.views) == 1 else f"{step:06d}-{view}.png"
                 self.run.write(f"samples/{name}", picture)
@@ -445,6 +447,7 @@ def samples(
         parts.append(gan.sample(view, len(rows), batch=given, seed=seed + i))
     made = torch.cat(parts)
     image = next((name for name in inputs if batch[name].ndim == 4), None)
+    image = image if gan.view_row(view) == 1 else None  # a row says itself what stands beside what
     beside = None
     if image is not None:
         (low, high), (a, b) = gan.inputs[image].range or (-1.0, 1.0), gan.view_range(view)
@@ -564,7 +567,7 @@ def sample_run(
     if out.suffix == ".npz":
         write_atomically(out, _npz({v: values for v, (values, _) in made.items()}))
         return out
-    picture = pictures.png(*made[views[0]], gan.view_range(views[0]))
+    picture = pictures.png(*made[views[0]], gan.view_range(views[0]), gan.view_row(views[0]))
     if picture is None:
         raise RunError(f"the view {views[0]} gives no images: write it as .npz")
     write_atomically(out, picture)

@@ -18,18 +18,25 @@ SCALED_TO = 512  # small grids are enlarged to about this many pixels, each pixe
 WIDTH = 1.5  # of a smoothed curve, in points; the raw values stand behind it, thin and pale
 
 
-def png(values: Tensor, real: Tensor | None = None, range: tuple[float, float] = (-1.0, 1.0)) -> bytes | None:
+def png(
+    values: Tensor, real: Tensor | None = None, range: tuple[float, float] = (-1.0, 1.0), row: int = 1
+) -> bytes | None:
     """A picture of samples [n, C, H, W] or [n, d] as PNG: a grid, or points in the plane; None if it cannot be seen.
 
-    `real` are data to stand beside them: the inputs of a translation (alternating with the samples), or real points.
+    With `row`, values [n, row, ...] are a row of so many pictures for each sample. `real` are data to stand beside
+    them: the inputs of a translation (alternating with the samples), or real points.
     """
     if values.ndim == 2 and values.shape[1] == 2:
         return scatter(values, real)
+    if row > 1:
+        pictures = as_images(values.flatten(0, 1))
+        columns = row * max(1, round(math.sqrt(len(values) / row)))
+        return None if pictures is None else _bytes(grid(pictures, range, columns))
     found = as_images(values)
     if found is None:
         return None
     beside = as_images(real) if real is not None else None
-    columns = None
+    columns = 0
     if beside is not None and beside.shape[0] == found.shape[0]:
         found, columns = alternating(beside, found)
     return _bytes(grid(found, range, columns))
@@ -64,7 +71,7 @@ def _interleaved(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack([a, b], 1).flatten(0, 1)
 
 
-def grid(values: Tensor, range: tuple[float, float] = (-1.0, 1.0), columns: int | None = None) -> Image:
+def grid(values: Tensor, range: tuple[float, float] = (-1.0, 1.0), columns: int = 0) -> Image:
     """Images [n, C, H, W] in a grid as square as may be, two dark pixels apart; not finite shows black."""
     from PIL import Image
 

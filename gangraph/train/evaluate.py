@@ -1,0 +1,88 @@
+"""A run -> Evaluation: what the spec's `metrics` are for its networks, in evaluation mode and from the averages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gangraph.errors import RunError
+from gangraph.frozen import frozen
+from gangraph.train.data import Data, fit
+from gangraph.train.loop import load_run
+
+
+@frozen
+class Measure:
+    """One metric: its mean, the standard error of that mean, and over how many samples or batches it was taken."""
+
+    name: str
+    value: float
+    error: float | None  # None: of a single batch
+    count: int
+    of: str  # "samples" or "batches"
+
+    def __str__(self) -> str:
+        error = "" if self.error is None else f" ± {self.error:.2g}"
+        return f"{self.value:.4g}{error}"
+
+
+@frozen
+class Evaluation:
+    run: str
+    step: int
+    measures: tuple[Measure, ...]
+
+    def __getitem__(self, name: str) -> float:
+        return next(m.value for m in self.measures if m.name == name)
+
+    def __str__(self) -> str:
+        rows = [("metric", "value", "over"), *((m.name, str(m), f"{m.count} {m.of}") for m in self.measures)]
+        wide = [max(len(row[i]) for row in rows) for i in range(2)]
+        lines = [f"{name:<{wide[0]}}  {value:>{wide[1]}}  {over}" for name, value, over in rows]
+        return "\n".join([f"{self.run} after {self.step} iterations", *lines])
+
+    def data(self) -> dict[str, Any]:
+        rows = {m.name: {"value": m.value, "error": m.error, m.of: m.count} for m in self.measures}
+        return {"run": self.run, "step": self.step, "metrics": rows}
+
+
+def evaluate_run(run: str | Path, n: int = 1000, seed: int = 0) -> Evaluation:
+    """The metrics of a run's spec over `n` samples, in batches of the run's size. Raises `RunError`.
+
+    Data are those that the run was trained on, in another order; the noise is a stream of its own. The same seed
+    gives the same numbers.
+    """
+    gan, state = load_run(run)
+    if not gan.metrics:
+        raise RunError(f"the spec of {run} has no `metrics`: nothing says what to measure")
+    saved = state["run"]
+    data = fit(saved["data"], gan.streams, gan.prepare, saved["batch"], seed + 1) if gan.streams else None
+    return Evaluation(str(run), int(gan.clocks["step"]), tuple(measure(gan, data, n, saved["batch"], seed)))
+
+
+def measure(gan: Any, data: Data | None, n: int, batch: int, seed: int = 0) -> Iterator[Measure]:
+    """Each metric of a compiled spec over `n` samples (rounded up to whole batches)."""
+    turns = math.ceil(n / batch)
+    for name in gan.metrics:
+        inputs = gan.view_inputs(name)
+        values = []
+        for i in range(turns):
+            given = data.batch(i) if data and inputs else {}
+            missing = [x for x in inputs if x not in given]
+            if missing:
+                raise RunError(f"the metric {name} is made from {', '.join(missing)}: data are needed")
+            values.append(gan.sample(name, batch, batch=given or None, seed=seed + i))
+        yield _measure(name, values)
+
+
+def _measure(name: str, values: list[Tensor]) -> Measure:
+    """A metric with a sample axis is averaged over samples, one without over batches."""
+    of = "samples" if values[0].ndim else "batches"
+    found = torch.cat([v.reshape(-1) for v in values]).double()
+    error = float(found.std() / math.sqrt(len(found))) if len(found) > 1 else None
+    return Measure(name, float(found.mean()), error, len(found), of)

@@ -1,0 +1,147 @@
+"""What is looked at after training: metrics over trained networks, and views that are rows of pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import gangraph
+from gangraph.__main__ import main
+from gangraph.errors import RunError
+from gangraph.train import evaluate_run, sample_run, train
+
+SPEC = """
+gangraph: 1
+name: measured
+inputs: {x: "image(1, 8, 8)"}
+draws: {z: normal(3), other: normal(3)}
+index: {k: range(3)}
+networks:
+  G: [Linear(64), BatchNorm1d(), Dropout(0.5), Tanh(), "reshape(_, 1, 8, 8)"]
+  D: [Flatten(), Linear(1)]
+graph:
+  fake: G(z)
+  way[k]: G(lerp(z, other, k / 2))     # that no loss reads
+losses: {adv: "hinge(real=D(x), fake=D(fake))"}
+averages: {G_ema: "average(G, decay=0.5)"}
+players:
+  D: {networks: [D], optimizer: SGD(lr=0.1)}
+  G: {networks: [G], optimizer: SGD(lr=0.1)}
+schedule: {D: adv.discriminator, G: adv.generator}
+sample: {fakes: fake, interpolation: way, beside: "[x, fake]"}
+metrics:
+  far: mean(abs(way[0] - way[2]))
+  level:
+  - fake
+  - expect(mean(_))
+  ratio: expect(mean(fake**2)) / expect(mean(x**2))
+train: {batch: 10, iterations: 4, data: digits8}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("measured")
+    (folder / "measured.yaml").write_text(SPEC)
+    train(folder / "measured.yaml", out=folder / "run", quiet=True)
+    return folder / "run"
+
+
+def test_metrics_read_averages_in_evaluation_mode(tmp_path: Path) -> None:
+    (tmp_path / "measured.yaml").write_text(SPEC)
+    gan = gangraph.compile(tmp_path / "measured.yaml")
+    batch = {"x": torch.rand(10, 1, 8, 8) * 2 - 1}
+    gan.step(batch, seed=1)
+    before = {name: value.clone() for name, value in gan.game.networks.state_dict().items()}
+    level, far, ratio = (gan.sample(name, 10, batch, seed=7) for name in ("level", "far", "ratio"))
+
+    average = gan.averages["G_ema"]
+    assert not all(torch.equal(a, p) for a, p in zip(average.parameters(), gan.networks["G"].parameters(), strict=True))
+    gan.game.begin(batch, None, 7)
+    z, other = (gan.game.draws().normal(name, 10, 3) for name in ("z", "other"))
+    with torch.no_grad():
+        fake, end = (average.eval()(v, gan.game.draws().call("G", "fake")) for v in (z, other))
+    assert torch.allclose(level, fake.mean()) and level.shape == ()
+    assert torch.allclose(far, (fake - end).abs().mean(dim=(1, 2, 3))) and far.shape == (10,)
+    assert torch.allclose(ratio, fake.square().mean() / batch["x"].square().mean())
+    after = gan.game.networks.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_run_is_measured(run: Path) -> None:
+    found = evaluate_run(run, n=35, seed=3)
+    far, level, ratio = found.measures
+    assert (far.count, far.of, level.count, level.of, ratio.of) == (40, "samples", 4, "batches", "batches")
+    assert found.step == 4 and str(found).splitlines()[2].split()[:2] == ["far", f"{far.value:.4g}"]
+    assert evaluate_run(run, n=35, seed=3) == found and evaluate_run(run, n=35, seed=4) != found
+
+    gan, _ = gangraph.train.loop.load_run(run)
+    each = torch.cat([gan.sample("far", 10, seed=3 + i) for i in range(4)]).double()
+    assert far.value == pytest.approx(float(each.mean()))
+    assert far.error == pytest.approx(float(each.std()) / math.sqrt(40))
+
+
+def test_the_command_prints_a_table_or_json(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["evaluate", str(run), "-n", "10"], ["evaluate", str(run), "-n", "10", "--json"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 0
+    table, _, data = capsys.readouterr().out.partition("{")
+    assert "after 4 iterations" in table and [line.split()[0] for line in table.splitlines()[2:]] == [
+        "far",
+        "level",
+        "ratio",
+    ]
+    assert json.loads("{" + data)["metrics"]["level"] == {
+        "value": pytest.approx(evaluate_run(run, n=10)["level"]),
+        "error": None,
+        "batches": 1,
+    }
+
+
+def test_a_view_that_is_a_list_is_a_row_of_pictures(run: Path, tmp_path: Path) -> None:
+    rows = np.load(sample_run(run, n=6, view="interpolation", out=tmp_path / "way.npz"))["interpolation"]
+    assert rows.shape == (6, 3, 1, 8, 8)
+    gan, _ = gangraph.train.loop.load_run(run)
+    assert np.array_equal(rows[:, 0], gan.sample("fakes", 6))  # the way begins at z, which fakes are made of
+
+    picture = np.asarray(Image.open(sample_run(run, n=6, view="interpolation", out=tmp_path / "way.png")))
+    assert picture.shape == (
+        8 * (6 * 10 + 2),
+        8 * (3 * 10 + 2),
+    )  # three columns, two pixels apart, eight times as large
+    assert (run / "samples" / "000004-beside.png").is_file()
+
+
+def test_a_run_without_metrics_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "bare.yaml").write_text("gangraph: 1\nname: bare\nextends: gan\n")
+    train(tmp_path / "bare.yaml", out=tmp_path / "run", iterations=1, quiet=True)
+    with pytest.raises(RunError, match="has no `metrics`"):
+        evaluate_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("fake", r"a metric is one number, or one for each sample, not \[N, 1, 8, 8\] in \[-1, 1\]"),
+        ("D", "stands without brackets|something to measure|network"),
+        ("expect(sum(grad(D(x), x)**2))", "a metric takes no derivative"),
+        ("expect(mean(fkae))", "nothing is called 'fkae' here"),
+    ],
+)
+def test_metrics_that_cannot_be(tmp_path: Path, metric: str, message: str) -> None:
+    (tmp_path / "measured.yaml").write_text(SPEC.replace("mean(abs(way[0] - way[2]))", metric))
+    with pytest.raises(gangraph.SpecError, match=message):
+        gangraph.load(tmp_path / "measured.yaml")
+
+
+def test_a_metric_is_not_called_like_a_view(tmp_path: Path) -> None:
+    (tmp_path / "measured.yaml").write_text(SPEC.replace("  far:", "  fakes:"))
+    with pytest.raises(gangraph.SpecError, match="fakes is a view under sample"):
+        gangraph.load(tmp_path / "measured.yaml")
