@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,18 @@ import torch
 from PIL import Image
 from standin import Input, image
 
+from gangraph import _paths
+from gangraph.compiler import load
 from gangraph.errors import RunError
-from gangraph.train import sets
+from gangraph.loader import input_type
+from gangraph.prepare import steps
+from gangraph.train import drawn, sets
 from gangraph.train.data import Data, fit
 from gangraph.train.prepare import fit as cover
 from gangraph.train.prepare import prepare
 from gangraph.train.sets import Want, open_set
 
+GALLERY = sorted(path.stem for path in _paths.specs().glob("*.yaml"))
 LABEL = Input("label", classes=10)
 PAIR = {"data": {"a": image(3, 16, 16), "b": image(3, 16, 16)}}
 UNPAIRED = {"X": {"x": image(3, 16, 16)}, "Y": {"y": image(3, 16, 16)}}
@@ -43,10 +49,13 @@ def refused(source: object, streams: dict, batch: int = 4, steps: dict | None = 
     ("source", "count", "classes", "shape"),
     [
         ("digits", 5000, 10, (28, 28)),
+        ("digits:attributes", 5000, 10, (28, 28, 3)),
+        ("digits:domains", 5000, 2, (28, 28, 3)),
         ("digits8", 1797, 10, (8, 8)),
         ("faces", 200, 0, (25, 25)),
         ("textures", 3000, 3, (64, 64)),
         ("photos", 6000, 6, (64, 64, 3)),
+        ("photos:attributes", 6000, 6, (64, 64, 3)),
     ],
 )
 def test_embedded_pictures(source: str, count: int, classes: int, shape: tuple[int, ...]) -> None:
@@ -58,6 +67,59 @@ def test_embedded_pictures(source: str, count: int, classes: int, shape: tuple[i
         assert one.shape == shape and one.dtype == np.uint8 and one.std() > 0
     if classes:
         assert found.labels is not None and set(found.labels) == set(range(classes))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_attributes_of_digits_are_seen_in_their_pictures(channels: int) -> None:
+    """Trees that have learnt 2,000 pictures tell each attribute of 1,000 others."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    streams = {"data": {"x": image(channels, 28, 28), "c": Input("vector", (5,), range=(0, 1))}}
+    batch = fit("digits:attributes", streams, {}, 3000).batch(0)
+    x, c = batch["x"].flatten(1).numpy(), batch["c"].numpy()
+    trees = RandomForestClassifier(60, random_state=0).fit(x[:2000], c[:2000])
+    assert ((trees.predict(x[2000:]) == c[2000:]).mean(0) > 0.9).all()
+    assert (np.abs(c.mean(0) - 0.5) < 0.05).all()
+
+
+@pytest.mark.parametrize(
+    ("source", "names", "draw"),
+    [("digits", drawn.DIGIT, lambda p, names: drawn.digit(p, names, 28)), ("photos", drawn.PHOTO, drawn.photo)],
+)
+def test_each_attribute_changes_a_picture_whatever_the_others_are(
+    source: str, names: tuple[str, ...], draw: Callable[[np.ndarray, frozenset[str]], np.ndarray]
+) -> None:
+    found = open_set(source, Want(size=28))
+    assert found.pictures is not None
+    plain = [found.pictures(i)[0] for i in range(0, found.count, found.count // 12)]
+    for name in names:
+        others = [other for other in names if other != name]
+        for chosen in (frozenset(c) for r in range(len(names)) for c in combinations(others, r)):
+            pairs = [(draw(p, chosen).astype(int), draw(p, chosen | {name}).astype(int)) for p in plain]
+            assert np.median([np.abs(a - b).mean() for a, b in pairs]) > 0.3, (name, chosen)
+
+
+def test_captions_say_what_is_drawn_and_are_several() -> None:
+    found = open_set("digits:captions", Want())
+    assert found.captions is not None and found.labels is not None and found.attributes is not None
+    words = {"thick": ("thick", "thin"), "red": ("red", None), "striped": ("striped", "plain")}
+    for i in range(0, found.count, 97):
+        said = found.captions(i)
+        assert len(set(said)) == 3
+        assert all(drawn.NUMBERS[found.labels[i]] in sentence.split() for sentence in said)
+        for name, (yes, no) in words.items():
+            bit = found.attributes[i, found.names.index(name)]
+            assert (yes in said[0].split()) == bit
+            assert no is None or (no in said[0].split()) != bit
+
+
+def test_an_embedding_is_of_the_words_and_of_unit_variance() -> None:
+    sentence = "a small thin red seven on plain black paper"
+    seven, eight = drawn.embedding(sentence, 4096), drawn.embedding(sentence.replace("seven", "eight"), 4096)
+    other = drawn.embedding("nothing in common here", 4096)
+    assert abs(seven.mean()) < 0.1 and abs(seven.std() - 1) < 0.1
+    assert np.corrcoef(seven, eight)[0, 1] > 0.8 and abs(np.corrcoef(seven, other)[0, 1]) < 0.1
+    assert seven[:3].tolist() == pytest.approx([0.285535, -0.126073, 0.65031], abs=1e-6)  # the same on every machine
 
 
 @pytest.mark.parametrize(("variant", "modes"), [("mixture", 8), ("mixture:ring", 8), ("mixture:grid", 25)])
@@ -92,6 +154,18 @@ def test_no_embedded_set_reaches_for_the_network(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(socket.socket, "connect", refuse)
     for name in sets.EMBEDDED:
         assert open_set(name, Want()).count
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_the_data_of_every_system_of_the_gallery_fit_it_at_full_size(name: str) -> None:
+    spec = load(name)
+    for graph in {id(g): g for g in (spec.graphs[0], spec.graphs[-1])}.values():
+        streams = {
+            stream: {member: input_type(graph.inputs[member]) for member in members}
+            for stream, members in graph.resolved.streams.items()
+        }
+        data = fit(spec.train["data"], streams, steps(graph), graph.resolved.batch.now)
+        assert data.batches > 0
 
 
 # --- what a batch is ----------------------------------------------------------------------------------------------
@@ -133,6 +207,69 @@ def test_two_images_with_a_label_are_of_one_class() -> None:
         pictures = ((batch[name] + 1) * 127.5).round().byte().numpy()
         assert [known[p.tobytes()] for p in pictures] == batch["t"].tolist()
     assert not torch.equal(batch["r"], batch["r2"])
+
+
+def test_a_vector_of_zeros_and_ones_is_the_attributes_and_any_other_a_sentence() -> None:
+    members = {
+        "x": image(1, 28, 28),
+        "phi": Input("vector", (12,)),
+        "c": Input("vector", (3,), range=(0, 1)),
+        "signs": Input("vector", (5,), range=(-1, 1)),
+        "m": Input("mask", (5,)),
+        "k": Input("labels", (5,), classes=2),
+        "red": Input("label", classes=2),
+        "y": LABEL,
+    }
+    data = fit("digits:captions", {"data": members}, {}, 64)
+    batch = data.batch(3)
+    assert torch.equal(batch["m"][:, :3], batch["c"])
+    assert torch.equal(batch["m"] * 2 - 1, batch["signs"])
+    assert torch.equal(batch["m"].long(), batch["k"]) and batch["k"].dtype == torch.int64
+    assert torch.equal(batch["m"][:, 2].long(), batch["red"])
+    found = open_set("digits:captions", Want(size=28))
+    assert found.captions is not None and found.labels is not None and found.attributes is not None
+    known: dict[tuple[int, ...], set[bytes]] = {}
+    for i in range(found.count):
+        key = (int(found.labels[i]), *map(int, found.attributes[i]))
+        known.setdefault(key, set()).update(drawn.embedding(s, 12).tobytes() for s in found.captions(i))
+    for y, bits, phi in zip(batch["y"].tolist(), batch["k"].tolist(), batch["phi"], strict=True):
+        assert phi.numpy().tobytes() in known[(y, *bits)]
+    assert torch.equal(batch["phi"], fit("digits:captions", {"data": members}, {}, 64).batch(3)["phi"])
+    said = {data.batch(k * data.batches)["phi"].numpy().tobytes() for k in range(3)}
+    assert len(said) == 3
+
+
+def test_a_vector_beside_a_vector_is_the_picture_where_its_length_says_so() -> None:
+    flat = {"x": Input("vector", (784,)), "c": Input("vector", (5,))}
+    batch = fit("digits:attributes", {"data": flat}, {}, 8).batch(0)
+    shown = fit("digits:attributes", {"data": flat | {"x": image(1, 28, 28)}}, {}, 8).batch(0)
+    assert torch.equal(batch["x"], shown["x"].flatten(1)) and torch.equal(batch["c"], shown["c"])
+    colour = fit("digits:attributes", {"data": {"x": Input("vector", (2352,))}}, {}, 8).batch(0)
+    assert colour["x"].shape == (8, 2352)
+
+
+def test_files_of_different_sizes_are_no_vectors(tmp_path: Path) -> None:
+    picture(tmp_path / "0.png", mode="L", size=(8, 8))
+    picture(tmp_path / "1.png", mode="L", size=(9, 8))
+    data = fit(str(tmp_path), one(Input("vector", (64,))), {}, 2)
+    with pytest.raises(RunError, match=r"item 1 of .* has 72 numbers, and x wants 64"):
+        data.batch(0)
+
+
+def test_drawn_digits_are_as_large_as_a_crop_wants_them() -> None:
+    data = fit(
+        "digits:attributes",
+        {"data": {"x": image(3, 64, 64)}},
+        {"data": [("crop", (89, 89), {}), ("resize", (64, 64), {})]},
+        4,
+    )
+    assert data.batch(0)["x"].shape == (4, 3, 64, 64)
+
+
+def test_digits_are_two_domains() -> None:
+    batch = fit("digits:domains", UNPAIRED, {}, 64).batch(0)
+    assert batch["x"].median() == -1 and batch["y"].median() == 1
+    assert torch.equal(batch["x"][:, 0], batch["x"][:, 2]) and not torch.equal(batch["y"][:, 0], batch["y"][:, 2])
 
 
 def test_an_epoch_takes_every_item_at_most_once_and_drops_the_short_batch() -> None:
@@ -277,7 +414,7 @@ def one(t: Input) -> dict[str, dict[str, Input]]:
     ("source", "streams", "message"),
     [
         ("digitz", one(image(1, 28, 28)), "no folder and no data set is called 'digitz' (did you mean 'digits'?)"),
-        ("digits:big", one(image(1, 28, 28)), "no data set is called 'digits:big' (it has no variants)"),
+        ("digits8:big", one(image(1, 8, 8)), "no data set is called 'digits8:big' (it has no variants)"),
         ("mixture:cross", one(Input("vector", (2,))), "(its variants are mixture:ring, mixture:grid)"),
         ("digits", one(image(3, 28, 28)), "digits has 1 channel, and x is an image of 3"),
         (
@@ -287,7 +424,14 @@ def one(t: Input) -> dict[str, dict[str, Input]]:
         ),
         ("mixture", one(image(1, 28, 28)), "mixture:ring holds points, and x is an image"),
         ("mixture", one(Input("vector", (3,))), "an item of mixture:ring has 2 numbers (2), and x is a vector of 3"),
-        ("digits", one(Input("mask", (1, 28, 28))), "x is a mask, which no data set here holds"),
+        ("digits", one(Input("mask", (1, 28, 28))), "x is a mask, which digits does not hold: step on"),
+        ("digits", {"data": {"x": image(1, 28, 28), "m": Input("mask", (5,))}}, "digits:attributes has attributes"),
+        (
+            "digits:attributes",
+            {"data": {"x": image(3, 28, 28), "c": Input("vector", (7,))}},
+            "digits:attributes has 5 attributes (thick, small, red, striped, inverted), and c is a vector of 7",
+        ),
+        ("digits:captions", {"data": {"x": image(3, 28, 28), "t": Input("tensor", (4, 8))}}, "t is a tensor, which"),
         ("faces", {"data": {"x": image(1, 25, 25), "y": LABEL}}, "faces has no labels, and y is a label"),
         (
             "digits",

@@ -11,8 +11,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,11 +21,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gangraph.errors import RunError
+from gangraph.train.drawn import embedding
 from gangraph.train.prepare import Size, Step, check_steps, entry_size, is_random, prepare
 from gangraph.train.sets import Dataset, Pictures, Want, open_set
 
 Numbers = NDArray[np.int64]
 HELD = 256 * 2**20  # bytes of prepared pictures that a stream keeps in memory
+
+
+class Source(Enum):
+    """What of an item fills an input."""
+
+    PICTURE = "a picture, perhaps as a vector"
+    POINT = "a point"
+    CLASS = "the class"
+    ATTRIBUTE = "one attribute, as a label of its name"
+    ATTRIBUTES = "the first attributes"
+    SENTENCE = "the embedding of a caption"
 
 
 class InputType(Protocol):
@@ -59,6 +72,7 @@ class Stream:
 
     name: str
     members: Mapping[str, InputType]
+    sources: Mapping[str, Source]
     data: Dataset
     items: Numbers  # numbers of items of `data`
     steps: Sequence[Step]
@@ -71,10 +85,7 @@ class Stream:
 
     def __post_init__(self) -> None:
         self.need = max((t.samples(self.batch) for t in self.members.values()), default=0)
-        shown = [(name, t) for name, t in self.members.items() if t.kind == "image"]
-        self.pictures = shown or [
-            (name, t) for name, t in self.members.items() if t.kind == "vector" and self.data.pictures
-        ]
+        self.pictures = [(name, t) for name, t in self.members.items() if self.sources[name] == Source.PICTURE]
         self.batches = len(self.items) // max(1, self.need * self.ranks)
         size = sum(int(np.prod(t.shape)) for _, t in self.pictures) * len(self.items)
         partners = len(self.pictures) > 1 and len(self.data.channels) == 1
@@ -97,7 +108,7 @@ class Stream:
             ("crop", args, kwargs) if name == "random_crop" else (name, args, kwargs) for name, args, kwargs in steps
         ]
         spread = np.linspace(0, len(self.items), count, endpoint=False).astype(np.int64)
-        still = Stream(self.name, self.members, self.data, self.items, steps, count, self.seed)
+        still = replace(self, steps=steps, batch=count, rank=0, ranks=1)
         still._held = None
         return still._make(np.resize(self.items[spread], still.need), stream_rng(self.seed, self.name, "first"))
 
@@ -110,13 +121,30 @@ class Stream:
                 low, high = t.range or (-1.0, 1.0)
                 values = stack.permute(0, 3, 1, 2).float().mul_((high - low) / 255).add_(low)
                 made[name] = values.reshape(len(rows), *t.shape).contiguous()
-        for name, t in self.members.items():
-            if name in made:
-                continue
-            source = self.data.labels if t.kind == "label" else self.data.points
-            assert source is not None
-            made[name] = torch.from_numpy(source[chosen])
+        made |= {name: torch.from_numpy(values) for name, values in self._beside(chosen, rng).items()}
         return {name: made[name][: t.samples(self.batch)] for name, t in self.members.items()}
+
+    def _beside(self, chosen: Numbers, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+        """What the members that are no pictures hold of these items."""
+        data, spoken = self.data, list[str]()
+        made: dict[str, NDArray[Any]] = {}
+        if Source.SENTENCE in self.sources.values() and data.captions:
+            spoken = [str(rng.choice(data.captions(int(i)))) for i in chosen]
+        for name, t in self.members.items():
+            source = self.sources[name]
+            if source == Source.CLASS and data.labels is not None:
+                made[name] = data.labels[chosen]
+            elif source == Source.POINT and data.points is not None:
+                made[name] = data.points[chosen]
+            elif source == Source.ATTRIBUTES and data.attributes is not None:
+                low, high = t.range or (0, 1)
+                bits = data.attributes[chosen, : t.shape[0]].astype(np.int64)
+                made[name] = bits if t.classes else (low + (high - low) * bits).astype(np.float32)
+            elif source == Source.ATTRIBUTE and data.attributes is not None:
+                made[name] = data.attributes[chosen, data.names.index(name)].astype(np.int64)
+            elif source == Source.SENTENCE:
+                made[name] = np.stack([embedding(sentence, t.shape[0]) for sentence in spoken])
+        return made
 
     def _item(self, i: int, rng: np.random.Generator) -> Pictures:
         """The prepared pictures of item i, each H x W x C."""
@@ -129,7 +157,10 @@ class Stream:
                 found = prepare(found, self.steps, finals, rng)
             except RunError as error:
                 raise RunError(f"{self.data}, stream {self.name}: {error}") from None
-        pictures = tuple(_in_channels(p, _channels(t)) for p, (_, t) in zip(found, self.pictures, strict=True))
+        pictures = tuple(_in_channels(p, _channels(t, p)) for p, (_, t) in zip(found, self.pictures, strict=True))
+        for picture, (name, t) in zip(pictures, self.pictures, strict=True):
+            if picture.size != np.prod(t.shape):
+                raise RunError(f"item {i} of {self.data} has {picture.size} numbers, and {name} wants {t.shape[0]}")
         if self._held is not None:
             self._held[i] = pictures
         return pictures
@@ -198,7 +229,7 @@ def fit(
     images = [(s, name, t) for s, members in streams.items() for name, t in members.items() if t.kind == "image"]
     sizes = [entry_size(steps.get(s, ()), _size(t)) for s, _, t in images]
     want = Want(
-        size=max(sizes, default=64),
+        size=max(sizes, default=None),
         pictures=max((sum(t.kind == "image" for t in m.values()) for m in streams.values()), default=0),
         domains=1 if labelled else len(streams),
         labels=labelled,
@@ -207,17 +238,12 @@ def fit(
     if data.pictures is None and images:
         raise RunError(f"{data} holds points, and {images[0][1]} is an image")
     domains = _domains(data, streams, labelled)
+    sources = {}
     for name, members in streams.items():
-        vector = next((member for member, t in members.items() if t.kind == "vector"), None)
-        if vector and data.points is None and any(t.kind == "image" for t in members.values()):
-            raise RunError(
-                f"{data} holds pictures alone, and {vector} is a vector beside one: step on batches of your own"
-            )
-        for member, t in members.items():
-            _check_member(data, member, t)
+        sources[name] = {member: _source(data, members, member) for member in members}
         _check_pictures(data, name, members, steps.get(name, ()))
     made = [
-        Stream(name, members, data, domains[name], steps.get(name, ()), batch, seed, rank, ranks)
+        Stream(name, members, sources[name], data, domains[name], steps.get(name, ()), batch, seed, rank, ranks)
         for name, members in streams.items()
     ]
     for stream in made:
@@ -248,22 +274,48 @@ def _domains(data: Dataset, streams: Streams, labelled: bool) -> dict[str, Numbe
     return {s: everything[data.labels == data.classes.index(order[i])] for i, s in enumerate(streams)}
 
 
-def _check_member(data: Dataset, name: str, t: InputType) -> None:
-    """One input by itself: is there anything in the data set that it could be?"""
+def _source(data: Dataset, members: Mapping[str, InputType], name: str) -> Source:
+    """What of `data` fills an input of a stream: by its kind, then by its shape and range."""
+    t = members[name]
+    if t.kind == "image":
+        return Source.PICTURE
     if t.kind == "label":
+        if name in data.names and (t.classes or 0) >= 2:
+            return Source.ATTRIBUTE
         if data.labels is None:
             raise RunError(f"{data} has no labels, and {name} is a label: class folders have them")
         if len(data.classes) > (t.classes or 0):
             raise RunError(f"{data} has {len(data.classes)} classes, and {name} is a label of {t.classes}")
-    elif t.kind == "vector":
-        shape = _example(data, 0).shape if data.points is None else data.points.shape[1:]
-        has = int(np.prod(shape))
-        if (has,) != tuple(t.shape):
-            item = f"{has} numbers ({' x '.join(map(str, shape))})"
-            raise RunError(f"an item of {data} has {item}, and {name} is a vector of {t.shape[0]}")
-    elif t.kind != "image":
-        help = "step on batches of your own, from Python"
-        raise RunError(f"{name} is a {t.kind}, which no data set here holds: {help}")
+        return Source.CLASS
+    shown = any(other.kind == "image" for other in members.values())
+    shape = _example(data, 0).shape if data.points is None else data.points.shape[1:]
+    if t.kind == "vector" and data.points is not None and t.shape == shape:
+        return Source.POINT
+    if t.kind == "vector" and not shown and data.points is None and _channels(t, _example(data, 0)) in data.channels[0]:
+        return Source.PICTURE
+    if t.kind == "vector" and data.captions and t.range is None:
+        return Source.SENTENCE
+    if data.names and _is_row(t):
+        if t.shape[0] > len(data.names):
+            listed = ", ".join(data.names)
+            raise RunError(
+                f"{data} has {len(data.names)} attributes ({listed}), and {name} is a {t.kind} of {t.shape[0]}"
+            )
+        return Source.ATTRIBUTES
+    help = ": digits:attributes has attributes, digits:captions also embedded sentences" if _is_row(t) else ""
+    if t.kind == "vector" and shown:
+        raise RunError(f"{data} holds pictures alone, and {name} is a vector beside one{help}")
+    if t.kind == "vector":
+        item = f"{np.prod(shape)} numbers ({' x '.join(map(str, shape))})"
+        raise RunError(f"an item of {data} has {item}, and {name} is a vector of {t.shape[0]}")
+    raise RunError(
+        f"{name} is a {t.kind}, which {data} does not hold{help or ': step on batches of your own, from Python'}"
+    )
+
+
+def _is_row(t: InputType) -> bool:
+    """Whether it can hold attributes: a row of numbers, of zeros and ones, or of integers below 2 or more."""
+    return t.kind in ("vector", "mask", "labels") and len(t.shape) == 1 and (t.classes or 2) >= 2
 
 
 def _check_pictures(data: Dataset, stream: str, members: Mapping[str, InputType], steps: Sequence[Step]) -> None:
@@ -297,12 +349,16 @@ def _size(t: InputType) -> Size:
     return t.shape[1], t.shape[2]
 
 
-def _channels(t: InputType) -> int | None:
-    return t.shape[0] if t.kind == "image" else None
+def _channels(t: InputType, picture: NDArray[np.uint8]) -> int:
+    """In how many channels an input takes a picture; of a vector, in how many its numbers come out, or 0."""
+    if t.kind == "image":
+        return t.shape[0]
+    pixels = picture.shape[0] * picture.shape[1]
+    return t.shape[0] // pixels if t.shape[0] % pixels == 0 else 0
 
 
-def _in_channels(picture: NDArray[np.uint8], channels: int | None) -> NDArray[np.uint8]:
-    """H x W x C with as many channels as wanted: grey is repeated, colour becomes its luminance; None leaves them."""
+def _in_channels(picture: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """H x W x C with as many channels as wanted: grey is repeated, colour becomes its luminance."""
     if picture.ndim == 2:
         return np.repeat(picture[:, :, None], channels or 1, axis=2)
     if channels != 1:

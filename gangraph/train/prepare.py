@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gangraph.errors import RunError
-from gangraph.train.sets import Picture
+from gangraph.train.drawn import Picture
 
 Step = tuple[str, Sequence[Any], Mapping[str, Any]]  # name, arguments, keyword arguments
 Size = tuple[int, int]  # height, width

