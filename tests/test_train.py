@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import io
 import json
@@ -97,6 +98,17 @@ def test_five_and_five_equal_ten_for_the_gallery(tmp_path: Path, name: str) -> N
     train(fresh(0), tmp_path / "five", iterations=5)
     train(fresh(1), tmp_path / "five", iterations=10, resume=True)
     assert same(last(tmp_path / "ten")["gan"], last(tmp_path / "five")["gan"])
+
+
+@pytest.mark.parametrize("name", ["discogan", "pix2pix", "stylegan", "wgan-gp"])
+def test_samples_leave_a_system_as_it_is(name: str) -> None:
+    """Three of these sample in training mode, where batch norm would move its statistics."""
+    gan = compile(load_spec(name, tiny=True))
+    data = loop.fit(gan.spec.train["data"], gan.streams, gan.prepare, 4)
+    before = copy.deepcopy(gan.state_dict())
+    for view in gan.views:
+        loop.samples(gan, view, 4, data, 0)
+    assert same(before, gan.state_dict())
 
 
 @pytest.mark.parametrize("burst", [1, 3])
