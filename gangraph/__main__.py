@@ -207,7 +207,10 @@ def train(
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the last checkpoint")] = False,
     weights: Annotated[
-        list[str], typer.Option("--weights", metavar="NETWORK=FILE", help="safetensors of a network (repeatable)")
+        list[str],
+        typer.Option(
+            "--weights", metavar="NETWORK=FILE", help="safetensors of a network, or NETWORK=random (repeatable)"
+        ),
     ] = [],  # noqa: B006
     precision: Annotated[str, typer.Option("--precision", help="32 or bf16-mixed")] = "32",
     devices: Annotated[int, typer.Option("--devices", min=1)] = 1,

@@ -36,6 +36,7 @@ class Spec:
     text: str = "gangraph: 1\nname: standin\n"
     train: dict[str, Any] = field(default_factory=lambda: {"batch": 16, "iterations": 10, "data": "digits8"})
     changed: dict[str, str] = field(default_factory=dict)
+    graphs: tuple[Any, ...] = ()
 
     def fields(self) -> dict[str, str]:
         return {"sizes.Z": "4", "train.batch": "16"} | self.changed

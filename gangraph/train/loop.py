@@ -45,6 +45,7 @@ REFUSED = {
     "bf16-true": "optimizer steps are lost in weights of 16 bits: use bf16-mixed or 32",
 }
 WRAPPERS = ("fsdp", "ddp", "deepspeed")  # Fabric strategies that wrap modules
+RANDOM = "random"  # in place of a file of weights
 SAVE_EVERY = 60.0  # seconds between checkpoints at most
 CURVES_EVERY = 30.0  # seconds between two drawings of losses.png at least
 MARKS = 12  # sample pictures of a run, about
@@ -182,10 +183,22 @@ def _weights(weights: Mapping[str, str | Path] | Sequence[str] | None) -> tuple[
 
 
 def load_external(gan: Any, weights: Sequence[tuple[str, str]]) -> None:
-    """Put the tensors of safetensors files into networks. Raises `RunError` where names or shapes differ."""
+    """Put the tensors of safetensors files into networks; `RANDOM` in place of a file leaves one as it begins.
+
+    Raises `RunError` where names or shapes differ, and where a network with `weights: external` is given nothing.
+    """
+    named = dict(weights)
+    external = {name for graph in gan.spec.graphs for name, known in graph.networks.items() if known.external}
+    missing = [name for name in gan.networks if name in external and name not in named]
+    if missing:
+        asked = " ".join(f"--weights {name}=FILE" for name in missing)
+        without = f"or {missing[0]}={RANDOM}, which goes on with weights that mean nothing"
+        raise RunError(f"the weights of {' and '.join(missing)} come from outside: {asked} ({without})")
     for name, file in weights:
         if name not in gan.networks:
             raise RunError(f"--weights: no network is called '{name}': {', '.join(gan.networks)}")
+        if file == RANDOM:
+            continue
         found, own = load_weights(Path(file)), gan.networks[name].state_dict()
         for key in own:
             if key not in found:
