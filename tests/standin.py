@@ -81,6 +81,9 @@ class StandIn:
     def view_range(self, view: str) -> tuple[float, float]:
         return -1.0, 1.0
 
+    def view_row(self, view: str) -> int:
+        return 1
+
     def view_inputs(self, view: str) -> tuple[str, ...]:
         return ()
 

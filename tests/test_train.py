@@ -35,6 +35,7 @@ from gangraph.train.checkpoint import Checkpoints, load, save
 from gangraph.train.loop import Result, load_external
 from gangraph.train.metrics import evaluate_digits
 from gangraph.train.run import Run
+from gangraph.train.samples import samples
 
 
 def train(gan: Any, out: Path, **options: Any) -> Result:
@@ -105,7 +106,7 @@ def test_samples_leave_a_system_as_it_is(name: str) -> None:
     data = loop.fit(gan.spec.train["data"], gan.streams, gan.prepare, 4)
     before = copy.deepcopy(gan.state_dict())
     for view in gan.views:
-        loop.samples(gan, view, 4, data, 0)
+        samples(gan, view, 4, data, 0)
     assert same(before, gan.state_dict())
 
 
@@ -620,10 +621,10 @@ def test_a_picture_goes_from_black_to_white_over_the_range_of_its_view(tmp_path:
         gan.named_parameters()["Dec.2.weight"].zero_()
         gan.named_parameters()["Dec.2.bias"].fill_(-50)
     data = gangraph.train.loop.fit("digits", gan.streams, gan.prepare, 4, 0)
-    values, beside = loop.samples(gan, "reconstructions", 4, data, 0)
+    values, beside = samples(gan, "reconstructions", 4, data, 0)
     assert beside is not None and beside.min() == 0 and beside.max() == 1
     for view in gan.views:
-        values, _ = loop.samples(gan, view, 4, data, 0)
+        values, _ = samples(gan, view, 4, data, 0)
         found = pictures.png(values, None, gan.view_range(view))
         assert found is not None and np.asarray(Image.open(io.BytesIO(found))).max() == 24  # the lines between
 
@@ -638,7 +639,7 @@ def test_a_picture_of_points_has_the_real_ones(tmp_path: Path) -> None:
     gan.streams = {"data": {"x": Input("vector", (2,))}}
     data = loop.fit("mixture", gan.streams, {}, 16)
     gan.sample = lambda view, n, batch=None, seed=0: torch.zeros(n, 2)  # type: ignore[method-assign]
-    made, real = loop.samples(gan, "images", 20, data, 0)
+    made, real = samples(gan, "images", 20, data, 0)
     assert made.shape == (20, 2) and real is not None and real.shape == (20, 2)
 
 

@@ -28,8 +28,9 @@ def demo(out: Path = OUT, iterations: int | None = None) -> Table:
     # Threads that wait asleep: on cores that others use too, waiting awake costs several times the work. OpenMP reads
     # this once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from gangraph.train.loop import load_run, sample_run, samples, train
+    from gangraph.train.loop import load_run, sample_run, train
     from gangraph.train.metrics import evaluate_digits
+    from gangraph.train.samples import samples
 
     resume = (out / "spec.yaml").exists()
     print(f"{'Going on with' if resume else 'Training'} specs/{SPEC}.yaml on digits that ship in a package -> {out}/")

@@ -30,6 +30,7 @@ from gangraph.train import pictures
 from gangraph.train.checkpoint import State, load_weights
 from gangraph.train.data import Data, fit, stream_rng
 from gangraph.train.run import LOSSES, METRICS, SPEC, Metrics, Run, check_same_spec
+from gangraph.train.samples import samples
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -52,7 +53,6 @@ MARKS = 12  # sample pictures of a run, about
 LOGGED = 5000  # lines of metrics.jsonl, about
 SHOWN = 64  # samples in a picture at most
 PIXELS = 2**18  # and pixels of one picture's samples
-CHUNK = 250  # samples made at once
 
 
 @frozen
@@ -438,36 +438,6 @@ class Desk:
         if self.board:
             with suppress(OSError):
                 self.board.finalize("success")
-
-
-def samples(
-    gan: Any, view: str, n: int, data: Data | None, seed: int, fabric: Fabric | None = None
-) -> tuple[Tensor, Tensor | None]:
-    """n samples of a view, on the CPU, and what stands beside them: the images they were made from, or real points.
-
-    The images are brought into the range of the view.
-    """
-    inputs = list(gan.view_inputs(view))
-    batch = data.first(n) if data else {}
-    missing = [name for name in inputs if name not in batch]
-    if missing:
-        raise RunError(f"the view {view} is made from {', '.join(missing)}: data are needed")
-    parts = []
-    for i, rows in enumerate(torch.arange(n).chunk(math.ceil(n / CHUNK))):
-        given: dict[str, Tensor] | None = {name: batch[name][rows] for name in inputs} or None
-        if given and fabric:
-            given = fabric.to_device(given)
-        parts.append(gan.sample(view, len(rows), batch=given, seed=seed + i))
-    made = torch.cat(parts)
-    image = next((name for name in inputs if batch[name].ndim == 4), None)
-    image = image if gan.view_row(view) == 1 else None  # a row says itself what stands beside what
-    beside = None
-    if image is not None:
-        (low, high), (a, b) = gan.inputs[image].range or (-1.0, 1.0), gan.view_range(view)
-        beside = a + (batch[image] - low) * ((b - a) / (high - low))
-    if made.ndim == 2 and made.shape[1] == 2:
-        beside = next((v for v in batch.values() if v.shape[1:] == (2,)), None)
-    return made, beside
 
 
 def _shown(gan: Any) -> int:
