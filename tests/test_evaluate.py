@@ -77,14 +77,14 @@ def test_metrics_read_averages_in_evaluation_mode(tmp_path: Path) -> None:
 def test_a_run_is_measured(run: Path) -> None:
     found = evaluate_run(run, n=35, seed=3)
     far, level, ratio = found.measures
-    assert (far.count, far.of, level.count, level.of, ratio.of) == (40, "samples", 4, "batches", "batches")
+    assert (far.count, far.of, level.count, level.of, ratio.of) == (48, "samples", 3, "batches", "batches")
     assert found.step == 4 and str(found).splitlines()[2].split()[:2] == ["far", f"{far.value:.4g}"]
     assert evaluate_run(run, n=35, seed=3) == found and evaluate_run(run, n=35, seed=4) != found
 
     gan, _ = gangraph.train.loop.load_run(run)
-    each = torch.cat([gan.sample("far", 10, seed=3 + i) for i in range(4)]).double()
+    each = torch.cat([gan.sample("far", 16, seed=3 + i) for i in range(3)]).double()
     assert far.value == pytest.approx(float(each.mean()))
-    assert far.error == pytest.approx(float(each.std()) / math.sqrt(40))
+    assert far.error == pytest.approx(float(each.std()) / math.sqrt(48))
 
 
 def test_the_command_prints_a_table_or_json(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,3 +145,39 @@ def test_a_metric_is_not_called_like_a_view(tmp_path: Path) -> None:
     (tmp_path / "measured.yaml").write_text(SPEC.replace("  far:", "  fakes:"))
     with pytest.raises(gangraph.SpecError, match="fakes is a view under sample"):
         gangraph.load(tmp_path / "measured.yaml")
+
+
+PATHS = """
+gangraph: 1
+name: paths
+inputs: {x: vector(4)}
+draws: {a: normal(4), b: normal(4), t: uniform()}
+networks: {G: Linear(4), D: Linear(1)}
+losses: {adv: "wasserstein(real=D(x), fake=D(G(a)))"}
+players:
+  D: {networks: [D], optimizer: SGD(lr=0)}
+  G: {networks: [G], optimizer: SGD(lr=0)}
+schedule: {D: adv.discriminator, G: adv.generator}
+sample: {fakes: G(a)}
+metrics:
+  start: norm(slerp(a, b, 0) - direction(a))
+  end: norm(slerp(a, b, 1) - direction(b))
+  length: norm(slerp(a, b, t)) - 1
+  speed: norm(slerp(a, b, t + 1e-4) - slerp(a, b, t)) / 1e-4 - acos(sum(direction(a) * direction(b)))
+  path: path_length(G(slerp(a, b, t)), G(slerp(a, b, t + 1e-3)), 1e-3)
+  shorter: path_length(G(slerp(a, b, t)), G(slerp(a, b, t + 1e-4)), 1e-4)
+train: {batch: 20}
+"""
+
+
+def test_paths_on_the_sphere_and_their_length(tmp_path: Path) -> None:
+    """StyleGAN's sheet, section 10, 6 and 7: ends, constant speed; no length without a generator; no matter the step."""
+    (tmp_path / "paths.yaml").write_text(PATHS)
+    gan = gangraph.compile(tmp_path / "paths.yaml").to(torch.float64)
+    for name, most in {"start": 1e-12, "end": 1e-12, "length": 1e-12, "speed": 1e-6}.items():
+        assert float(gan.sample(name, 20, seed=1).abs().max()) < most, name
+    path, shorter = (gan.sample(name, 20, seed=1) for name in ("path", "shorter"))
+    assert torch.allclose(path, shorter, rtol=0.05) and float(path.min()) > 0
+    with torch.no_grad():
+        gan.networks["G"].weight.zero_()
+    assert float(gan.sample("path", 20).abs().max()) == 0

@@ -16,6 +16,9 @@ from gangraph.train.data import Data, fit
 from gangraph.train.loop import load_run
 
 
+LEAST = 16  # samples of a batch
+
+
 @frozen
 class Measure:
     """One metric: its mean, the standard error of that mean, and over how many samples or batches it was taken."""
@@ -52,7 +55,7 @@ class Evaluation:
 
 
 def evaluate_run(run: str | Path, n: int = 1000, seed: int = 0) -> Evaluation:
-    """The metrics of a run's spec over `n` samples, in batches of the run's size. Raises `RunError`.
+    """The metrics of a run's spec over `n` samples, in batches of the run's size or of `LEAST`. Raises `RunError`.
 
     Data are those that the run was trained on, in another order; the noise is a stream of its own. The same seed
     gives the same numbers.
@@ -61,13 +64,17 @@ def evaluate_run(run: str | Path, n: int = 1000, seed: int = 0) -> Evaluation:
     if not gan.metrics:
         raise RunError(f"the spec of {run} has no `metrics`: nothing says what to measure")
     saved = state["run"]
-    data = fit(saved["data"], gan.streams, gan.prepare, saved["batch"], seed + 1) if gan.streams else None
-    return Evaluation(str(run), int(gan.clocks["step"]), tuple(measure(gan, data, n, saved["batch"], seed)))
+    return Evaluation(str(run), int(gan.clocks["step"]), measure(gan, saved["data"], n, saved["batch"], seed))
 
 
-def measure(gan: Any, data: Data | None, n: int, batch: int, seed: int = 0) -> Iterator[Measure]:
-    """Each metric of a compiled spec over `n` samples (rounded up to whole batches)."""
-    turns = math.ceil(n / batch)
+def measure(gan: Any, source: str, n: int, batch: int, seed: int = 0) -> tuple[Measure, ...]:
+    """Each metric of a compiled spec over `n` samples of a data set (rounded up to whole batches)."""
+    batch = max(batch, LEAST)  # a metric may ask for the moments of a batch
+    data = fit(source, gan.streams, gan.prepare, batch, seed + 1) if gan.streams else None
+    return tuple(_measured(gan, data, math.ceil(n / batch), batch, seed))
+
+
+def _measured(gan: Any, data: Data | None, turns: int, batch: int, seed: int) -> Iterator[Measure]:
     for name in gan.metrics:
         inputs = gan.view_inputs(name)
         values = []
