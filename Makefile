@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format bench pictures clean
+.PHONY: help setup demo test test-all lint format bench gallery pictures clean
 
 help:
 	@echo "make demo       set up, train a GAN on real digits, show what came out (a few minutes)"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff rewrite what it can"
 	@echo "make bench      measure, and write docs/performance.md"
+	@echo "make gallery    train each system small, and write what it learned to docs/learning.md"
 	@echo "make pictures   draw the diagrams of docs/pictures"
 	@echo "make clean      remove caches and builds; .venv and runs stay"
 
@@ -54,6 +55,9 @@ format: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks
+
+gallery: $(READY)
+	@$(BIN)/python -m benchmarks.gallery
 
 pictures: $(READY)
 	@mkdir -p docs/pictures

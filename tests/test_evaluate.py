@@ -171,7 +171,7 @@ train: {batch: 20}
 
 
 def test_paths_on_the_sphere_and_their_length(tmp_path: Path) -> None:
-    """StyleGAN's sheet, section 10, 6 and 7: ends, constant speed; no length without a generator; no matter the step."""
+    """StyleGAN's sheet, section 10, 6 and 7: ends, constant speed, no length of a constant, whatever the step."""
     (tmp_path / "paths.yaml").write_text(PATHS)
     gan = gangraph.compile(tmp_path / "paths.yaml").to(torch.float64)
     for name, most in {"start": 1e-12, "end": 1e-12, "length": 1e-12, "speed": 1e-6}.items():

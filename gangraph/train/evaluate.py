@@ -15,7 +15,6 @@ from gangraph.frozen import frozen
 from gangraph.train.data import Data, fit
 from gangraph.train.loop import load_run
 
-
 LEAST = 16  # samples of a batch
 
 
