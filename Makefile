@@ -17,7 +17,7 @@ help:
 	@echo "make format     let ruff rewrite what it can"
 	@echo "make bench      measure, and write docs/performance.md"
 	@echo "make gallery    train each system small, and write what it learned to docs/learning.md"
-	@echo "make pictures   draw the diagrams of docs/pictures"
+	@echo "make pictures   draw the diagrams of docs/pictures, and measure them"
 	@echo "make clean      remove caches and builds; .venv and runs stay"
 
 setup: $(READY)
@@ -64,6 +64,7 @@ pictures: $(READY)
 	@for spec in specs/*.yaml; do name=$$(basename $$spec .yaml); \
 		$(BIN)/python -m gangraph draw $$name -o docs/pictures/$$name.svg || exit 1; done
 	@$(BIN)/python -m gangraph draw stargan-v2 --player maker -o docs/pictures/stargan-v2-maker.svg
+	@$(BIN)/python -m benchmarks.legible
 
 clean:
 	@rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

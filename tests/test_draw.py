@@ -13,6 +13,7 @@ import pygraphviz
 import pytest
 
 import gangraph
+from benchmarks.legible import legible, written
 from gangraph import _paths
 from gangraph.compiler import Spec, load
 from gangraph.draw import draw, write
@@ -314,6 +315,52 @@ def test_the_committed_picture_says_the_same(name: str) -> None:
     assert len(text.encode()) < 64_000
     said = "\n".join(t.text or "" for t in ElementTree.fromstring(text).iter(f"{SVG}text"))
     assert all(item.name in said for item in (*picture(name).boxes, *picture(name).losses, *picture(name).players))
+
+
+# --- how legible it is
+
+
+MOST = {"stargan-v2": 16, "cyclegan": 8, "drit": 12}  # crossings that a model drawn by hand reached
+
+
+def hard_to_read(svg: str) -> list[str]:
+    found = legible(svg)
+    return [*found.cut, *found.overlapping, *found.struck]
+
+
+@pytest.mark.parametrize("path", sorted(PICTURES.glob("*.svg")), ids=lambda path: path.stem)
+def test_no_label_of_a_committed_picture_is_cut_or_covered(path: Path) -> None:
+    found = legible(path.read_text())
+    assert not hard_to_read(path.read_text())
+    assert found.through == 0 and found.crossings <= MOST.get(path.stem, 24)
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_no_label_of_any_view_is_cut_or_covered(name: str) -> None:
+    drawn = spec(name)
+    views: list[dict[str, str]] = [{"view": "schedule"}, {"view": "weights"}, {"view": "game"}]
+    views += [{"view": "game", "player": player} for player in drawn.graph.players]
+    families = {n.partition("[")[0]: n for n, network in drawn.graph.networks.items() if network.variants}
+    views += [{"view": "network", "network": member} for member in families.values()]
+    for options in views:
+        svg = draw(drawn, quick=True, **options)
+        assert isinstance(svg, str) and not hard_to_read(svg), options
+
+
+def test_what_is_hard_to_read_is_found() -> None:
+    """A picture that is spoilt on purpose: a text too long for its box, a text upon another, an edge through a text."""
+    svg = draw(spec("gan"))
+    assert isinstance(svg, str) and not hard_to_read(svg)
+    assert legible(svg.replace(">non_saturating<", ">non_saturating_of_many_words<")).cut
+    name = re.compile(r'(<text[^>]* y=")([-\d.]+)("[^>]*>vector 2<)')
+    assert legible(name.sub(lambda m: f"{m[1]}{float(m[2]) - 8}{m[3]}", svg)).overlapping
+    head = re.compile(r'(<path fill="none"[^>]* d="M)[-\d.]+,[-\d.]+')
+    assert any(legible(head.sub(rf"\g<1>{x},-30", svg)).struck for x in range(100, 240, 5))
+
+
+def test_the_table_of_the_pictures_is_current() -> None:
+    page = (PICTURES.parent / "diagrams.md").read_text(encoding="utf-8")
+    assert written(page) == page, "run: make pictures"
 
 
 # --- strangers' texts

@@ -22,6 +22,7 @@ from gangraph.draw.words import (
     family_of,
     inside,
     leaf_words,
+    player_rules,
     pretty,
     range_text,
     references,
@@ -620,9 +621,16 @@ class _Describer:
                 moves.append(Move(self._move_text(group, order), tuple(group), terms, port))
             members = tuple(name for name, table in self.player_of.items() if table == title)
             networks = tuple(self._networks(title))
-            players.append(Player(f"p{number}", title, colours[title], members, networks, tuple(moves)))
+            rules = tuple(self._rules(title))
+            players.append(Player(f"p{number}", title, colours[title], members, networks, tuple(moves), rules))
         rest = tuple(self._networks(""))
         return players + ([Player("rest", "", -1, (), rest, ())] if rest else []), edges
+
+    def _rules(self, player: str) -> Iterator[str]:
+        """The rules of a player beside its optimizer, by their keys: `gradient: clip_norm(5)`."""
+        group = next(g for g in _by_rule(self.resolved.players) if self._title(g) == player)
+        for key, expr in player_rules(group[0].body):
+            yield f"{key}: {pretty(bound_to(expr, group[0].bound if len(group) == 1 else {}))}"
 
     def _term_rows(self, group: list[str], head: str, player: str, above: int) -> tuple[tuple[Term, ...], list[Edge]]:
         """The rows of phases with one objective, and what enters them."""

@@ -124,9 +124,8 @@ class _Printer:
         styles = ["filled"] + ["rounded"] * (box.kind in ("call", "value"))
         styles += ["dotted"] if not box.live else ["dashed"] if frozen else []
         tint = FADED.tint if faded else PAPER if box.kind == "value" else colour.tint
-        glyphs = self._glyphs(box.players) or ("❄ " if made else "")
+        glyphs = "❄\u00a0" if frozen else self._glyphs(box.players) or ("❄\u00a0" if made else "")
         name = f"{'⊘ ' if box.cut else ''}{box.name}" if box.name else ""
-        facts = ("❄ " if frozen else "") + box.facts
         wide = not box.live or (self.player is not None and not faded)
         return self._node(
             box.id,
@@ -137,7 +136,7 @@ class _Printer:
             fontcolor=FADED.ink if faded else INK,
             penwidth="2" if wide else "1.4",
             margin="0.02,0.02" if shape == "ellipse" else NODE["margin"],
-            label=_box_label(glyphs + box.text, name, facts, made),
+            label=_box_label(glyphs + box.text, name, box.facts, made),
         )
 
     def loss(self, loss: Loss) -> str:
@@ -187,12 +186,15 @@ class _Printer:
             first, *more = map(_font, wrap(network.text, 40))
             text = _left([f"<B>{_text(network.name)}</B> {first}", *more])
             rows.append(f'<TD COLSPAN="2" ALIGN="LEFT" BGCOLOR="{tint}">{text}</TD>')
+        for rule in player.rules:
+            text = _left([_font(part) for part in wrap(rule, 44)])
+            rows.append(f'<TD COLSPAN="2" ALIGN="LEFT" BGCOLOR="{tint}">{text}</TD>')
         for move in player.moves:
             text = _left([f"<I>{_font(part)}</I>" for part in wrap(move.text, 44)])
             rows.append(f'<TD COLSPAN="2" ALIGN="LEFT" BGCOLOR="{tint}" PORT="{move.port}">{text}</TD>')
             for term in move.terms:
-                text = _left([_font(part, 10) for part in wrap(term.text, 34)])
-                weight = f'<TD ALIGN="RIGHT" PORT="{term.port}">{_font(term.weight, 10)}</TD>'
+                text = _left([_font(part) for part in wrap(term.text, 34)])
+                weight = f'<TD ALIGN="RIGHT" PORT="{term.port}">{_font(term.weight)}</TD>'
                 rows.append(f'{weight}<TD ALIGN="LEFT">{text}</TD>')
         body = "".join(f"<TR>{row}</TR>" for row in rows)
         return self._node(player.id, shape="plain", label=_table(body, line, FADED.ink if faded else INK))
@@ -208,8 +210,9 @@ class _Printer:
         return found[0] if len(found) == 1 else Colour("", QUIET, DATA_TINT) if found else NOBODY
 
     def _glyphs(self, players: Iterable[str]) -> str:
+        """The glyphs in front of a text, from which no line breaks them."""
         found = "".join(self.colours[p].glyph for p in players)
-        return f"{found} " if found else ""
+        return f"{found}\u00a0" if found else ""
 
     def _faded(self, paths: frozenset[str]) -> bool:
         return self.player is not None and self.player not in paths
@@ -290,9 +293,12 @@ def _text(text: str) -> str:
     return html.escape(text)
 
 
-def _font(text: str, size: int = 9) -> str:
-    """Text of another size; empty where there is none, for Graphviz refuses an empty font."""
-    return f'<FONT POINT-SIZE="{size}">{_text(text)}</FONT>' if text else ""
+def _font(text: str) -> str:
+    """Small text, of a size whose widths Graphviz knows: of 10 points it takes them for less than they are.
+
+    Empty where there is none, for Graphviz refuses an empty font.
+    """
+    return f'<FONT POINT-SIZE="9">{_text(text)}</FONT>' if text else ""
 
 
 def _table(body: str, line: str, ink: str, padding: int = 3) -> str:

@@ -43,7 +43,7 @@ def _loss(loss: Loss, glyphs: dict[str, str]) -> str:
 
 def _player(player: Player, glyphs: dict[str, str]) -> str:
     rows = [f"{glyphs.get(player.name, '❄')} {player.name or 'trained by nobody'}"]
-    rows += [f"{n.name}: {n.text}" for n in player.networks] + [m.text for m in player.moves]
+    rows += [*(f"{n.name}: {n.text}" for n in player.networks), *player.rules, *(m.text for m in player.moves)]
     return f"  {player.id}[{_label(rows)}]"
 
 

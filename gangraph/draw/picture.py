@@ -90,6 +90,7 @@ class Player:
     members: tuple[str, ...]  # the players that are folded here
     networks: tuple[Owned, ...]
     moves: tuple[Move, ...]
+    rules: tuple[str, ...] = ()  # what is done to gradients and parameters at a step, as the spec says it
 
 
 @frozen
@@ -133,6 +134,7 @@ class Picture:
         for player in self.players:
             yield f"  player {player.name or 'nobody'}"
             yield from (f"    {n.name}: {n.text}" for n in player.networks)
+            yield from (f"    {rule}" for rule in player.rules)
             for move in player.moves:
                 yield f"    {move.text}"
                 yield from (f"      {t.weight}  {t.text}" for t in move.terms)

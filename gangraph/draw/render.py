@@ -7,7 +7,6 @@ laid out, and the one with the fewest crossings is taken, so the same spec gives
 from __future__ import annotations
 
 import html
-import itertools
 import math
 import os
 import random
@@ -19,14 +18,14 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from gangraph.draw.dot import Positions, print_dot, things, titles
+from gangraph.draw.geometry import Curve, Line, Point, Rectangle, along, crossings, runs_through
 from gangraph.draw.picture import Picture
 from gangraph.frozen import frozen
 
-SHUFFLES, SEED = 300, 8
+SHUFFLES, SEED = 300, 14
 ENOUGH = 40  # shuffles, where nothing crosses
-WORK = 16_000_000  # shuffles times the square of the points of all edges: a few seconds
-Point = tuple[float, float]
-Line = list[Point]
+WILD = 0.3  # of the shuffles; the others are small changes of the best so far
+WORK = 24_000_000  # shuffles times the square of the points of all edges: a few seconds
 T = TypeVar("T")
 
 
@@ -67,7 +66,7 @@ def arrange(picture: Picture, shuffles: int | None = None) -> Plan:
     for number in range(1, tries):
         if least[0] == 0 and number >= ENOUGH:
             break
-        plan = _shuffled(picture, chance, rows=number % 2 == 1) if number < tries * 0.6 else _stirred(best, chance)
+        plan = _shuffled(picture, chance, rows=number % 2 == 1) if number < tries * WILD else _stirred(best, chance)
         cost = measure(lay_out(plan.dot()), least[0]).cost
         if cost <= least:
             best, least = plan, cost
@@ -88,12 +87,26 @@ def _shuffled(picture: Picture, chance: random.Random, rows: bool) -> Plan:
 
 
 def _stirred(plan: Plan, chance: random.Random) -> Plan:
-    """The same with a few nodes and edges declared at other places."""
-    count = things(plan.picture)
-    order = list(plan.order or range(count))
+    """The same with a few nodes and edges declared at other places, or with a term in another row."""
+    players = list(plan.picture.players)
+    long = [(p, m) for p, player in enumerate(players) for m, move in enumerate(player.moves) if len(move.terms) > 1]
+    if long and chance.random() < 0.25:
+        p, m = chance.choice(long)
+        moves = list(players[p].moves)
+        moves[m] = replace(moves[m], terms=_moved(moves[m].terms, chance))
+        players[p] = replace(players[p], moves=tuple(moves))
+        return replace(plan, picture=replace(plan.picture, players=tuple(players)))
+    order = plan.order or tuple(range(things(plan.picture)))
     for _ in range(chance.choice((1, 2, 4))):
-        order.insert(chance.randrange(count), order.pop(chance.randrange(count)))
-    return Plan(plan.picture, tuple(order))
+        order = _moved(order, chance)
+    return Plan(plan.picture, order)
+
+
+def _moved(items: Sequence[T], chance: random.Random) -> tuple[T, ...]:
+    """The same items with one at another place."""
+    found = list(items)
+    found.insert(chance.randrange(len(found)), found.pop(chance.randrange(len(found))))
+    return tuple(found)
 
 
 def lay_out(dot: str) -> Any:
@@ -159,30 +172,10 @@ def measure(graph: Any, most: float = math.inf) -> Measure:
     """Crossings, edges through nodes, and the size of a laid-out graph; no further than a cost of `most`."""
     boxes = {str(n): _box(n) for n in graph.nodes()}
     curves = [Curve(str(e[0]), str(e[1]), _polyline(e.attr["pos"])) for e in graph.edges()]
-    through = sum(_through(curve, name, box) for curve in curves for name, box in boxes.items())
-    crossings = 0
-    for one, other in itertools.combinations(curves, 2):
-        crossings += _cross(one, other, boxes)
-        if crossings + 2 * through > most:
-            break
+    through = sum(runs_through(curve, name, box) for curve in curves for name, box in boxes.items())
+    crossed = crossings(curves, boxes, most - 2 * through)
     _, _, width, height = map(float, graph.graph_attr["bb"].split(","))
-    return Measure(through, crossings, width, height)
-
-
-Rectangle = tuple[float, float, float, float]
-
-
-class Curve:
-    """A laid-out edge as points, with the rectangle around them."""
-
-    def __init__(self, tail: str, head: str, line: Line):
-        self.tail, self.head, self.line = tail, head, line
-        xs, ys = [p[0] for p in line], [p[1] for p in line]
-        self.around: Rectangle = (min(xs), min(ys), max(xs), max(ys))
-        self.segments: list[tuple[Point, Point, Rectangle]] = [
-            (p, q, (min(p[0], q[0]), min(p[1], q[1]), max(p[0], q[0]), max(p[1], q[1])))
-            for p, q in itertools.pairwise(line)
-        ]
+    return Measure(through, crossed, width, height)
 
 
 def _box(node: Any) -> Rectangle:
@@ -191,65 +184,16 @@ def _box(node: Any) -> Rectangle:
     return x - width, y - height, x + width, y + height
 
 
-def _within(point: Point, box: Rectangle, slack: float) -> bool:
-    return box[0] - slack < point[0] < box[2] + slack and box[1] - slack < point[1] < box[3] + slack
-
-
-def _apart(a: Rectangle, b: Rectangle) -> bool:
-    return a[2] < b[0] or b[2] < a[0] or a[3] < b[1] or b[3] < a[1]
-
-
-def _through(curve: Curve, name: str, box: Rectangle) -> bool:
-    """Whether an edge runs over a node that is not its own."""
-    if name in (curve.tail, curve.head) or _apart(curve.around, box):
-        return False
-    return any(_within(point, box, -1.5) for point in curve.line)
-
-
-def _polyline(pos: str, steps: int = 5) -> Line:
+def _polyline(pos: str) -> Line:
     """Points along an edge's Bezier curves, with its ends at the arrows' tips."""
     ends = {word[0]: _point(word[2:]) for word in pos.split() if word[0] in "es"}
-    control = [_point(word) for word in pos.split() if word[0] not in "es"]
-    line = [ends["s"]] if "s" in ends else []
-    for start in range(0, len(control) - 3, 3):
-        a, b, c, d = control[start : start + 4]
-        for step in range(steps + 1):
-            t = step / steps
-            u = 1 - t
-            k, l, m, n = u * u * u, 3 * u * u * t, 3 * u * t * t, t * t * t
-            x, y = (k * a[i] + l * b[i] + m * c[i] + n * d[i] for i in (0, 1))
-            line.append((x, y))
-    return line + ([ends["e"]] if "e" in ends else [])
+    curve = along([_point(word) for word in pos.split() if word[0] not in "es"])
+    return [*([ends["s"]] if "s" in ends else []), *curve, *([ends["e"]] if "e" in ends else [])]
 
 
 def _point(text: str) -> Point:
     x, y = text.split(",")[:2]
     return float(x), float(y)
-
-
-def _cross(one: Curve, other: Curve, boxes: dict[str, Rectangle]) -> int:
-    """How often two edges cross; where they meet at a node that both share does not count."""
-    if _apart(one.around, other.around):
-        return 0
-    shared = [boxes[name] for name in {one.tail, one.head} & {other.tail, other.head}]
-    found = 0
-    for p, q, here in one.segments:
-        for r, s, there in other.segments:
-            meeting = None if _apart(here, there) else _meet(p, q, r, s)
-            if meeting is not None and not any(_within(meeting, box, 14) for box in shared):
-                found += 1
-    return found
-
-
-def _meet(p: Point, q: Point, r: Point, s: Point) -> Point | None:
-    """Where two segments cross, if they do."""
-    dx, dy, ex, ey = q[0] - p[0], q[1] - p[1], s[0] - r[0], s[1] - r[1]
-    area = dx * ey - dy * ex
-    if abs(area) < 1e-9:
-        return None
-    t = ((r[0] - p[0]) * ey - (r[1] - p[1]) * ex) / area
-    u = ((r[0] - p[0]) * dy - (r[1] - p[1]) * dx) / area
-    return (p[0] + t * dx, p[1] + t * dy) if 0 <= t < 1 and 0 <= u < 1 else None
 
 
 # --- SVG

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, replace
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from gangraph.expressions import STRENGTH, Attribute, Binary, Call, Expr, Index, Name, Number, show
 from gangraph.graph import Graph
 from gangraph.ir import Node, Type
-from gangraph.spec import Chain, TwoSides
+from gangraph.spec import Chain, PlayerSpec, TwoSides
 
 SIDES = ("discriminator", "generator")
 
@@ -42,8 +42,26 @@ def short(number: float) -> str:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Lines of at most `width` characters where spaces allow it."""
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+    """Lines of at most `width` characters where spaces allow it: as few as can be, broken outside of brackets, then
+    after commas, then even.
+
+    >>> wrap("reshape(patch - mean(patch), H * W)", 34)
+    ['reshape(patch - mean(patch),', 'H * W)']
+    """
+    words = re.split(r"[ \t\n]+", text.strip())
+    depths = list(itertools.accumulate(sum(map(word.count, "([{")) - sum(map(word.count, ")]}")) for word in words))
+    best: list[tuple[tuple[int, int, int], list[str]]] = [((0, 0, 0), [])]  # of the words from the last to the first
+    for start in reversed(range(len(words))):
+        choices = []
+        for end in range(start + 1, len(words) + 1):
+            line = " ".join(words[start:end])
+            if len(line) > width and end > start + 1:
+                break
+            (lines, depth, squares), rest = best[len(words) - end]
+            inner = 2 * depths[end - 1] + (not line.endswith(",")) if rest else 0
+            choices.append(((lines + 1, depth + inner, squares + len(line) ** 2), [line, *rest]))
+        best.append(min(choices, key=lambda choice: choice[0]))
+    return best[-1][1]
 
 
 def changed(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
@@ -92,6 +110,12 @@ def expressions(body: Any) -> list[Expr]:
     if isinstance(body, TwoSides):
         return [body.discriminator, body.generator]
     return []
+
+
+def player_rules(body: PlayerSpec) -> Iterator[tuple[str, Expr]]:
+    """What a player says of its steps beside its optimizer: `gradient`, `before`, `after`, and all for a part."""
+    rules = {"gradient": body.gradient, "before": body.before, "after": body.after, **body.parts}
+    yield from ((key, expr) for key, expr in rules.items() if expr is not None)
 
 
 def line_items(line: Any) -> list[Expr]:
