@@ -64,6 +64,7 @@ pictures: $(READY)
 	@for spec in specs/*.yaml; do name=$$(basename $$spec .yaml); \
 		$(BIN)/python -m gangraph draw $$name -o docs/pictures/$$name.svg || exit 1; done
 	@$(BIN)/python -m gangraph draw stargan-v2 --player maker -o docs/pictures/stargan-v2-maker.svg
+	@$(BIN)/python -m gangraph diff dcgan wgan-gp -o docs/pictures/dcgan-to-wgan-gp.svg
 	@$(BIN)/python -m benchmarks.legible
 
 clean:

@@ -289,11 +289,24 @@ def verify(
 
 
 @app.command()
-def diff(a: SpecArgument, b: SpecArgument, as_json: Json = False) -> None:
-    """What changed between two specs, as graph and as objective."""
+def diff(
+    a: SpecArgument,
+    b: SpecArgument,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="draw it: .svg .png .pdf .dot or .mmd by suffix")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """What changed between two specs, as graph and as objective; with -o as a picture."""
     from gangraph.diff import diff as differ
 
-    found = differ(read(a), read(b))
+    before, after = read(a), read(b)
+    if output is not None:
+        from gangraph.draw import write as write_drawing
+
+        write_drawing(after, output, before=before)
+        return
+    found = differ(before, after)
     print(json.dumps(found.data(), indent=2) if as_json else found)
 
 

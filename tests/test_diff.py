@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 import gangraph
+from benchmarks.legible import legible
 from gangraph import _paths
+from gangraph.__main__ import main
 from gangraph.diff import Difference, diff
+from gangraph.draw import draw
+from gangraph.draw.changes import merge
+from gangraph.draw.describe import describe
+from gangraph.draw.picture import Picture
+from gangraph.errors import RunError
 
 GALLERY = sorted(path.stem for path in _paths.specs().glob("*.yaml"))
 BASE = """
@@ -134,6 +143,68 @@ def test_added_and_removed_are_told_apart() -> None:
     assert kinds["train", "epochs"] == "removed"
     assert kinds["networks", "G"] == "changed"
     assert "  + D: penalty: weight gp = 10" in found.lines()
+
+
+# --- as a picture
+
+
+def pictured(a: str, b: str) -> tuple[Picture, dict[str, str]]:
+    merged, marks = merge(describe(gangraph.load(a)), describe(gangraph.load(b)))
+    named = {box.id: box.name or box.text for box in merged.boxes}
+    named |= {loss.id: loss.name for loss in merged.losses} | {p.id: p.name for p in merged.players}
+    return merged, {name: marks[id] for id, name in named.items()}
+
+
+def test_a_picture_of_equal_specs_keeps_everything() -> None:
+    merged, marks = merge(*[describe(gangraph.load("cyclegan"))] * 2)
+    assert set(marks.values()) == {"kept"} and len(marks) > 40
+    alone = describe(gangraph.load("cyclegan"))
+    assert (merged.boxes, merged.losses, merged.players) == (alone.boxes, alone.losses, alone.players)
+    assert merged.edges == alone.edges
+
+
+def test_a_picture_says_what_is_added_changed_and_kept() -> None:
+    merged, marks = pictured("dcgan", "wgan-gp")
+    assert marks["+\u00a0between"] == marks["+\u00a0penalty"] == marks["+\u00a0D(between)"] == "added"
+    assert marks["±\u00a0adv"] == marks["±\u00a0z"] == "changed" and marks["fake"] == marks["D(x)"] == "kept"
+    (adv,) = [loss for loss in merged.losses if loss.name.endswith("adv")]
+    assert adv.text == "−\u00a0non_saturating\n+\u00a0wasserstein"
+    (critic,) = [player for player in merged.players if player.name == "D"]
+    assert [term.text for term in critic.moves[0].terms] == ["adv.discriminator", "+\u00a0penalty"]
+
+
+def test_a_picture_turned_round_removes_what_it_added() -> None:
+    one, other = (merge(describe(gangraph.load(a)), describe(gangraph.load(b)))
+                  for a, b in (("dcgan", "wgan-gp"), ("wgan-gp", "dcgan")))  # fmt: skip
+    counts = [Counter(marks.values()) for _, marks in (one, other)]
+    assert counts[0]["added"] == counts[1]["removed"] > 0 and counts[0]["kept"] == counts[1]["kept"] > 0
+    assert counts[0]["removed"] == counts[1]["added"]
+
+
+@pytest.mark.parametrize(
+    "pair", [("dcgan", "wgan-gp"), ("bicyclegan", "cyclegan"), ("stargan-v2", "stargan-v2-masked"), ("gan", "gan")]
+)
+def test_a_picture_of_changes_is_legible_and_does_not_speak_by_colour_alone(pair: tuple[str, str]) -> None:
+    svg = draw(pair[1], before=pair[0], quick=True)
+    assert isinstance(svg, str)
+    found = legible(svg)
+    assert not found.cut and not found.overlapping and not found.struck
+    merged, marks = merge(*(describe(gangraph.load(name)) for name in pair))
+    gone = {id for id, mark in marks.items() if mark == "removed" and ":" not in id}
+    groups = re.findall(r'<g id="(\w+)" class="(?:node|edge)">(.*?)</g>', svg, re.DOTALL)
+    assert gone == {id for id, drawn in groups if "stroke-dasharray" in drawn}
+    text = draw(pair[1], "mmd", before=pair[0])
+    assert isinstance(text, str) and text.count(" removed\n") == sum(not id.startswith("e") for id in gone)
+    assert len(merged.edges) == len([id for id, _ in groups if id.startswith("e")])
+
+
+def test_the_picture_is_written_by_suffix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["diff", "gan", "gan-minimax", "-o", str(tmp_path / "changes.dot")])
+    assert end.value.code == 0 and not capsys.readouterr().out
+    assert "minimax" in (tmp_path / "changes.dot").read_text()
+    with pytest.raises(RunError, match="leave view and player out"):
+        draw("gan", view="weights", before="gan-minimax")
 
 
 def test_the_data_is_json() -> None:

@@ -1,6 +1,7 @@
 """A spec as a picture, drawn from the compiler's own facts.
 
     describe   Spec                    -> Picture   boxes, losses, players, edges: what is said
+    changes    Picture, Picture        -> Picture   two games as one, with marks of what is new, gone or another
     tables     Spec                    -> Table     the views of one network, of the schedule, of the weights
     dot        Picture, Table          -> DOT       how it looks: colours, glyphs, lines
     render     DOT                     -> SVG ...   where it stands: the order that crosses least, Graphviz's layout
@@ -63,6 +64,7 @@ def draw(
     network: str | None = None,
     player: str | None = None,
     quick: bool = False,
+    before: Spec | str | Path | None = None,
 ) -> str: ...
 @overload
 def draw(
@@ -72,6 +74,7 @@ def draw(
     network: str | None = None,
     player: str | None = None,
     quick: bool = False,
+    before: Spec | str | Path | None = None,
 ) -> str | bytes: ...
 def draw(
     spec: Spec | str | Path,
@@ -80,11 +83,13 @@ def draw(
     network: str | None = None,
     player: str | None = None,
     quick: bool = False,
+    before: Spec | str | Path | None = None,
 ) -> str | bytes:
     """A view of a spec: text for `svg`, `dot` and `mmd`, bytes for `png` and `pdf`.
 
     `network` says whose layers the view `network` shows; `player` lights up the path of one player's gradient in the
-    game; `quick` takes the first layout instead of looking for the one with the fewest crossings.
+    game; `quick` takes the first layout instead of looking for the one with the fewest crossings; `before` is another
+    spec, from which the game shows what is kept, added, removed and changed.
     """
     from gangraph.compiler import load
 
@@ -94,7 +99,11 @@ def draw(
         raise RunError(f"--network goes with --view network, not with --view {view}")
     if player is not None and view != "game":
         raise RunError(f"--player goes with --view game, not with --view {view}")
+    if before is not None and (view != "game" or player is not None):
+        raise RunError("changes are drawn in the game of all players: leave view and player out")
     loaded = load(spec)
+    if before is not None:
+        return _changes(load(before), loaded, format, quick)
     return _game(loaded, format, player, quick) if view == "game" else _table(loaded, format, view, network)
 
 
@@ -128,6 +137,22 @@ def _game(spec: Spec, format: str, player: str | None, quick: bool) -> str | byt
     if format == "dot":
         return plan.dot(player)
     drawn = render(plan, format, player)
+    return clean_svg(drawn.decode(), picture) if format == "svg" else drawn
+
+
+def _changes(before: Spec, after: Spec, format: str, quick: bool) -> str | bytes:
+    from gangraph.draw.changes import merge
+    from gangraph.draw.describe import describe
+    from gangraph.draw.mermaid import print_mermaid
+    from gangraph.draw.render import arrange, clean_svg, render
+
+    picture, marks = merge(describe(before), describe(after))
+    if format == "mmd":
+        return print_mermaid(picture, marks)
+    plan = arrange(picture, 1 if quick else None, marks)
+    if format == "dot":
+        return plan.dot()
+    drawn = render(plan, format)
     return clean_svg(drawn.decode(), picture) if format == "svg" else drawn
 
 

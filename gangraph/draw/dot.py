@@ -62,6 +62,14 @@ NOBODY = Colour("❄", DATA, DATA_TINT)
 FADED = Colour("", "#BBBBBB", DATA_TINT, "#6B6B6B")  # what the view of one player leaves out; `ink` is its text
 FADED_EDGE, FADED_HEAD = "#C4C4C4", "#8A8A8A"
 
+# A picture of changes: what is kept is pale, what is gone is dashed. `tint` fills, `ink` writes.
+MARKS = {
+    "kept": Colour("", "#BBBBBB", "#F7F7F7", "#6B6B6B"),
+    "added": Colour("+", "#1A7F37", "#DDF4E4", INK),
+    "removed": Colour("−", "#B3261E", "#FBE9E7", INK),
+    "changed": Colour("±", "#9A6700", "#FFF4CC", INK),
+}
+
 Positions = Mapping[str, Mapping[str, str]]  # of nodes and edges, by id: attributes that a layout has found
 
 
@@ -81,14 +89,19 @@ def titles(picture: Picture) -> dict[str, str]:
 
 
 def print_dot(
-    picture: Picture, order: Sequence[int] = (), player: str | None = None, at: Positions | None = None
+    picture: Picture,
+    order: Sequence[int] = (),
+    player: str | None = None,
+    at: Positions | None = None,
+    marks: Mapping[str, str] | None = None,
 ) -> str:
     """The DOT text of a picture.
 
     `order` is a permutation of its nodes and edges, which decides where Graphviz puts them; `at` the positions that
-    are kept then, so that the view of one `player` stands like the whole.
+    are kept then, so that the view of one `player` stands like the whole. With `marks` the picture shows changes.
     """
-    return _Printer(picture, player, at or {}).text(order)
+    printer = _Printer(picture, player, at or {}) if marks is None else _Changes(picture, marks)
+    return printer.text(order)
 
 
 class _Printer:
@@ -249,6 +262,89 @@ class _Printer:
         return f"{edge.head}{port}:w" if loss.sides else edge.head
 
 
+class _Changes(_Printer):
+    """A picture of changes: colour, line and sign say what is kept, added, removed and changed, and nothing else."""
+
+    def __init__(self, picture: Picture, marks: Mapping[str, str]):
+        super().__init__(picture, None, {})
+        self.marks = marks
+
+    def table(self, player: Player) -> str:
+        """A player's table; rows that changed stand out of those that are kept."""
+        head, sign = self._look(player.id), self._sign(player.id)
+        title = f"{sign}{self.colours[player.name].glyph} {player.name or 'trained by nobody'}"
+        line = FADED_HEAD if self.marks[player.id] == "kept" else head.line
+        rows = [f'<TD COLSPAN="2" BGCOLOR="{line}"><FONT COLOR="{PAPER}"><B>{_text(title)}</B></FONT></TD>']
+        for network in player.networks:
+            look = self._look(f"{player.id}:{network.name}")
+            first, *more = map(_font, wrap(network.text, 40))
+            rows.append(_cell_of([f"<B>{_text(network.name)}</B> {first}", *more], look))
+        rows += [
+            _cell_of([*map(_font, wrap(rule, 44))], MARKS["changed" if "\u00a0" in rule else "kept"])
+            for rule in player.rules
+        ]
+        for move in player.moves:
+            look = self._look(f"{player.id}:{move.port}")
+            rows.append(_cell_of([f"<I>{_font(part)}</I>" for part in wrap(move.text, 44)], look, move.port))
+            for term in move.terms:
+                look = self._look(f"{player.id}:{term.port}")
+                weight = _cell_of([*map(_font, term.weight.splitlines())], look, term.port, 1)
+                rows.append(weight + _cell_of([*map(_font, wrap(term.text, 34))], look, span=1))
+        body = "".join(f"<TR>{row}</TR>" for row in rows)
+        return self._node(
+            player.id, shape="plain", label=_table(body, head.line, head.ink, dashed=self._gone(player.id))
+        )
+
+    def _two_sides(self, loss: Loss, faded: bool) -> str:
+        look = self._look(loss.id)
+        title = [f"<B>{_text(loss.name)}</B>", *map(_font, wrap(loss.text, 34) if loss.text else [])]
+        rows = [_cell_of(title, look)]
+        left = [_cell_of([_font(name)], look, f"a_{name}", 1) for name, _ in loss.arguments]
+        right = [
+            _cell_of(
+                [*map(_font, [s.name, *(wrap(s.text, 34) if s.text else [])])], look, f"s_{s.name}", 1 + (not left)
+            )
+            for s in loss.sides
+        ]
+        rest = _cell_of([""], look, span=1)
+        for i in range(max(len(left), len(right))):
+            rows.append("".join(cells[i] if i < len(cells) else rest for cells in (left, right) if cells))
+        body = "".join(f"<TR>{row}</TR>" for row in rows)
+        return _table(body, look.line, look.ink, dashed=self._gone(loss.id))
+
+    def edge(self, number: int, edge: Edge) -> str:
+        mark = self.marks[f"e{number}"]
+        width = {"kept": "0.9", "added": "2.2"}.get(mark, "1.4")
+        attributes = {"id": f"e{number}", "color": MARKS[mark].line, "penwidth": width}
+        attributes |= {"style": "dashed"} if mark == "removed" else {}
+        return f"{self._tail(edge)} -> {self._head(edge)} [{_attributes(attributes)}]"
+
+    def _node(self, id: str, **attributes: str) -> str:
+        look = self._look(id)
+        if attributes["shape"] != "plain":
+            styles = ["filled"] + ["rounded"] * ("rounded" in attributes["style"]) + ["dashed"] * self._gone(id)
+            attributes |= {"style": ",".join(styles), "color": look.line, "fillcolor": look.tint, "fontcolor": look.ink}
+            attributes |= {"penwidth": "1.2" if self.marks[id] == "kept" else "2"}
+        return super()._node(id, **attributes)
+
+    def _look(self, id: str) -> Colour:
+        return MARKS[self.marks[id]]
+
+    def _sign(self, id: str) -> str:
+        sign = self._look(id).glyph
+        return f"{sign}\u00a0" if sign else ""
+
+    def _gone(self, id: str) -> bool:
+        return self.marks[id] == "removed"
+
+
+def _cell_of(lines: list[str], look: Colour, port: str = "", span: int = 2) -> str:
+    """A cell of a table of changes, over one column or both."""
+    where = (f' PORT="{port}"' if port else "") + (' COLSPAN="2"' if span == 2 else "")
+    text = f'<FONT COLOR="{look.ink}">{_left(lines)}</FONT>' if any(lines) else ""
+    return f'<TD ALIGN="LEFT" BGCOLOR="{look.tint}"{where}>{text}</TD>'
+
+
 def print_table(table: Table) -> str:
     """The DOT text of a table: one node."""
     cell = f'<TD COLSPAN="{len(table.header)}" BGCOLOR="{HEAD_TINT}" ALIGN="LEFT">'
@@ -301,8 +397,9 @@ def _font(text: str) -> str:
     return f'<FONT POINT-SIZE="9">{_text(text)}</FONT>' if text else ""
 
 
-def _table(body: str, line: str, ink: str, padding: int = 3) -> str:
-    return f'<<FONT COLOR="{ink}"><TABLE {TABLE} CELLPADDING="{padding}" COLOR="{line}">{body}</TABLE></FONT>>'
+def _table(body: str, line: str, ink: str, padding: int = 3, dashed: bool = False) -> str:
+    style = ' STYLE="dashed"' if dashed else ""
+    return f'<<FONT COLOR="{ink}"><TABLE {TABLE} CELLPADDING="{padding}" COLOR="{line}"{style}>{body}</TABLE></FONT>>'
 
 
 def _box_label(text: str, name: str, facts: str, made: bool) -> str:

@@ -5,27 +5,30 @@ Mermaid has no tables, so a player's rows are the lines of its box, and the weig
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from gangraph.draw.dot import COLOURS, DATA, DATA_TINT, INK, PAPER, QUIET
-from gangraph.draw.picture import Box, Edge, Loss, Picture, Player
+from gangraph.draw.dot import COLOURS, DATA, DATA_TINT, INK, MARKS, PAPER, QUIET
+from gangraph.draw.picture import Box, Loss, Picture, Player
 
 SHAPES = {"input": ("[", "]"), "draw": ("([", "])"), "call": ("(", ")"), "value": ("(", ")")}
+ARROWS = {"kept": "-->", "added": "==>", "removed": "-.->"}
 
 
-def print_mermaid(picture: Picture) -> str:
-    """The text of a Mermaid flowchart."""
+def print_mermaid(picture: Picture, marks: Mapping[str, str] | None = None) -> str:
+    """The text of a Mermaid flowchart. With `marks` it shows changes: what is gone is dashed, what is new is thick."""
     glyphs = {p.name: COLOURS[p.colour % len(COLOURS)].glyph for p in picture.players if p.name}
     weights = {(p.id, term.port): term.weight for p in picture.players for move in p.moves for term in move.terms}
     losses = {loss.id for loss in picture.losses}
     lines = ["flowchart LR"]
     lines += [_box(box, glyphs) for box in picture.boxes]
     lines += [_loss(loss, glyphs) for loss in picture.losses]
-    lines += [_player(player, glyphs) for player in picture.players]
-    for edge in picture.edges:
+    lines += [_player(player, glyphs, MARKS[marks[player.id]].glyph if marks else "") for player in picture.players]
+    for number, edge in enumerate(picture.edges):
         weight = weights.get((edge.head, edge.head_port), "")
-        lines.append(_edge(edge, edge.head_port if edge.head in losses else f"{weight} {edge.tail_port}".strip()))
-    return "\n".join([*lines, *_classes(picture), ""])
+        words = edge.head_port if edge.head in losses else f"{weight} {edge.tail_port}".strip()
+        arrow = ARROWS[marks[f"e{number}"]] if marks else "-->" if edge.live else "-.->"
+        lines.append(f"  {edge.tail} {arrow}{f'|{_label([words])}|' if words else ''} {edge.head}")
+    return "\n".join([*lines, *(_changed(picture, marks) if marks else _classes(picture)), ""])
 
 
 def _box(box: Box, glyphs: dict[str, str]) -> str:
@@ -41,15 +44,19 @@ def _loss(loss: Loss, glyphs: dict[str, str]) -> str:
     return f"  {loss.id}[{_label([_glyphs(loss.players, glyphs) + loss.name, loss.text, *sides])}]"
 
 
-def _player(player: Player, glyphs: dict[str, str]) -> str:
-    rows = [f"{glyphs.get(player.name, '❄')} {player.name or 'trained by nobody'}"]
+def _player(player: Player, glyphs: dict[str, str], sign: str = "") -> str:
+    rows = [f"{sign} {glyphs.get(player.name, '❄')} {player.name or 'trained by nobody'}".strip()]
     rows += [*(f"{n.name}: {n.text}" for n in player.networks), *player.rules, *(m.text for m in player.moves)]
     return f"  {player.id}[{_label(rows)}]"
 
 
-def _edge(edge: Edge, words: str) -> str:
-    arrow = "-->" if edge.live else "-.->"
-    return f"  {edge.tail} {arrow}{f'|{_label([words])}|' if words else ''} {edge.head}"
+def _changed(picture: Picture, marks: Mapping[str, str]) -> Iterator[str]:
+    """What is kept, added, removed and changed: colours, and dashes around what is gone."""
+    for mark, look in MARKS.items():
+        dashes = ",stroke-dasharray:5 3" if mark == "removed" else ""
+        yield f"  classDef {mark} fill:{look.tint},stroke:{look.line},color:{look.ink}{dashes}"
+    ids = [*(b.id for b in picture.boxes), *(x.id for x in picture.losses), *(p.id for p in picture.players)]
+    yield from (f"  class {id} {marks[id]}" for id in ids)
 
 
 def _classes(picture: Picture) -> Iterator[str]:
@@ -85,4 +92,5 @@ def _label(lines: list[str]) -> str:
     def safe(line: str) -> str:
         return "".join(c if c.isalnum() or c in " ,:=×−/()" else f"#{ord(c)};" for c in line)
 
-    return '"' + "<br/>".join(safe(line) for line in lines if line) + '"'
+    parts = [part for line in lines for part in line.splitlines()]
+    return '"' + "<br/>".join(map(safe, parts)) + '"'

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from gangraph.draw.changes import Marks
 from gangraph.draw.dot import Positions, print_dot, things, titles
 from gangraph.draw.geometry import Curve, Line, Point, Rectangle, along, crossings, runs_through
 from gangraph.draw.picture import Picture
@@ -49,14 +50,15 @@ class Plan:
 
     picture: Picture
     order: tuple[int, ...] = ()
+    marks: Marks | None = None  # of a picture that shows changes
 
     def dot(self, player: str | None = None, at: Positions | None = None) -> str:
-        return print_dot(self.picture, self.order, player, at)
+        return print_dot(self.picture, self.order, player, at, self.marks)
 
 
-def arrange(picture: Picture, shuffles: int | None = None) -> Plan:
+def arrange(picture: Picture, shuffles: int | None = None, marks: Marks | None = None) -> Plan:
     """The plan whose layout crosses least, the plain one among them; with one shuffle, the plain one."""
-    best = Plan(picture)
+    plain = best = Plan(picture, marks=marks)
     if shuffles == 1:
         return best
     graph, chance = lay_out(best.dot()), random.Random(SEED)
@@ -66,24 +68,25 @@ def arrange(picture: Picture, shuffles: int | None = None) -> Plan:
     for number in range(1, tries):
         if least[0] == 0 and number >= ENOUGH:
             break
-        plan = _shuffled(picture, chance, rows=number % 2 == 1) if number < tries * WILD else _stirred(best, chance)
+        plan = _shuffled(plain, chance, rows=number % 2 == 1) if number < tries * WILD else _stirred(best, chance)
         cost = measure(lay_out(plan.dot()), least[0]).cost
         if cost <= least:
             best, least = plan, cost
     return best
 
 
-def _shuffled(picture: Picture, chance: random.Random, rows: bool) -> Plan:
+def _shuffled(plan: Plan, chance: random.Random, rows: bool) -> Plan:
     """Another order; with `rows` also of the terms in a player's table, which are only added."""
 
     def shuffled(items: Sequence[T]) -> tuple[T, ...]:
         return tuple(chance.sample(items, len(items)))
 
+    picture = plan.picture
     if rows:
         mixed = [replace(p, moves=tuple(replace(m, terms=shuffled(m.terms)) for m in p.moves)) for p in picture.players]
         picture = replace(picture, players=tuple(mixed))
     count, nodes = things(picture), things(picture) - len(picture.edges)
-    return Plan(picture, (*shuffled(range(nodes)), *shuffled(range(nodes, count))))
+    return replace(plan, picture=picture, order=(*shuffled(range(nodes)), *shuffled(range(nodes, count))))
 
 
 def _stirred(plan: Plan, chance: random.Random) -> Plan:
@@ -99,7 +102,7 @@ def _stirred(plan: Plan, chance: random.Random) -> Plan:
     order = plan.order or tuple(range(things(plan.picture)))
     for _ in range(chance.choice((1, 2, 4))):
         order = _moved(order, chance)
-    return Plan(plan.picture, order)
+    return replace(plan, order=order)
 
 
 def _moved(items: Sequence[T], chance: random.Random) -> tuple[T, ...]:

@@ -43,12 +43,16 @@ def short(number: float) -> str:
 
 def wrap(text: str, width: int) -> list[str]:
     """Lines of at most `width` characters where spaces allow it: as few as can be, broken outside of brackets, then
-    after commas, then even.
+    after commas, then even. A line that ends in the text ends here too.
 
     >>> wrap("reshape(patch - mean(patch), H * W)", 34)
     ['reshape(patch - mean(patch),', 'H * W)']
     """
-    words = re.split(r"[ \t\n]+", text.strip())
+    return [line for part in text.strip().splitlines() or [""] for line in _wrapped(part, width)]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    words = re.split(r"[ \t]+", text.strip())
     depths = list(itertools.accumulate(sum(map(word.count, "([{")) - sum(map(word.count, ")]}")) for word in words))
     best: list[tuple[tuple[int, int, int], list[str]]] = [((0, 0, 0), [])]  # of the words from the last to the first
     for start in reversed(range(len(words))):
