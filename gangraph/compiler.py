@@ -132,10 +132,27 @@ class Spec:
     def __str__(self) -> str:
         return "\n\n".join(map(str, self.graphs))
 
-    def _repr_svg_(self) -> str:
+    # --- in a notebook
+
+    @cached_property
+    def diagram(self) -> str:
+        """The picture of the game, as SVG."""
         from gangraph.draw import draw
 
-        return str(draw(self))
+        return draw(self)
+
+    def _repr_html_(self) -> str:
+        from gangraph.notebook import as_html
+
+        return as_html(self)
+
+    def _repr_svg_(self) -> str:
+        return self.diagram
+
+    def _repr_latex_(self) -> str:
+        from gangraph.notebook import as_latex
+
+        return as_latex(self)
 
 
 @contextmanager

@@ -76,6 +76,16 @@ class Compiled:
         """The emitted program."""
         return self.spec.program.source
 
+    def _repr_html_(self) -> str:
+        """In a notebook a compiled spec shows itself as the spec does."""
+        return self.spec._repr_html_()
+
+    def _repr_svg_(self) -> str:
+        return self.spec._repr_svg_()
+
+    def _repr_latex_(self) -> str:
+        return self.spec._repr_latex_()
+
     @property
     def networks(self) -> nn.ModuleDict:
         networks: nn.ModuleDict = self.game.networks

@@ -1,4 +1,4 @@
-"""Two pictures -> one, with a mark for everything that is new, gone or another: what `gangraph diff -o` draws.
+r"""Two pictures -> one, with a mark for everything that is new, gone or another: what `gangraph diff -o` draws.
 
 Things are the same if they bear the same name: boxes without one, and terms, if they say the same. The signs stand in
 the texts, `+`, `−`, and `±` where both have a thing that says something else; the marks are for colours and lines.
@@ -6,8 +6,9 @@ the texts, `+`, `−`, and `±` where both have a thing that says something else
 >>> from gangraph.compiler import load
 >>> from gangraph.draw.describe import describe
 >>> merged, marks = merge(describe(load("gan", tiny=True)), describe(load("gan-minimax", tiny=True)))
->>> [(loss.name, loss.text, marks[loss.id]) for loss in merged.losses]
-[('± adv', '− non_saturating\\n+ minimax', 'changed')]
+>>> (adv,) = merged.losses
+>>> adv.text.splitlines(), marks[adv.id]
+(['−\xa0non_saturating', '+\xa0minimax'], 'changed')
 """
 
 from __future__ import annotations

@@ -43,6 +43,12 @@ def as_latex(sections: Iterable[Section], name: str) -> str:
     return "\n\n".join(blocks)
 
 
+def aligned(section: Section) -> list[str]:
+    """The rows of an `align*` for one section, its title first."""
+    rows = [line for equation in section.equations for line in _aligned(equation)]
+    return [rf"  & \textbf{{{_prose(section.title)}}}", *rows]
+
+
 def _aligned(equation: Equation) -> list[str]:
     first, *more = (row.latex for row in equation.rows)
     start = f"  {equation.left.latex} &{equation.relation.latex} {first}"
