@@ -1,20 +1,24 @@
-"""Writes the tables of docs/language.md that the code knows best: `python docs/tables.py`.
+"""Writes the tables of docs/language.md and README.md that the code knows best: `python docs/tables.py`.
 
 A table stands between `<!-- NAME -->` and `<!-- /NAME -->`. `tests/test_docs.py` holds that they are current.
 """
 
 from __future__ import annotations
 
+import html
+import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from gangraph import _paths, ops
 from gangraph.check import MEANT
+from gangraph.compiler import load
 from gangraph.document import read
 from gangraph.infer import OPTIMIZERS
 from gangraph.layers import LAYERS, WRAPPERS
 
-PAGE = Path(__file__).parent / "language.md"
+DOCS = Path(__file__).parent
 
 # Operators that have no word: they are written as signs.
 SIGNS = {*ops.BINARY.values(), "neg", "add_all", "average_all"}
@@ -59,8 +63,8 @@ SPECIAL = {
 }
 
 
-def tables() -> dict[str, str]:
-    """The text of every table, by name."""
+def language() -> dict[str, str]:
+    """The text of every table of docs/language.md, by name."""
     return {
         "operators": operators(),
         "layers": layers(),
@@ -115,9 +119,48 @@ def library() -> str:
     return "\n".join(lines)
 
 
-def written(page: str) -> str:
+# --- the gallery
+
+
+def gallery() -> dict[str, str]:
+    """The table of README.md: a row for each system."""
+    head = ["system", "paper", "lines", "players", "parameters", "picture"]
+    rows = [_system(path) for path in sorted(_paths.specs().glob("*.yaml"))]
+    return {"gallery": "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])}
+
+
+def _system(path: Path) -> list[str]:
+    """Name, paper, lines of the file, players with their folded phases, parameters (each tensor once), picture."""
+    spec = load(path)
+    paper, graph = spec.parsed.file.paper, spec.graph
+    title = f"{paper.title} ({paper.year})" if paper.year else str(paper.title or "")
+    link = f"https://arxiv.org/abs/{paper.arxiv}" if paper.arxiv else str(paper.url or "")
+    lines = sum(1 for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    over = read(path).root.entries.get("extends")
+    players = dict.fromkeys(name.partition("[")[0] for name in graph.players)
+    count = sum(math.prod(shape) for shape in graph.parameters(list(graph.networks)).values())
+    picture = f"docs/pictures/{spec.name}.svg"
+    return [
+        f"[{spec.name}](specs/{path.name})",
+        f"[{_plain(title)}]({link})" if link else _plain(title),
+        f"{lines} over {over}" if over is not None else str(lines),
+        ", ".join(players),
+        f"{count:,}",
+        f'<a href="{picture}"><img src="{picture}" width="360" alt="diagram of {spec.name}"></a>',
+    ]
+
+
+def _plain(text: str) -> str:
+    """Text in a cell of a table."""
+    return html.escape(text, quote=False).replace("|", "\\|")
+
+
+PAGES: dict[Path, Callable[[], dict[str, str]]] = {DOCS / "language.md": language, DOCS.parent / "README.md": gallery}
+
+
+def written(page: str, tables: dict[str, str]) -> str:
     """A page with its tables made anew."""
-    for name, text in tables().items():
+    for name, text in tables.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
         assert re.search(pattern, page, re.DOTALL), f"no place for {name}"
         page = re.sub(pattern, lambda m, t=text: f"{m[1]}{t}\n{m[2]}", page, flags=re.DOTALL)
@@ -125,4 +168,5 @@ def written(page: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for file, tables in PAGES.items():
+        file.write_text(written(file.read_text(encoding="utf-8"), tables()), encoding="utf-8")

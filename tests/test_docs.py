@@ -57,9 +57,20 @@ def test_a_runnable_block_runs(page: str, number: int, tmp_path: Path, monkeypat
     exec(compile(blocks(page, "python", "runnable")[number], f"{page} block {number}", "exec"), {})
 
 
-def test_the_tables_of_the_language_are_those_of_the_code() -> None:
-    page = (DOCS / "language.md").read_text(encoding="utf-8")
-    assert tables().written(page) == page, "run: python docs/tables.py"
+@pytest.mark.parametrize("name", ["language.md", "README.md"])
+def test_the_tables_of_a_page_are_those_of_the_code(name: str) -> None:
+    script = tables()
+    (file,) = [path for path in script.PAGES if path.name == name]
+    page = file.read_text(encoding="utf-8")
+    assert script.written(page, script.PAGES[file]()) == page, "run: python docs/tables.py"
+
+
+def test_every_picture_and_spec_of_the_readme_is_there() -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"(?:src|href)=\"(docs/[^\"]+)\"|\]\(((?:docs|specs)/[^)#]+)\)", readme)
+    assert len(named) > 80
+    for one, other in named:
+        assert (DOCS.parent / (one or other)).exists(), one or other
 
 
 def test_every_top_level_key_is_explained() -> None:
