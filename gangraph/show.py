@@ -8,7 +8,7 @@ from typing import Any
 from gangraph.compiler import Spec
 from gangraph.graph import Graph, Step
 from gangraph.ir import Node
-from gangraph.schedule import Schedule
+from gangraph.schedule import Schedule, held_name
 from gangraph.writer import host_text
 
 STAGES = ("document", "spec", "resolved", "graph", "routing", "schedule", "program")
@@ -85,7 +85,7 @@ def _timeline(step: Step, schedule: Schedule, depth: int) -> list[str]:
     lines = [head]
     batch = [n.name or "" for n in evaluation.inputs if n.name in schedule.graph.inputs]
     draws = [n.name or "" for n in evaluation.draws]
-    held = [n.name or "" for n in evaluation.nodes if id(n) in evaluation.held]
+    held = [held_name(n) for n in evaluation.nodes if id(n) in evaluation.held]
     values = [
         n
         for n in evaluation.nodes

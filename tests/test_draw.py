@@ -302,6 +302,23 @@ def test_tables_of_layers_schedule_and_weights() -> None:
         ElementTree.fromstring(drawn)
 
 
+def test_the_schedule_names_the_parts_of_a_call_that_is_made_once() -> None:
+    from gangraph.show import overview
+
+    drawn = draw(spec("stargan-v2-masked"), view="schedule")
+    assert isinstance(drawn, str) and "z, m_whole, m_inner" in drawn
+    assert "once: z, m_whole, m_inner\n" in overview(spec("stargan-v2-masked"))
+
+
+def test_the_rules_of_a_player_stand_in_its_table() -> None:
+    assert player("wgan", "D").rules == ("before: clamp(p, -c, c)",)
+    assert player("drit", "Dc").rules == ("gradient: clip_norm(5)",)
+    assert [rule.partition(":")[0] for rule in player("stargan-v2", "maker").rules] == ["optimizer.F"]
+    for format in ("svg", "mmd"):
+        text = draw(spec("wgan"), format, quick=True)
+        assert isinstance(text, str) and "clamp(p, -c, c)" in re.sub("&#45;|#45;", "-", text)
+
+
 def test_the_package_is_callable() -> None:
     import gangraph.draw
 

@@ -21,7 +21,7 @@ WORDS = r"""
 \tau \phi \varphi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Phi \Psi \Omega
 \mathbb \mathcal \mathfrak \mathrm \text \left \right \middle \lVert \rVert \Vert \lfloor \rfloor \frac \tfrac
 \sqrt \sum \min \max \log \exp \nabla \sim \in \dots \cdots \cdot \land \lor \lnot \le \ne \lt \gt \bmod \qquad
-\begin \end \paragraph \item \backslash \hat \prime \textbackslash \textless \textgreater \times
+\begin \end \paragraph \item \backslash \hat \prime \textbackslash \textless \textgreater \times \gets
 """  # what amsmath, amssymb and plain LaTeX define
 COMMANDS = frozenset(WORDS.split())
 
@@ -43,7 +43,7 @@ def test_every_term_of_every_objective_stands_with_its_weight(spec: gangraph.Spe
         stage = _Stage(graph)
         made = {s.title.split(",")[0].split(" (")[0]: s for s in stage.sections() if s.kind == "objective"}
         for phase in graph.phases():
-            (equation,) = made[phase.name].equations
+            equation, *_ = made[phase.name].equations
             assert len(equation.terms) == len(phase.terms), phase.name
             for term, (sign, piece) in zip(phase.terms, equation.terms, strict=True):
                 assert sign == ("-" if term.weight.startswith("-") else "+")
@@ -143,10 +143,10 @@ def test_mathml_is_xml_without_leftovers_of_latex(spec: gangraph.Spec) -> None:
 
 def test_a_long_sum_breaks_over_lines_in_every_format() -> None:
     spec = gangraph.load("unit")
-    assert re.search(r"J_gen = .*\n +\+ λ_cycle", equations(spec))
+    assert re.search(r"J_gen = .*\n +\+ λ_kl Σ.*\n +\+ λ_kl_cycle", equations(spec))
     assert re.search(r"\\mathcal\{J\}_\{\\mathrm\{gen\}\} &= .* \\\\\n  &\\qquad \{\}\+", equations(spec, "latex"))
     formula = next(e for s in sections(spec) for e in s.equations if "J_gen" in e.left.text)
-    assert len(formula.rows) == 2
+    assert len(formula.rows) == 3
 
 
 def test_an_unknown_format_is_a_fact() -> None:
@@ -231,6 +231,77 @@ def test_a_phase_and_a_loss_of_one_name_are_two_sections(tmp_path: Path) -> None
     )
     kinds = [s.kind for s in sections(spec) if s.title.startswith("extra")]
     assert kinds == ["objective", "loss"]
+
+
+# --- what is known before the run, and what nobody reads
+
+
+def test_f_gan_prints_the_branches_of_its_word() -> None:
+    assert block("f-gan", "adv") == (
+        "ℒ_adv^dis = −𝔼_{x ∼ p_data}[log σ(V(x))] − 𝔼_{z ∼ U(−1, 1)}[log(1 − σ(V(fake)))] "
+        "ℒ_adv^gen = −𝔼_{z ∼ U(−1, 1)}[log σ(V(fake))]"
+    )
+    assert "fgan_output" not in equations(gangraph.load("f-gan"))
+
+
+def test_f_gan_is_a_game_where_the_generator_plays_the_bound() -> None:
+    text = equations(gangraph.load("f-gan", constants={"alternative": 0}))
+    assert "min_G max_V V_adv = 𝔼_{x ∼ p_data}[log σ(V(x))] + 𝔼_{z ∼ U(−1, 1)}[log(1 − σ(V(fake)))]" in text
+
+
+@pytest.mark.parametrize(
+    ("divergence", "output", "conjugate"),
+    [
+        ("KL", "[V(x)]", "exp(V(fake) − 1)"),
+        ("Pearson", "[V(x)]", "V(fake)² / 4 + V(fake)"),
+        ("reverse KL", "[exp(−V(x))]", "V(fake) − 1"),
+        ("alpha", "1 / (1 − α) + log σ(V(x))", "(−(1 − α) log σ(V(fake)))"),
+    ],
+)
+def test_every_divergence_prints_its_own_row(tmp_path: Path, divergence: str, output: str, conjugate: str) -> None:
+    file = tmp_path / "row.yaml"
+    loss = f"fgan(real=V(x), fake=V(fake), divergence='{divergence}', alpha=alpha)"
+    file.write_text(
+        f'gangraph: 1\nname: row\nextends: f-gan\nconstants: {{alternative: ~}}\nlosses: {{adv: "{loss}"}}\n'
+    )
+    text = equations(gangraph.load(file))
+    assert output in text and conjugate in text and "min_G max_V" in text
+
+
+def test_a_loss_of_weight_zero_is_named_and_not_printed() -> None:
+    text = equations(gangraph.load("munit"))
+    assert "ℒ_cc" not in text and "No objective reads cc." in text
+    assert "ℒ_cc_d = " in equations(gangraph.load("munit", constants={"cyc": 10}))
+
+
+def test_losses_that_a_condition_reads_are_printed() -> None:
+    text = equations(gangraph.load("vae-gan"))
+    assert "ℒ_c_r = " in text and "No objective" not in text
+
+
+# --- rules of the players
+
+
+def test_what_is_done_at_a_step_stands_below_the_objective() -> None:
+    assert "θ_D ← clamp(θ_D, −c, c) before each step" in block(
+        "wgan", "D, {n_burst if step < 25 ∨ step mod 500 = 0, else n_critic} times an iteration"
+    )
+    assert block("drit", "Dc").endswith("∇_θ_Dc J_Dc ← min(1, 5 / ‖∇_θ_Dc J_Dc‖₂) ∇_θ_Dc J_Dc before each step")
+    adam = "θ_F ← Adam(lr = 10^{−6}, betas = [0, 0.99], weight_decay = 10^{−4}) at each step"
+    assert block("stargan-v2", "G_latent (a move of maker)").endswith(adam)
+    assert "θ_F" not in block("stargan-v2", "G_reference (a move of maker)")  # only G is stepped there
+
+
+def test_every_rule_has_an_equation(tmp_path: Path) -> None:
+    rules = "gradient.G: clip_value(1), after.G: 'p * 0.5', before: 'clamp(p, -1, 1)'"
+    text = filled("hinge(real=D(x), fake=D(fake))", "expect(mean(fake))").replace(
+        "G: {networks: [G], optimizer: Adam(lr=1e-3)}", f"G: {{networks: [G], optimizer: Adam(lr=1e-3), {rules}}}"
+    )
+    spec = gangraph.load(written(tmp_path, text))
+    made = next(part for part in equations(spec).split("\n\n") if part.startswith("G\n"))
+    assert "∇_θ_G J_G ← clip(∇_θ_G J_G, −1, 1)   before each step" in made
+    assert "θ_G ← ½ θ_G   after each step" in made and "θ_G ← clamp(θ_G, −1, 1)   before each step" in made
+    assert latex_problems(equations(spec, "latex")) == []
 
 
 # --- small rules

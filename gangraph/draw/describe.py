@@ -22,7 +22,6 @@ from gangraph.draw.words import (
     family_of,
     inside,
     leaf_words,
-    player_rules,
     pretty,
     range_text,
     references,
@@ -38,6 +37,7 @@ from gangraph.families import Member, Pattern
 from gangraph.graph import Graph, Phase, Step
 from gangraph.ir import Length, Node, Type, visit, walk
 from gangraph.routing import Reach, differentiable, passing
+from gangraph.rules import player_rules
 from gangraph.spec import TwoSides
 from gangraph.templates import TwoSided
 from gangraph.writer import host_text

@@ -10,7 +10,7 @@ from gangraph.draw.describe import describe
 from gangraph.frozen import frozen
 from gangraph.graph import Step
 from gangraph.ir import Module, Node, Type, walk
-from gangraph.schedule import Evaluation, Schedule
+from gangraph.schedule import Evaluation, Schedule, held_name
 
 
 @frozen
@@ -128,13 +128,13 @@ def _flat(steps: Iterable[Step]) -> Iterator[Step]:
 
 def _evaluation(evaluation: Evaluation, step: Step, plan: Schedule) -> Iterator[str]:
     named = [n for n in evaluation.nodes if n.name and id(n) in plan.graph.order]
-    held = [n for n in named if id(n) in evaluation.held]
+    held = dict.fromkeys(held_name(n) for n in evaluation.nodes if id(n) in evaluation.held)
     values = [n for n in named if id(n) not in evaluation.held and n.op not in ("input", "draw")]
     fresh = step.fresh or any(p.fresh for p in step.phases)
     yield evaluation.name
     yield ("fresh: " if fresh else "") + _names(n for n in evaluation.inputs if n.name in plan.graph.inputs)
     yield _names(n for n in evaluation.draws if id(n) not in evaluation.held)
-    yield _names(held)
+    yield ", ".join(held)
     yield _names(n for n in values if id(n) not in evaluation.tracked)
     yield _names(n for n in values if id(n) in evaluation.tracked)
     yield _names(evaluation.losses)

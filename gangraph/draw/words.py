@@ -12,7 +12,7 @@ from typing import Any
 from gangraph.expressions import STRENGTH, Attribute, Binary, Call, Expr, Index, Name, Number, show
 from gangraph.graph import Graph
 from gangraph.ir import Node, Type
-from gangraph.spec import Chain, PlayerSpec, TwoSides
+from gangraph.spec import Chain, TwoSides
 
 SIDES = ("discriminator", "generator")
 
@@ -114,12 +114,6 @@ def expressions(body: Any) -> list[Expr]:
     if isinstance(body, TwoSides):
         return [body.discriminator, body.generator]
     return []
-
-
-def player_rules(body: PlayerSpec) -> Iterator[tuple[str, Expr]]:
-    """What a player says of its steps beside its optimizer: `gradient`, `before`, `after`, and all for a part."""
-    rules = {"gradient": body.gradient, "before": body.before, "after": body.after, **body.parts}
-    yield from ((key, expr) for key, expr in rules.items() if expr is not None)
 
 
 def line_items(line: Any) -> list[Expr]:

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from typing import Any
 
 from gangraph import ops
 from gangraph.equations.trees import bindings, called, given, head, walk
-from gangraph.expressions import Attribute, Binary, Call, Expr, Index, List, Name, Negative, Number, String
+from gangraph.expressions import (
+    Attribute,
+    Binary,
+    Call,
+    Compare,
+    Expr,
+    Index,
+    List,
+    Logic,
+    Name,
+    Negative,
+    Not,
+    Number,
+    String,
+    Truth,
+)
 from gangraph.families import Member, Pattern, member_name
 from gangraph.frozen import frozen
 from gangraph.graph import Graph
@@ -14,6 +31,22 @@ from gangraph.ir import Network, Node
 from gangraph.library import Definition
 
 SIDES = {"discriminator": "dis", "generator": "gen"}
+
+
+COMPARED = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def _compared(sign: str, left: Any, right: Any) -> bool:
+    """Two numbers, or two words; a word and a number are not equal, and have no order."""
+    alike = isinstance(left, str) == isinstance(right, str)
+    return bool(COMPARED[sign](left, right)) if alike else sign == "!="
 
 
 class NotGeneric(Exception):
@@ -76,6 +109,7 @@ class Facts:
         self.inputs = {p.family for m in self.resolved.inputs for p in m.patterns}
         self.draws = {p.family for m in self.resolved.draws for p in m.patterns}
         self.networks = {name.split("[")[0] for name in (*graph.networks, *graph.averages)}
+        self.parameters = set(graph.parameters(list(graph.networks)))
         self.variables = set(self.resolved.index)
         self.letters = [letter for letter in "klmij" if letter not in self.variables]  # free ones, to count with
 
@@ -156,6 +190,26 @@ class Facts:
         if function is None:
             raise ValueError
         return function(*(self._number(a, bound) for a in arguments))
+
+    def truth(self, expr: Expr) -> bool | None:
+        """A condition that is known before the run: of words and numbers, and of what joins such conditions."""
+        match expr:
+            case Truth(value=value):
+                return value
+            case Not(operand=operand):
+                known = self.truth(operand)
+                return None if known is None else not known
+            case Logic(operator=word, operands=operands):
+                found, decisive = [self.truth(operand) for operand in operands], word == "or"
+                return decisive if decisive in found else None if None in found else not decisive
+            case Compare(operators=signs, operands=operands):
+                sides = [o.value if isinstance(o, String) else self.number(o) for o in operands]
+                if None in sides:
+                    return None
+                pairs = zip(signs, itertools.pairwise(sides), strict=True)
+                return all(_compared(sign, left, right) for sign, (left, right) in pairs)
+        number = self.number(expr)
+        return None if number is None else bool(number)
 
     def several(self, expr: Expr) -> bool:
         """Whether an expression is a list, so that what is done to it is done to each entry."""

@@ -6,6 +6,8 @@ import itertools
 import math
 
 from gangraph.equations.facts import Facts
+from gangraph.equations.settle import unfolded
+from gangraph.equations.trees import substitute
 from gangraph.expressions import Binary, Call, Expr, List, Name
 from gangraph.library import Definition
 
@@ -31,16 +33,17 @@ def zero_sum(facts: Facts, call: Call, definition: Definition) -> bool:
     given = definition.bind(call.arguments, dict(call.keywords))
     if given.get("shown") not in (None, given.get("fake")) or not {"real", "fake"} <= set(given):
         return False
+    fixed: dict[str, Expr] = {}
+    for name, default in definition.parameters:
+        value = given.get(name, default)
+        if name not in ("real", "fake", "shown") and value is not None:
+            fixed[name] = substitute(value, fixed)
+    fixed["shown"] = Name(call.at, "fake")
     body = definition.read()
+    sides = [unfolded(substitute(side, fixed), facts) for side in (body.discriminator, body.generator)]
 
     def both(real: float, fake: float) -> float:
-        bound = {"real": real, "fake": fake}
-        for name, default in definition.parameters:
-            if name not in bound:
-                expr = given.get(name, default)
-                value = facts.number(expr, bound) if expr is not None else None
-                bound[name] = math.nan if value is None else value
-        values = [facts.number(side, bound) for side in (body.discriminator, body.generator)]
+        values = [facts.number(side, {"real": real, "fake": fake}) for side in sides]
         return math.nan if None in values else sum(v for v in values if v is not None)
 
     return all(abs(both(r, f) - both(r, SCORES[0])) < 1e-9 for r, f in itertools.product(SCORES, SCORES))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from gangraph.frozen import frozen
 
-WIDTH = 100  # a sum that is longer breaks over lines
+WIDTH = 110  # an equation that is longer breaks over lines
 KINDS = ("objective", "loss", "where", "functions", "with", "notes")  # of sections, in their order
 OR, NOT, COMPARISON, SUM, PRODUCT, PREFIX, POWER, ATOM = range(2, 10)  # how strongly a piece holds together
 
@@ -47,19 +47,26 @@ class Equation:
 
     @property
     def rows(self) -> list[Piece]:
-        """What stands right of the relation, in lines of at most `WIDTH` characters of text."""
+        """What stands right of the relation, in lines that, with what stands left of it, have at most `WIDTH`
+        characters of text, where terms allow it.
+        """
         rows: list[list[tuple[str, Piece]]] = [[]]
+        room = max(WIDTH - len(self.left.text), WIDTH // 2)
         width = 0
         for sign, piece in self.terms:
             length = len(piece.text) + 3
-            if rows[-1] and width + length > WIDTH:
+            if rows[-1] and width + length > room:
                 rows.append([])
                 width = 0
             rows[-1].append((sign, piece))
             width += length
         made = [joined(row, first=i == 0) for i, row in enumerate(rows)]
         if self.condition is not None:
-            made[-1] += form(rf" \qquad \text{{{self.word} }} %s", f"   {self.word} %s", self.condition)
+            behind = form(rf"\text{{{self.word} }} %s", f"{self.word} %s", self.condition)
+            if len(made[-1].text) + len(behind.text) > room:
+                made.append(behind)
+            else:
+                made[-1] += form(r" \qquad %s", "   %s", behind)
         return made
 
 

@@ -12,12 +12,16 @@ from collections.abc import Callable
 
 from gangraph.equations.facts import SIDES, Facts
 from gangraph.equations.trees import children, has_word, head, signed, substitute, summed
-from gangraph.expressions import Attribute, Binary, Call, Expr, List, Name, Negative, Number
+from gangraph.expressions import Attribute, Binary, Call, Expr, IfElse, List, Name, Negative, Number
 from gangraph.library import Definition
 
 
 def unfolded(expr: Expr, facts: Facts, side: str | None = None) -> Expr:
-    """Loss families, and functions with expectations of their own, replaced by their bodies."""
+    """Loss families, and functions with expectations of their own, replaced by their bodies; of a choice that is
+    known before the run the branch that is taken, also of one inside a function that a word decides.
+    """
+    if isinstance(expr, IfElse) and (known := facts.truth(expr.test)) is not None:
+        return unfolded(expr.then if known else expr.otherwise, facts, side)
     if isinstance(expr, Attribute) and expr.name in SIDES:
         return expr if head(expr.value) in facts.loss_names else unfolded(expr.value, facts, expr.name)
     if side and head(expr) in facts.sided:
@@ -27,9 +31,12 @@ def unfolded(expr: Expr, facts: Facts, side: str | None = None) -> Expr:
         kind = definition.kind if definition is not None else None
         if definition is not None and kind == "families":
             whole = getattr(definition.read(), side or "discriminator")
-            return _without_score_means(substitute(whole, _bound(definition, expr)))
-        if definition is not None and kind == "functions" and has_word(definition.read(), "expect", "total"):
-            return unfolded(substitute(definition.read(), _bound(definition, expr)), facts, side)
+            return unfolded(_without_score_means(substitute(whole, _bound(definition, expr))), facts)
+        if definition is not None and kind == "functions":
+            whole = substitute(definition.read(), _bound(definition, expr))
+            decided = isinstance(whole, IfElse) and facts.truth(whole.test) is not None
+            if decided or has_word(definition.read(), "expect", "total"):
+                return unfolded(whole, facts, side)
     return children(expr, lambda e: unfolded(e, facts, side))
 
 

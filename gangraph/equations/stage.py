@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any
 
 from gangraph.equations.facts import SIDES, Facts, NotGeneric, Rule
 from gangraph.equations.games import is_game
-from gangraph.equations.pieces import DOTS, EQUAL, Equation, Piece, Section, below, form, listed, product, together
+from gangraph.equations.pieces import (
+    DOTS,
+    EQUAL,
+    Equation,
+    Piece,
+    Section,
+    below,
+    form,
+    fraction,
+    listed,
+    product,
+    together,
+)
 from gangraph.equations.settle import settled, unfolded
 from gangraph.equations.symbols import (
     index_set,
@@ -28,9 +42,11 @@ from gangraph.graph import Graph, Phase
 from gangraph.ir import Node, walk
 from gangraph.resolve import Move
 from gangraph.routing import Reach
+from gangraph.rules import player_rules
 from gangraph.spec import Chain, Line, TwoSides
 
 Terms = tuple[tuple[str, Piece], ...]
+BECOMES, EACH = Piece(r"\gets", "←"), Piece(r"\text{each step}", "each step")
 PLAYERS = (("generator", r"\min"), ("discriminator", r"\max"))  # of a game's value
 
 
@@ -46,12 +62,28 @@ class Stage:
 
     def sections(self) -> tuple[Section, ...]:
         found = [self._objective(phase) for phase in self.graph.phases()]
-        found += [self._loss(rule) for rule in self.facts.losses]
+        found += [self._loss(rule) for rule in self.facts.losses if self._read(rule)]
         found.append(Section("where", self._values(), kind="where"))
         found.append(Section("functions", self._functions(), kind="functions"))
         found.append(Section("with", self._table(), kind="with"))
         found.append(Section("notes", (), tuple(self._notes()), kind="notes"))
         return tuple(section for section in found if section.equations or section.notes)
+
+    @cached_property
+    def _names_read(self) -> set[str]:
+        """The losses and sides that objectives, conditions and states read: not those of weight 0."""
+        roots: list[Any] = [
+            value for phase in self.graph.phases() for value in (phase.objective, phase.when, phase.repeat)
+        ]
+        roots += [value for step in self.graph.steps() for value in (step.when, step.repeat)]
+        roots += [value for state in self.graph.state.values() for value in (state.becomes, *state.within.values())]
+        nodes = walk([root for root in roots if isinstance(root, Node)])
+        return {node.name or "" for node in nodes if node.op in ("loss", "latest")}
+
+    def _read(self, rule: Rule) -> bool:
+        """Whether something reads a member of a rule, or one of its sides."""
+        names = [name for member in rule.members for name in (member.name, *(f"{member.name}.{s}" for s in SIDES))]
+        return not self._names_read.isdisjoint(names)
 
     def _terms(self, expr: Expr, dropping: bool = True) -> Terms:
         return self.writer.terms(settled(expr, self.facts.number, dropping))
@@ -73,7 +105,47 @@ class Stage:
         left = form("%s %s", "%s %s", _over(r"\min", self.letters(phase.networks)), value)
         when = self.writer.piece(substitute(move.when, bound)) if move.when is not None else None
         formula = Equation(left, tuple(terms), condition=when, word="when")
-        return Section(self._heading(phase, move), (formula,), kind="objective")
+        rules = self._rules(phase, value)
+        return Section(self._heading(phase, move), (formula, *rules), kind="objective")
+
+    def _rules(self, phase: Phase, value: Piece) -> Iterator[Equation]:
+        """What is done to gradients and parameters at a step of a phase; of optimizers those of a part."""
+        member = next(m for m in self.facts.resolved.players if m.name == phase.player)
+        bound = bindings(member.bound, member.place)
+        for key, written in player_rules(member.body):
+            kind, _, part = key.partition(".")
+            expr, whose = substitute(written, bound), self._stepped(phase, part)
+            if not whose:
+                continue
+            theta = Piece(r"\theta", "θ") + below(self.letters(whose))
+            if kind == "optimizer":
+                yield Equation(theta, (("+", self.writer.piece(expr)),), BECOMES, EACH, "at")
+            elif kind == "gradient" and isinstance(expr, Call):
+                yield self._clipped(expr, form("%s %s", "%s %s", Piece(r"\nabla", "∇") + below(theta), value))
+            else:
+                blank = self.writer.symbol("_theta")
+                text = self.writer.piece(substitute(expr, {"p": Name(expr.at, "_theta")}))
+                rule = Piece(text.latex.replace(blank.latex, theta.latex), text.text.replace(blank.text, theta.text))
+                yield Equation(theta, (("+", rule),), BECOMES, EACH, kind)
+
+    def _stepped(self, phase: Phase, part: str) -> list[str]:
+        """The networks that a rule for a part means, of those that a phase steps; for no part, all."""
+        if not part:
+            return list(phase.networks)
+        members = list(self.facts.families.get(part, {}).values()) or [part.partition(".")[0]]
+        inside = {name for network in phase.networks for name in self.graph.contained(network)}
+        return [name for name in members if name in inside]
+
+    def _clipped(self, rule: Call, gradient: Piece) -> Equation:
+        """`clip_norm(b)` or `clip_value(b)` of a gradient."""
+        bound = self.writer.piece(rule.arguments[0])
+        if called(rule, "clip_norm"):
+            norm = form(r"\lVert %s \rVert_{2}", "‖%s‖₂", gradient)
+            least = form(r"\min\left(1,\ %s\right)", "min(1, %s)", fraction(bound, norm))
+            right = form(r"%s\,%s", "%s %s", least, gradient)
+        else:
+            right = operator("clip", gradient, form("-%s", "−%s", bound), bound)
+        return Equation(gradient, (("+", right),), BECOMES, EACH, "before")
 
     def _heading(self, phase: Phase, move: Move) -> str:
         title = phase.name if phase.player == phase.name else f"{phase.name} (a move of {phase.player})"
@@ -244,6 +316,9 @@ class Stage:
     def _notes(self) -> Iterator[str]:
         networks = self.graph.networks
         yield from (NOTES[key] for key in NOTES if key in self.writer.notes)
+        unread = [rule.patterns[0].family for rule in self.facts.losses if not self._read(rule)]
+        if unread:
+            yield f"No objective reads {_enumerated(unread)}."
         for shape in self.maps:
             yield f"A score of shape {shape} stands for its mean."
         random = [name for name, network in networks.items() if any(m.random for m in network.variants.values())]

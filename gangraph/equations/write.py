@@ -201,6 +201,8 @@ class Writer:
         name = head(expr.value)
         if expr.name in SIDES and name in self.facts.loss_names and name not in self.parameters:
             return self.loss(expr.value, expr.name)
+        if (path := show(expr)) in self.facts.parameters:
+            return Piece(r"\theta", "θ") + below(upright(path))
         value = self.piece(expr.value)
         return operator(expr.name, value) if expr.name in SHAPE else part_of(value, self.symbol(expr.name))
 
@@ -240,8 +242,9 @@ class Writer:
         match expr.operator:
             case "**":
                 return power(left, right)
-            case "*":
-                return product(left, right)
+            case "*":  # a number stands in front
+                last = isinstance(expr.right, Number) and not isinstance(expr.left, Number)
+                return product(right, left) if last else product(left, right)
             case "/":
                 return fraction(left, right)
             case "//":
@@ -288,6 +291,9 @@ class Writer:
         return [*map(self.piece, expr.arguments), *named]
 
     def _applied(self, function: Piece, expr: Call) -> Piece:
+        """`G(z, y)`; a network without inputs is a parameter, and has no brackets."""
+        if not given(expr):
+            return function
         inside = listed(map(self.piece, given(expr)))
         tall = r"\left" in inside.latex or r"\frac" in inside.latex
         return function + form(r"\left(%s\right)" if tall else "(%s)", "(%s)", inside)
