@@ -132,12 +132,15 @@ def test_mathml_is_xml_without_leftovers_of_latex(spec: gangraph.Spec) -> None:
     made = equations(spec, "mathml")
     root = ElementTree.fromstring(made)
     formulas = root.findall(f"{MATHML}math")
-    assert len(formulas) == sum(len(s.equations) for s in sections(spec))
+    assert len(formulas) == sum(1 for s in sections(spec) if s.equations)
+    rows = [row for formula in formulas for row in formula.findall(f"{MATHML}mtable/{MATHML}mtr")]
+    assert len(rows) == sum(len(equation.rows) for s in sections(spec) for equation in s.equations)
+    assert not root.findall(f".//{MATHML}msub/{MATHML}mo[.='∑']")
     for node in root.iter():
         assert "\\" not in (node.text or "")
         assert node.tag.removeprefix(MATHML) in {
             "math", "mtable", "mtr", "mtd", "mrow", "mi", "mo", "mn", "msub", "msup", "msubsup", "mfrac", "mspace",
-            "mtext", "mover", "munder", "msqrt", "mstyle", "div", "h2", "h3", "ul", "li",
+            "mtext", "mover", "munder", "munderover", "style", "msqrt", "mstyle", "div", "h2", "h3", "ul", "li",
         }  # fmt: skip
 
 

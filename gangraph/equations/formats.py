@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable
+from xml.etree.ElementTree import Element, fromstring, tostring
 
 from gangraph.equations.pieces import Equation, Section
 
@@ -14,6 +15,12 @@ SPECIAL = {
 }  # fmt: skip
 PROSE = {"‖·‖": r"$\lVert\cdot\rVert$", "[·]": r"[$\cdot$]", "σ": r"$\sigma$", "×": r"$\times$", "−": "$-$"}
 PROSE |= {"∨": r"$\lor$", "∧": r"$\land$", "¬": r"$\lnot$", "≤": r"$\leq$", "≥": r"$\geq$", "≠": r"$\neq$"}
+BELOW = {"msub": "munder", "msubsup": "munderover"}
+# For browsers that know no `columnalign`; in a cell of mathematics Chromium moves nothing for a mere `right`.
+STYLE = (
+    ".equations math>mtable>mtr>mtd{text-align:left}"
+    ".equations math>mtable>mtr>mtd:first-child{text-align:right;text-align:-webkit-right}"
+)
 _LETTERS = re.compile(r'(?:<mi mathvariant="normal">[^<&]</mi>){2,}')
 
 
@@ -64,19 +71,22 @@ def _prose(text: str) -> str:
 
 
 def as_mathml(sections: Iterable[Section], name: str) -> str:
-    lines = ['<div class="equations">', f"<h2>{html.escape(name)}</h2>"]
+    lines = ['<div class="equations">', f"<style>{STYLE}</style>", f"<h2>{html.escape(name)}</h2>"]
     for section in sections:
         lines.append(f"<h3>{html.escape(section.title)}</h3>")
-        lines += map(mathml, section.equations)
+        lines += [mathml(*section.equations)] if section.equations else []
         if section.notes:
             lines += ["<ul>", *(f"<li>{html.escape(note)}</li>" for note in section.notes), "</ul>"]
     return "\n".join([*lines, "</div>"])
 
 
-def mathml(equation: Equation) -> str:
-    """One equation as `<math>`: its lines are rows of a table, aligned at the relation."""
-    first, *more = (row.latex for row in equation.rows)
-    pairs = [(f"{equation.left.latex} {equation.relation.latex}", first), *(("", rf"\qquad {row}") for row in more)]
+def mathml(*equations: Equation) -> str:
+    """Equations as one `<math>`: their lines are rows of a table, aligned at the relations."""
+    pairs: list[tuple[str, str]] = []
+    for equation in equations:
+        first, *more = (row.latex for row in equation.rows)
+        pairs.append((f"{equation.left.latex} {equation.relation.latex}", first))
+        pairs += [("", rf"\qquad {row}") for row in more]
     rows = "".join(
         f'<mtr><mtd columnalign="right">{_converted(left)}</mtd><mtd columnalign="left">{_converted(right)}</mtd></mtr>'
         for left, right in pairs
@@ -86,14 +96,25 @@ def mathml(equation: Equation) -> str:
 
 
 def _converted(latex: str) -> str:
-    """LaTeX -> the inside of a `<math>`; words are one identifier, not a row of letters."""
+    """LaTeX -> the inside of a `<math>`; words are one identifier, not a row of letters. What a sum or a minimum runs
+    over stands below it, and a logarithm keeps a distance from what it is of.
+    """
     from latex2mathml.converter import convert
 
     if not latex:
         return ""
     made = convert(latex)
     inner = made[made.index(">") + 1 : made.rindex("</math>")]
-    return _LETTERS.sub(lambda m: f"<mi>{re.sub('<[^>]*>', '', m[0])}</mi>", inner)
+    words = _LETTERS.sub(lambda m: f"<mi>{re.sub('<[^>]*>', '', m[0])}</mi>", inner)
+    root = fromstring(f"<mrow>{words}</mrow>")
+    for element in list(root.iter()):
+        if element.tag in BELOW and element[0].text in ("\N{N-ARY SUMMATION}", "min", "max"):
+            element.tag = BELOW[element.tag]
+        for place, child in reversed(list(enumerate(element))):
+            behind = element[place + 1] if place + 1 < len(element) else None
+            if child.text == "log" and behind is not None and behind.tag != "mo":
+                element.insert(place + 1, Element("mspace", width="0.17em"))
+    return "".join(tostring(child, encoding="unicode") for child in root)
 
 
 FORMATS = {"text": as_text, "latex": as_latex, "mathml": as_mathml}
