@@ -282,6 +282,13 @@ def test_losses_that_a_condition_reads_are_printed() -> None:
     assert "ℒ_c_r = " in text and "No objective" not in text
 
 
+def test_a_part_of_a_split_batch_runs_over_what_it_was_made_of() -> None:
+    assert block("ali", "adv").startswith(
+        "ℒ_adv^dis = −𝔼_{x ∼ p_data, ε ∼ N(0, I)}[log σ(s_q)] − 𝔼_{z ∼ N(0, I)}[log(1 − σ(s_p))]"
+    )
+    assert "ℒ_c_r = −𝔼_{x ∼ p_data}[log(p_x + η)]" in equations(gangraph.load("vae-gan"))
+
+
 # --- rules of the players
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gangraph.equations.facts import Facts, NotGeneric
-from gangraph.equations.trees import called, expressions, given, substitute
-from gangraph.expressions import Call, Expr, Index, Name, parts, show
+from gangraph.equations.trees import called, children, expressions, given, substitute
+from gangraph.expressions import Call, Expr, Index, List, Name, parts, show
 from gangraph.frozen import frozen
 
 
@@ -77,7 +77,7 @@ class _Walk:
         known = self.facts.member(name, items)
         for member, bound in every:
             if known in member.names:
-                return [(member.body, bound)]
+                return [(_part(member.body, member.names.index(known), len(member.names)), bound)]
         if len(rules) != 1:
             raise NotGeneric
         return [(rules[0].first.body, rules[0].matched(name, items))]
@@ -91,3 +91,18 @@ class _Walk:
             return Source(name, items, law=drawn.body)
         streams = {self.facts.graph.inputs[m].fields["stream"] for m in ([known] if known else members)}
         return Source(name, items, stream=str(streams.pop()) if len(streams) == 1 else None)
+
+
+def _part(body: Any, place: int, count: int) -> Any:
+    """A batch that is split into as many parts as were joined for it: each part is made of its own entries."""
+
+    def change(expr: Expr) -> Expr:
+        if (
+            called(expr, "batch_concat")
+            and isinstance(joined := expr.arguments[0], List)
+            and len(joined.items) == count
+        ):
+            return change(joined.items[place])
+        return children(expr, change)
+
+    return change(body) if count > 1 and called(body, "batch_split") else body
