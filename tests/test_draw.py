@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 from dataclasses import replace
@@ -18,7 +19,7 @@ from gangraph import _paths
 from gangraph.compiler import Spec, load
 from gangraph.draw import draw, write
 from gangraph.draw.describe import describe
-from gangraph.draw.dot import print_dot
+from gangraph.draw.dot import COLOURS, INK, LIVE, MARKS, print_dot
 from gangraph.draw.mermaid import print_mermaid
 from gangraph.draw.picture import Box, Loss, Picture, Player
 from gangraph.draw.render import arrange, lay_out, measure
@@ -373,6 +374,53 @@ def test_what_is_hard_to_read_is_found() -> None:
     assert legible(name.sub(lambda m: f"{m[1]}{float(m[2]) - 8}{m[3]}", svg)).overlapping
     head = re.compile(r'(<path fill="none"[^>]* d="M)[-\d.]+,[-\d.]+')
     assert any(legible(head.sub(rf"\g<1>{x},-30", svg)).struck for x in range(100, 240, 5))
+
+
+# Machado, Oliveira and Fernandes 2009, of full severity, on linear RGB
+DEUTERANOPIA = ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881))
+
+
+def linear(colour: str) -> list[float]:
+    """Linear RGB of `#rrggbb`."""
+    values = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    return [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
+
+
+def lab(rgb: list[float]) -> list[float]:
+    """CIE L*a*b* under D65."""
+    rows = ((0.4124, 0.3576, 0.1805, 0.9505), (0.2126, 0.7152, 0.0722, 1), (0.0193, 0.1192, 0.9505, 1.089))
+    x, y, z = (max(0, sum(a * b for a, b in zip(row, rgb, strict=False))) / row[3] for row in rows)
+    f, g, h = (v ** (1 / 3) if v > 0.008856 else 7.787 * v + 16 / 116 for v in (x, y, z))
+    return [116 * g - 16, 500 * (f - g), 200 * (g - h)]
+
+
+def luminance(colour: str) -> float:
+    return sum(a * b for a, b in zip((0.2126, 0.7152, 0.0722), linear(colour), strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    """The ratio of WCAG 2."""
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_colours_are_told_apart_without_green() -> None:
+    seen = [lab([sum(a * b for a, b in zip(row, linear(c.line), strict=True)) for row in DEUTERANOPIA])
+            for c in COLOURS[:4]]  # fmt: skip
+    assert min(math.dist(a, b) for a, b in itertools.combinations(seen, 2)) > 17
+
+
+def test_glyphs_and_signs_speak_where_colours_do_not() -> None:
+    assert len({c.glyph for c in COLOURS}) == len(COLOURS)
+    assert [MARKS[m].glyph for m in ("kept", "added", "removed", "changed")] == ["", "+", "−", "±"]
+
+
+def test_texts_stand_out_of_what_they_stand_on() -> None:
+    """Every text has a ground of its own, so that these hold on a white page and on a dark one."""
+    assert all(contrast(INK, c.tint) >= 12 and contrast(c.ink, c.line) >= 3 for c in COLOURS)
+    assert all(contrast(look.ink, look.tint) >= 4.5 for look in MARKS.values())
+    for page in ("#FFFFFF", "#0D1117"):  # lines, on both
+        assert all(contrast(line, page) >= 2.9 for line in (*(c.line for c in COLOURS[:4]), LIVE))
 
 
 def test_the_table_of_the_pictures_is_current() -> None:
