@@ -31,8 +31,9 @@ MEANT = {
     "unread": "nobody reads this value",
     "once": "this entry of `once` changes nothing",
     "probability": "this loss takes the probability, or the score, that it gets",
-    "ranges": "this network sees reals and fakes of unequal ranges",
+    "ranges": "this network sees reals and fakes of unequal ranges, or this loss compares such values",
     "domains": "this loss compares values of two domains",
+    "unpaired": "this loss compares samples of streams that are drawn apart",
     "batch_coupled": "samples see each other in this network under a penalty",
     "accumulate": "accumulation changes this phase's objective",
 }
@@ -566,6 +567,14 @@ RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
     lambda case: lifetime.idle_once(case.stages),
     *map(
         stagewise,
-        (lifetime.lifetimes, kinds.probabilities, kinds.ranges, kinds.domains, kinds.penalties, kinds.accumulations),
+        (
+            lifetime.lifetimes,
+            kinds.probabilities,
+            kinds.ranges,
+            kinds.domains,
+            kinds.distances,
+            kinds.penalties,
+            kinds.accumulations,
+        ),
     ),
 )

@@ -16,6 +16,7 @@ from gangraph.ir import Module, Node, Range, visit, walk
 from gangraph.routing import passing
 
 CALLS = frozenset({"call"})
+DISTANCES = frozenset({"abs", "square", "pow", "norm"})
 UNBOUNDED_SCORES = ("wasserstein", "hinge")
 
 
@@ -186,6 +187,48 @@ def domains(stage: Stage) -> Iterator[Finding]:
                     fact = f"{pair}, and this is the difference between them"
                     help = "compare values of one domain"
                     yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"domains({head})")
+
+
+def distances(stage: Stage) -> Iterator[Finding]:
+    """Values that a loss compares entry by entry: of unequal ranges; of samples that do not belong together."""
+    apart = _streams(stage) if len(stage.graph.resolved.streams) > 1 else {}
+    of = _domains(stage) if apart else {}
+    for name, loss in stage.graph.losses.items():
+        head = name.removesuffix(".discriminator").removesuffix(".generator")
+        for a, b in _compared(loss):
+            x, y = _origin(a).type.range, _origin(b).type.range
+            if x and y and not _alike(x, y):
+                pair = f"{_said(a)} in {_interval(x)} and {_said(b)} in {_interval(y)}"
+                fact = f"{pair} are compared entry by entry"
+                help = "give both one range: the last layer of a network, or the input's range=[low, high]"
+                yield Finding(loss.at, f"losses.{head}", fact, help, f"ranges({head})", warning=True)
+            left, right = apart.get(id(a)), apart.get(id(b))
+            if left and right and not left & right and of.get(id(a)) in (None, of.get(id(b))):
+                pair = (
+                    f"{_said(a)} is made of {' and '.join(sorted(left))}, {_said(b)} of {' and '.join(sorted(right))}"
+                )
+                fact = f"{pair}: they are sampled apart, and compared entry by entry"
+                help = "compare values of one stream, or what a mean over the samples leaves"
+                yield Finding(loss.at, f"losses.{head}", fact, help, f"unpaired({head})", warning=True)
+
+
+def _compared(loss: Node) -> Iterator[tuple[Node, Node]]:
+    """The two sides of every distance in a formula, through names and up to calls of networks."""
+    for node in visit(loss.args, lambda node: () if node.op in ("call", "grad") else node.args[::-1]):
+        if node.op in DISTANCES:
+            inner = _origin(node.args[0])
+            if inner.op == "sub" and not any(a.type.host for a in inner.args):
+                yield inner.args[0], inner.args[1]
+
+
+def _streams(stage: Stage) -> dict[int, frozenset[str]]:
+    """Node -> the streams whose samples its own are made of, one by one; a pool's samples are earlier ones."""
+    found: dict[int, frozenset[str]] = {}
+    for node in stage.nodes:
+        mixed = node.type.samples is None or node.op == "replay"
+        below = frozenset().union(*(found[id(a)] for a in node.args)) if not mixed else frozenset()
+        found[id(node)] = frozenset({node.fields["stream"]}) if node.op == "input" else below
+    return found
 
 
 def _domains(stage: Stage) -> dict[int, str]:
