@@ -266,7 +266,7 @@ class Compiled:
         with self._untouched(batch, draws, seed):
             plain = f"evaluate_{identifier(evaluation.name)}"
             function = getattr(self.game, plain, None) or getattr(self.game, f"{plain}_{self.game.stage}")
-            accumulate = _number(evaluation.phases[0].accumulate, self.game)
+            accumulate = _count(evaluation.phases[0].accumulate, self.game)
             total: Any = None
             for turn in range(accumulate):
                 label = evaluation.name if turn == 0 else f"{evaluation.name}.{turn + 1}"
@@ -421,23 +421,28 @@ def _runs(steps: tuple[Step, ...], game: Any) -> Iterator[tuple[Step, int]]:
     for step in steps:
         if step.when is False:
             continue
-        times = _number(step.repeat, game)
+        times = _count(step.repeat, game)
         if step.kind in ("phase", "group"):
-            accumulate = _number(step.phases[0].accumulate, game) if step.kind == "phase" else 1
+            accumulate = _count(step.phases[0].accumulate, game) if step.kind == "phase" else 1
             yield step, times * accumulate
         else:
             for _ in range(times if step.kind == "sequence" else 0):
                 yield from _runs(step.steps, game)
 
 
-def _number(value: Any, game: Any) -> int:
+def _count(value: Any, game: Any) -> int:
     """A count of the schedule at the present clocks."""
     if value is None or isinstance(value, int):
         return 1 if value is None else value
+    return int(number_at(value, game))
+
+
+def number_at(node: Node, game: Any) -> Any:
+    """A number of clocks and constants, as it is at a game's present clocks."""
     writer = PhaseWriter.__new__(PhaseWriter)
     writer.names = {}
     words = {"__builtins__": {"max": max, "min": min}, "self": game}
-    return int(eval(writer.code(value).plain(), words))  # text that gangraph made, of clocks and constants
+    return eval(writer.code(node).plain(), words)  # text that gangraph made
 
 
 class _Drawn:

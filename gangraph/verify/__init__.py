@@ -128,6 +128,7 @@ def case_strategy(bench: Bench, stage: int, varied: bool) -> Any:
         data=st.sampled_from(DATA),
         moment=st.sampled_from(range(len(bench.moments))),
         pools=st.sampled_from(POOLS if bench.own.game.pools else POOLS[:1]),
+        turns=st.sampled_from(bench.turns),
         seed=st.integers(0, 2**16),
         changed=st.sampled_from(bench.variants if varied else [()]),
     )

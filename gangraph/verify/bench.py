@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
+import copy
 import sys
 import types
 from collections import OrderedDict
@@ -16,16 +18,21 @@ import torch
 from gangraph.compiler import Spec
 from gangraph.errors import RunError, SpecError
 from gangraph.frozen import frozen
+from gangraph.graph import Graph
 from gangraph.ir import Node, walk
-from gangraph.loader import Compiled, load_program
+from gangraph.loader import Compiled, load_program, number_at
 from gangraph.ops import COMPARISONS
 from gangraph.reference import Reference
 from gangraph.verify import cases
 from gangraph.verify.cases import MOMENTS, Arrays, Case
 
-TURNS = 2  # iterations in a row that are compared
+ROUND = 8  # iterations in a row, at most, that a case takes to see a phase that plays every few of them twice
 DIVERGED = 1e30  # beyond it, numbers compare nothing but noise
 TWINS = 4  # games that round otherwise
+TIMES = ("step", "epoch", "images", "stage_images")  # clocks that a case may set
+LATEST = 30  # the power of 2 beyond which no time is tried
+CHOICES = (COMPARISONS - {"eq", "ne"}) | {"max", "min", "clamp"}  # of two numbers, and at some time of the other one
+ROUNDED = frozenset({"eq", "ne", "floordiv", "mod"})  # which turn again and again
 KEPT = 40  # beginnings whose answers are kept: shrinking, and other programs, ask for them again
 
 
@@ -95,22 +102,57 @@ class Bench:
 
     @cached_property
     def moments(self) -> list[dict[str, int]]:
-        """When an iteration begins: the usual times, and those at which a condition of the schedule turns."""
-        turning: dict[tuple[str, int], None] = {}
-        for graph in self.spec.graphs:
-            conditions = [item.when for item in graph.steps()] + [item.when for item in graph.phases()]
-            for when in conditions:
-                for part in walk([when]) if isinstance(when, Node) else ():
-                    below = walk([part]) if part.op in COMPARISONS else []
-                    clocks = [n.name for n in below if n.op == "clock" and n.name in ("step", "epoch", "images")]
-                    numbers = [n.value for n in below if isinstance(n.value, int) and 1 < n.value < 1e9]
-                    turning |= {(str(c), v): None for c in clocks for v in numbers}
-        turns = [{**MOMENTS[0], c: v + d} for c, v in list(turning)[:8] for d in (-1, 0)]
-        return [*MOMENTS, *turns]
+        """When an iteration begins: the usual times; and around each turn of the schedule, a rate or another number."""
+        turns: dict[tuple[str, int], None] = {}
+        for part in walk([node for graph in self.spec.graphs for node in _timed(graph)]):
+            if part.op in CHOICES | ROUNDED and part.type.host:
+                below = list(walk([part]))
+                for clock in sorted({str(n.name) for n in below if n.op == "clock" and n.name in TIMES}):
+                    numbers = [n.value for n in below if isinstance(n.value, int) and 1 < n.value < 2**LATEST]
+                    times = numbers if part.op in ROUNDED else self._turn(part, clock)
+                    turns |= {(clock, t): None for t in times}
+        around = [(c, at) for c, t in list(turns)[:8] for at in (t - 1, t, 3 * t // 4, 5 * t // 4)]
+        return [*MOMENTS, *({**MOMENTS[0], clock: at} for clock, at in dict.fromkeys(around))]
+
+    @cached_property
+    def turns(self) -> list[int]:
+        """How many iterations in a row: two, or as many as a phase that plays every few of them needs to play twice."""
+        conditions = [s.when for graph in self.spec.graphs for s in graph.steps()]
+        every = [n for n in walk([when for when in conditions if isinstance(when, Node)]) if n.op == "mod"]
+        rounds = [a.value for n in every for a in n.args if isinstance(a.value, int) and 1 < a.value < ROUND]
+        return [2, *(r + 1 for r in [max(rounds, default=0)] if r)]
+
+    def _turn(self, choice: Node, clock: str) -> list[int]:
+        """The times, if any, at which a choice between numbers begins to go the other way."""
+        game = copy.deepcopy(self.own.game)
+
+        def way(time: int, other: Node) -> bool:
+            game.clocks[clock] = time
+            game.constants()
+            a, b = (number_at(side, game) for side in (choice.args[0], other))
+            return bool(a < b if choice.op in ("lt", "ge") else a <= b)
+
+        found = []
+        for other in choice.args[1:]:
+            with contextlib.suppress(ArithmeticError, AttributeError, NameError, TypeError):  # of a state, or too late
+                begins = way(0, other)
+                last = next((2**k for k in range(LATEST) if way(2**k, other) != begins), None)
+                times = range(last or 0)
+                found += [bisect.bisect_left(times, True, key=lambda t: way(t, other) != begins)] if last else []
+        return found
 
     def of(self, case: Case) -> Bench:
         """The bench of the spec as this case changes it."""
         return self._others[case.changed]
+
+
+def _timed(graph: Graph) -> Iterator[Node]:
+    """Everything of a schedule and of the numbers it reads that may follow the clocks."""
+    found: list[object] = [s.when for s in graph.steps()] + [s.repeat for s in graph.steps()]
+    found += [p.when for p in graph.phases()] + [p.repeat for p in graph.phases()]
+    found += [c.fields.get("definition") for c in graph.constants.values()] + [a.decay for a in graph.averages.values()]
+    found += [v for p in graph.players.values() for o in p.optimizers.values() for v in o.arguments.values()]
+    return (node for node in found if isinstance(node, Node))
 
 
 def _numbers(constants: dict[str, Any]) -> dict[str, float]:
@@ -137,9 +179,9 @@ class Subject:
         return beginning.enter(self.made()).to(dtype)
 
     def resumed(self, gan: Compiled) -> Compiled:
-        """Another instance, which goes on from what this one keeps."""
+        """Another instance, which goes on from what this one keeps; copied, as a file would be."""
         made = self.made()
-        made.load_state_dict(gan.state_dict())
+        made.load_state_dict(copy.deepcopy(gan.state_dict()))
         return made
 
     def made(self) -> Compiled:
@@ -179,15 +221,16 @@ class Beginning:
             new = b.is_floating_point()
             self.buffers[name] = cases.layer_state(name, tuple(b.shape), generator) if new else array(b)
         self.pools: dict[str, Any] = {}
-        for name, pool in own.game.pools.items() if case.pools == "full" else ():
+        for name, pool in own.game.pools.items() if case.pools != "empty" else ():
             node = own.graph.values.get(name)
             if node is not None and node.type.dtype == "float":
-                self.pools[name] = generator.uniform(-1, 1, (pool.size, *node.type.shape))
+                count = pool.size - (case.pools == "nearly full")
+                self.pools[name] = generator.uniform(-1, 1, (count, *node.type.shape))
         gan = self.enter(load_program(bench.spec).to(torch.float64))
         self.turns: list[tuple[list[Arrays], Arrays]] = []
-        for turn in range(TURNS):
+        for turn in range(case.turns):
             self.turns.append(given(gan, case, turn))
-            if turn + 1 < TURNS:
+            if turn + 1 < case.turns:
                 gan.step(*map(tensors, self.turns[-1]))
                 gan.clocks["epoch_step"] += 1  # the data's clocks are moved by whoever has the data
         self.noise = self.turns[0][1]

@@ -16,9 +16,9 @@ from gangraph.frozen import frozen
 if TYPE_CHECKING:
     from gangraph.loader import InputType
 
-WEIGHTS = ("usual", "large", "sparse", "zero")  # the simplest first, as everywhere here
+WEIGHTS = ("usual", "large", "small", "sparse", "zero")  # the simplest first, as everywhere here
 DATA = ("usual", "ties", "ends", "zero")
-POOLS = ("empty", "full")
+POOLS = ("empty", "full", "nearly full")  # of the last, one sample is missing
 MOMENTS = (  # where an iteration begins: in the usual first ones, and where conditions and decays turn
     {"step": 0, "epoch": 0, "epoch_step": 0},
     {"step": 3, "epoch": 1, "epoch_step": 1},
@@ -30,7 +30,7 @@ Arrays = dict[str, Any]
 
 @frozen
 class Case:
-    """`changed` are sizes or constants of the spec that have another value here."""
+    """`turns` is how many iterations follow each other; `changed` are sizes or constants that are other ones here."""
 
     batch_size: int
     stage: int = 0
@@ -38,19 +38,24 @@ class Case:
     data: str = "usual"
     moment: int = 0
     pools: str = "empty"
+    turns: int = 2
     seed: int = 0
     changed: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         said = [f"seed {self.seed}", f"batch of {self.batch_size}", f"{self.weights} weights"]
         said += [f"data: {self.data}"] if self.data != "usual" else []
-        said += ["full pools"] if self.pools == "full" else []
+        said += [f"{self.pools} pools"] if self.pools != "empty" else []
         said += [f"stage {self.stage}"] if self.stage else []
+        said += [f"{self.turns} iterations"] if self.turns != 2 else []
         return ", ".join([*said, *(f"{name} = {value}" for name, value in self.changed)])
 
 
 def weights(name: str, shape: tuple[int, ...], kind: str, generator: np.random.Generator) -> Any:
-    """Weights that let numbers of size 1 through; large ones; many zeros and equal entries; nothing but zeros."""
+    """Weights that let numbers of size 1 through; large ones; small ones; many zeros and equal entries; only zeros.
+
+    Where they are small, scores are near 0 and near each other, as conditions may want them.
+    """
     if len(shape) < 2:
         values = 0.3 * generator.standard_normal(shape)
         values = values + 1.0 if name.endswith("weight") else values
@@ -58,6 +63,8 @@ def weights(name: str, shape: tuple[int, ...], kind: str, generator: np.random.G
         values = generator.standard_normal(shape) / math.sqrt(math.prod(shape[1:]))
     if kind == "large":
         values = 3 * values
+    if kind == "small":
+        values = 0.1 * values
     if kind == "sparse":
         values = np.where(generator.uniform(size=shape) < 0.3, 0.0, np.round(8 * values) / 8)
     if kind == "zero":

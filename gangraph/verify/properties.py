@@ -14,7 +14,7 @@ from gangraph.emit import emit
 from gangraph.errors import Place
 from gangraph.loader import Compiled
 from gangraph.schedule import plan_schedule
-from gangraph.verify.bench import DIVERGED, Beginning, Bench, Subject, array, buffers, everything, tensors
+from gangraph.verify.bench import DIVERGED, After, Beginning, Bench, Subject, array, buffers, everything, tensors
 from gangraph.verify.cases import Arrays, Case
 from gangraph.verify.report import Difference
 from gangraph.verify.rounding import SIZE, Noisy
@@ -102,37 +102,41 @@ class Comparison:
     # --- 3
 
     def iterations(self) -> None:
-        gan = self.subject.start(self.beginning)
+        """The first from the beginning; each later one going on, and going on from what a snapshot keeps."""
+        gans = {"": self.subject.start(self.beginning)}
         for turn, after in enumerate(self.beginning.iterations):
-            theirs = _numbers(gan.step(*map(tensors, self.beginning.turns[turn])))
-            gan.clocks["epoch_step"] += 1  # the data's clocks are moved by whoever has the data
-            place = f"iteration {turn + 1}, "
-            self.same_names(f"{place}what was evaluated", theirs, after.log)
-            if self.beginning.diverged or not all(abs(value) < DIVERGED for value in after.log.values()):
-                return
-            state = everything(self.bench, gan)
-            self.same_names(f"{place}what is kept", state, after.state)
-            off = any(not _near(theirs[k], v) for k, v in after.log.items() if k in theirs)
-            off = off or any(not _near(state[n], v) for n, v in after.state.items() if n in state)
-            twins = [played[turn] for played in self.beginning.twin_iterations] if off else []
-            spread = max((abs(t.log[k] - v) for t in twins for k, v in after.log.items() if k in t.log), default=0.0)
-            for key, value in after.log.items():
-                if key in theirs:
-                    self.scalar(f"{place}{key}", theirs[key], value, spread, key.split("/")[-1])
-            if any(p.grad is not None for p in gan.named_parameters().values()):
-                self.add(f"{place}a parameter's .grad afterwards", "a tensor", "None")
-            if len(gan.game.coming) != after.left:
-                self.add(f"{place}batches left over", len(gan.game.coming), after.left)
-            for name, value in after.state.items():
-                if name in state:
-                    rounding = max((_largest(value - twin.state[name]) for twin in twins), default=0.0)
-                    self.tensor(f"{place}{name}", state[name], value, _largest(value), rounding, name.split(".")[0])
-            clocks = {k: v for k, v in gan.clocks.items() if v != after.clocks[k]}
-            if clocks:
-                self.add(f"{place}clocks", clocks, {k: after.clocks[k] for k in clocks})
-            if self.differences:
-                return
-            gan = self.subject.resumed(gan)
+            for way, gan in gans.items():
+                self._iteration(gan, turn, after, f"iteration {turn + 1}{way}, ")
+                if self.differences or self.beginning.diverged or not _finite(after):
+                    return
+            gans = {"": gans[""], " after a snapshot": self.subject.resumed(gans[""])}
+
+    def _iteration(self, gan: Compiled, turn: int, after: After, place: str) -> None:
+        theirs = _numbers(gan.step(*map(tensors, self.beginning.turns[turn])))
+        gan.clocks["epoch_step"] += 1  # the data's clocks are moved by whoever has the data
+        self.same_names(f"{place}what was evaluated", theirs, after.log)
+        if self.beginning.diverged or not _finite(after):
+            return
+        state = everything(self.bench, gan)
+        self.same_names(f"{place}what is kept", state, after.state)
+        off = any(not _near(theirs[k], v) for k, v in after.log.items() if k in theirs)
+        off = off or any(not _near(state[n], v) for n, v in after.state.items() if n in state)
+        twins = [played[turn] for played in self.beginning.twin_iterations] if off else []
+        spread = max((abs(t.log[k] - v) for t in twins for k, v in after.log.items() if k in t.log), default=0.0)
+        for key, value in after.log.items():
+            if key in theirs:
+                self.scalar(f"{place}{key}", theirs[key], value, spread, key.split("/")[-1])
+        if any(p.grad is not None for p in gan.named_parameters().values()):
+            self.add(f"{place}a parameter's .grad afterwards", "a tensor", "None")
+        if len(gan.game.coming) != after.left:
+            self.add(f"{place}batches left over", len(gan.game.coming), after.left)
+        for name, value in after.state.items():
+            if name in state:
+                rounding = max((_largest(value - twin.state[name]) for twin in twins), default=0.0)
+                self.tensor(f"{place}{name}", state[name], value, _largest(value), rounding, name.split(".")[0])
+        clocks = {k: v for k, v in gan.clocks.items() if v != after.clocks[k]}
+        if clocks:
+            self.add(f"{place}clocks", clocks, {k: after.clocks[k] for k in clocks})
 
     # --- 4 and 5: the same state, another text of the program
 
@@ -207,7 +211,9 @@ class Comparison:
         first = []
         for subject in (self.subject, Subject(self.bench)):
             torch.manual_seed(self.case.seed)
-            first.append({n: array(p) for n, p in subject.made().named_parameters().items()})
+            made = subject.made()
+            averages = {f"{a}: {n}": p for a, m in made.averages.items() for n, p in m.named_parameters()}
+            first.append({n: array(p) for n, p in [*made.named_parameters().items(), *averages.items()]})
         for name, ours in first[1].items():
             theirs = first[0][name]
             if np.array_equal(theirs, ours) or ours.size < 2:
@@ -305,6 +311,10 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
     else:
         return {path: np.asarray(float(value))} if isinstance(value, int | float) else {}
     return {name: v for key, inner in parts for name, v in _flat(inner, f"{path}.{key}".lstrip(".")).items()}
+
+
+def _finite(after: After) -> bool:
+    return all(abs(value) < DIVERGED for value in after.log.values())
 
 
 def _near(a: Any, b: Any) -> bool:

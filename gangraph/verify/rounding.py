@@ -20,8 +20,11 @@ aten = torch.ops.aten
 FUSED = get_decompositions(  # operators that subtract inside: there, too, rounding is noise
     [
         aten.native_batch_norm,
+        aten.native_batch_norm_backward,
         aten.native_layer_norm,
+        aten.native_layer_norm_backward,
         aten.native_group_norm,
+        aten.native_group_norm_backward,
     ]
 )
 
