@@ -1874,6 +1874,30 @@ def test_a_stage_resets_the_optimizers_that_it_names_and_no_other(tmp_path: Path
     assert {n: len(o[0].state) for n, o in gan.game.players.items()} == {"D": 4, "G": 0}
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [
+        ("Adam(lr=0.1)", "SGD(lr=0.1)", False),
+        ("SGD(lr=0.1, weight_decay=0.5)", "SGD(lr=0.1)", False),
+        ("SGD(lr=0.1, momentum=0.5)", "SGD(lr=0.1, momentum=0.5, nesterov=True)", True),
+    ],
+)
+def test_a_stage_may_bring_another_optimizer(first: str, second: str, kept: bool, tmp_path: Path) -> None:
+    """One of another kind begins anew; one of the same kind goes on, with the arguments of the new stage only."""
+    one, two = (f'players: {{G: {{optimizer: "{o}"}}}}' for o in (first, second))
+    stages = f"stages:\n  one: {{iterations: 1, {one}}}\n  two: {{{two}}}\n"
+    gan = system(tmp_path, f"schedule:\n  G: g\n  D: d\n{stages}")
+    taken: list[Any] = []
+    for seed in range(2):
+        given, draws, before = batch(gan, 4, seed), gan.draw(4, seed), snapshot(gan)
+        taken.append(gan.gradients("G", given, draws))
+        gan.step(given, draws)
+    for name, g in taken[1].items():
+        velocity = 0.5 * taken[0][name] + g
+        change = g + 0.5 * velocity if kept else g
+        assert torch.allclose(gan.named_parameters()[name], before[name] - 0.1 * change, atol=1e-15)
+
+
 SCHEDULES = {
     "alternating": "  D: d\n  G: g\n",
     "fresh twice": "  D: {minimize: d, repeat: 2, batch: fresh}\n  G: {minimize: g, batch: fresh}\n",

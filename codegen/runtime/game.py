@@ -46,8 +46,7 @@ class Game:
             if name not in self.averages:
                 self.averages[name] = self.copy(source, zeros)
         for name, groups in self.optimizers().items():
-            if name not in self.players:
-                self.players[name] = [self.optimizer(*group) for group in groups]
+            self.players[name] = self.going_on(self.players.get(name, ()), [self.optimizer(*group) for group in groups])
 
     def copy(self, source, zeros):
         """A second network like `source`, in evaluation mode, that nobody trains."""
@@ -61,6 +60,14 @@ class Game:
     def optimizer(self, kind, networks, arguments):
         """One optimizer over the parameters of some networks or parts of them, each once."""
         return kind(self.parameters(networks), **arguments)
+
+    def going_on(self, before, optimizers):
+        """The optimizers of a stage, with what those of the same kind have gathered in the stage before."""
+        for old in before:
+            for new in optimizers if old.state else ():
+                if type(old) is type(new):
+                    new.state.update({p: old.state[p] for p in new.param_groups[0]["params"] if p in old.state})
+        return optimizers
 
     def parameters(self, names):
         """The parameters of some networks, or of parts of them that have a name, each once."""

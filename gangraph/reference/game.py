@@ -58,7 +58,9 @@ class Reference:
         self.counts: dict[str, int] = {}
         self.averages: dict[str, Arrays] = {}
         self.average_buffers: dict[str, Arrays] = {}
-        self.kept: dict[tuple[str, str], dict[str, Any]] = {}  # what optimizers keep, by player and parameter
+        self.kept: dict[
+            tuple[str, str], tuple[str, dict[str, Any]]
+        ] = {}  # player, parameter -> optimizer, what it keeps
         self.boxes: Arrays = {}
         self.coming: list[Arrays] = []
         self.batch: Arrays | None = None
@@ -463,7 +465,10 @@ class Reference:
                 arguments["lr"] = self._argument(expr.arguments[0], move)
             for name in chosen:
                 if name in gradients:
-                    kept = self.kept.setdefault((player, name), {})
+                    kind, kept = self.kept.get((player, name), ("", {}))
+                    if kind != expr.function.id:  # a stage may bring another one
+                        kept = {}
+                    self.kept[player, name] = (expr.function.id, kept)
                     made = function(kept, self.parameters[name], gradients[name], **arguments)
                     self.parameters[name] = np.asarray(made)
         self._change(move, "after", names)
@@ -589,7 +594,7 @@ class Reference:
             setattr(made, name, dict(getattr(self, name)))
         made.averages = {k: dict(v) for k, v in self.averages.items()}
         made.average_buffers = {k: dict(v) for k, v in self.average_buffers.items()}
-        made.kept = {k: dict(v) for k, v in self.kept.items()}
+        made.kept = {k: (kind, dict(kept)) for k, (kind, kept) in self.kept.items()}
         return made
 
 
