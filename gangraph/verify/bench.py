@@ -233,8 +233,10 @@ class Beginning:
             if turn + 1 < case.turns:
                 gan.step(*map(tensors, self.turns[-1]))
                 gan.clocks["epoch_step"] += 1  # the data's clocks are moved by whoever has the data
-        self.noise = self.turns[0][1]
-        self.batch = self.turns[0][0][0] if self.turns[0][0] else cases.batch(own.inputs, case, 0)
+        batches, self.noise = self.turns[0]
+        self.batch = batches[0] if batches else cases.batch(own.inputs, case, 0)
+        if not batches:  # a loss alone, or a phase, may read one all the same
+            self.noise = noise(self.enter(load_program(bench.spec)), case, 0, case.batch_size)
 
     @property
     def said(self) -> str:
@@ -320,14 +322,19 @@ class Beginning:
 
 
 def given(gan: Compiled, case: Case, turn: int) -> tuple[list[Arrays], Arrays]:
-    """The batches and draws of the next iteration."""
+    """The batches and draws of the next iteration; one that takes no batch is of the spec's own size."""
     batches = [cases.batch(gan.inputs, case, 100 * turn + i) for i in range(gan.fetches())]
+    return batches, noise(gan, case, turn, case.batch_size if batches else gan.game.batch_size)
+
+
+def noise(gan: Compiled, case: Case, turn: int, batch_size: int) -> Arrays:
+    """The draws of the next iteration."""
     seed = 1000 * case.seed + turn
-    draws = gan.draw(case.batch_size, seed)
-    others = gan.draw(case.batch_size, seed + 500)  # what is drawn once has its bare name only: who draws it anew in an
+    draws = gan.draw(batch_size, seed)
+    others = gan.draw(batch_size, seed + 500)  # what is drawn once has its bare name only: who draws it anew in an
     for evaluation in gan.schedule.evaluations:  # evaluation finds something else
         draws |= {k: v for name, v in others.items() if (k := f"{evaluation}/{name}") not in draws}
-    return batches, cases.noise({k: array(v) for k, v in draws.items()}, case)
+    return cases.noise({k: array(v) for k, v in draws.items()}, case)
 
 
 # --- all that an iteration moves, by its name in the spec
