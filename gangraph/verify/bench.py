@@ -56,6 +56,16 @@ class Bench:
                 self._beginnings.popitem(last=False)
         return self._beginnings[case]
 
+    @cached_property
+    def factors(self) -> dict[str, float]:
+        """What a layer multiplies a parameter by before it uses it, by the parameter: those of equalized ones."""
+        layers: list[Any] = [m for network in self.own.networks.values() for m in network.modules()]
+        found: dict[int, float] = {}
+        for layer in layers:
+            if type(layer).__name__ == "Equalized":
+                found |= {id(layer.weight): layer.scale, id(layer.bias): layer.lr_mul}
+        return {n: found[id(p)] for n, p in self.own.named_parameters().items() if id(p) in found}
+
     # --- the range of cases
 
     @cached_property
@@ -111,7 +121,7 @@ class Bench:
                     numbers = [n.value for n in below if isinstance(n.value, int) and 1 < n.value < 2**LATEST]
                     times = numbers if part.op in ROUNDED else self._turn(part, clock)
                     turns |= {(clock, t): None for t in times}
-        around = [(c, at) for c, t in list(turns)[:8] for at in (t - 1, t, 3 * t // 4, 5 * t // 4)]
+        around = [(c, at) for c, t in list(turns)[:8] for at in (t - 1, t, max(t - 2, 0), 3 * t // 4, 5 * t // 4)]
         return [*MOMENTS, *({**MOMENTS[0], clock: at} for clock, at in dict.fromkeys(around))]
 
     @cached_property
@@ -215,7 +225,10 @@ class Beginning:
         generator = np.random.default_rng(case.seed)
         own = bench.own
         shapes = {n: tuple(p.shape) for n, p in own.named_parameters().items()}
-        self.parameters = {n: cases.weights(n, shape, case.weights, generator) for n, shape in shapes.items()}
+        self.parameters = {
+            n: cases.weights(n, shape, case.weights, generator, bench.factors.get(n, 1.0))
+            for n, shape in shapes.items()
+        }
         self.buffers: Arrays = {}
         for name, b in buffers(bench, own):
             new = b.is_floating_point()

@@ -51,10 +51,11 @@ class Case:
         return ", ".join([*said, *(f"{name} = {value}" for name, value in self.changed)])
 
 
-def weights(name: str, shape: tuple[int, ...], kind: str, generator: np.random.Generator) -> Any:
+def weights(name: str, shape: tuple[int, ...], kind: str, generator: np.random.Generator, factor: float = 1.0) -> Any:
     """Weights that let numbers of size 1 through; large ones; small ones; many zeros and equal entries; only zeros.
 
-    Where they are small, scores are near 0 and near each other, as conditions may want them.
+    Where they are small, scores are near 0 and near each other, as conditions may want them. `factor` is what the layer
+    multiplies them by before it uses them.
     """
     if len(shape) < 2:
         values = 0.3 * generator.standard_normal(shape)
@@ -69,7 +70,7 @@ def weights(name: str, shape: tuple[int, ...], kind: str, generator: np.random.G
         values = np.where(generator.uniform(size=shape) < 0.3, 0.0, np.round(8 * values) / 8)
     if kind == "zero":
         values = np.zeros(shape)
-    return _single(values)
+    return _single(values / factor)
 
 
 def layer_state(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> Any:
