@@ -9,7 +9,7 @@ Hypothesis chooses, and shrinks what differs:
 4. the program without the planner's savings (`no_grad`, graphs freed early) gives the same;
 5. the emitted file, run by itself, gives the same bit for bit;
 6. in float32 losses and gradients are as near as their conditioning lets them be (`rounding`);
-7. (of an edited program) first weights and samples are those of the spec's own program.
+7. (of an edited program) first weights, noise and samples are those of the spec's own program.
 
     cases        what a comparison starts from
     bench        the programs, and what the reference says to a case

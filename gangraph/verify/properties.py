@@ -207,7 +207,7 @@ class Comparison:
     # --- 7
 
     def beside_own(self) -> None:
-        """First weights and views have no reference: an edited program is compared with the spec's own."""
+        """First weights, noise and views have no reference: an edited program is compared with the spec's own."""
         first = []
         for subject in (self.subject, Subject(self.bench)):
             torch.manual_seed(self.case.seed)
@@ -230,6 +230,28 @@ class Comparison:
         for view in own.views:
             a, b = (array(game.sample(view, self.case.batch_size, batch)) for game in (gan, own))
             self.tensor(f"samples of {view}", a, b, max(_largest(b), SMALL), 0.0, view)
+        theirs, ours = (self._drawn(subject) for subject in (self.subject, Subject(self.bench)))
+        self.same_names("noise", theirs, ours)
+        for name in theirs.keys() & ours.keys():
+            self.tensor(f"noise {name}", theirs[name], ours[name], 1.0, 0.0, name.rpartition("/")[2])
+
+    def _drawn(self, subject: Subject) -> dict[str, Any]:
+        """What a program makes of a seed in an iteration, by name."""
+        found: dict[str, Any] = {}
+        gan = subject.start(self.beginning)
+        draws, find = gan.module.Draws, gan.module.Draws.find
+
+        def noted(self: Any, name: str, make: Any) -> Any:
+            value = find(self, name, make)
+            found[f"{self.evaluation}/{name}"] = array(value)
+            return value
+
+        draws.find = noted
+        try:
+            gan.game.step(tensors(self.beginning.turns[0][0]), seed=self.case.seed)
+        finally:
+            draws.find = find
+        return found
 
     # --- comparing
 

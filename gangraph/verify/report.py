@@ -15,7 +15,7 @@ PROPERTIES = {
     4: "the same without the planner",
     5: "the emitted file by itself",
     6: "losses and gradients in float32",
-    7: "first weights, and samples",
+    7: "first weights, noise and samples",
 }
 
 
