@@ -121,7 +121,8 @@ class Bench:
                     numbers = [n.value for n in below if isinstance(n.value, int) and 1 < n.value < 2**LATEST]
                     times = numbers if part.op in ROUNDED else self._turn(part, clock)
                     turns |= {(clock, t): None for t in times}
-        around = [(c, at) for c, t in list(turns)[:8] for at in (t - 1, t, max(t - 2, 0), 3 * t // 4, 5 * t // 4)]
+        rows = [[(c, at) for at in (t, t - 1, max(t - 2, 0), 5 * t // 4, 3 * t // 4)] for c, t in list(turns)[:8]]
+        around = [moment for column in zip(*rows, strict=True) for moment in column]  # each turn's own time first
         return [*MOMENTS, *({**MOMENTS[0], clock: at} for clock, at in dict.fromkeys(around))]
 
     @cached_property
