@@ -216,6 +216,14 @@ def whole(flow: Flow, mutant: Mutant) -> bool:
     return same and isinstance(outer, ast.Call) and not outer.args and not outer.keywords
 
 
+def unused(flow: Flow, mutant: Mutant) -> bool:
+    """What a copied block does only for an option that nobody gives it."""
+    tests = [flow.program.text(n.test) for n in flow.program.within(mutant.place) if isinstance(n, ast.If)]
+    options = [option for test in tests for option in re.findall(r"^self\.(\w+) > 1$", test)]
+    made = re.findall(rf"\b{mutant.method.split('.')[0]}\(.*", "\n".join(flow.program.lines))
+    return any(not any(f"{option}=" in call for call in made[1:]) for option in options)
+
+
 def negligible(flow: Flow, mutant: Mutant) -> bool:
     """The epsilon of 1e-12 that spectral norm adds to the norm of a vector."""
     node = mutant.place
@@ -243,6 +251,7 @@ RULES: dict[str, Callable[[Flow, Mutant], bool]] = {
     "the layer gives one place, which a stride does not move": one_place,
     "the term is 0": nothing_added,
     "no iteration runs both moves": exclusive,
+    "an option of the block that nobody gives": unused,
     "the rest is reduced in the same way": whole,
     "an epsilon of 1e-12 beside a norm": negligible,
 }

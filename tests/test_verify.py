@@ -65,7 +65,7 @@ ASK = settings(database=None, deadline=None, suppress_health_check=list(HealthCh
 
 
 @seed(0)
-@settings(ASK, max_examples=200)
+@settings(ASK, max_examples=300)
 @given(testing.specs())
 def test_random_specs_are_valid_and_compile(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -35,10 +35,11 @@ def _specs(draw: DrawFn) -> str:
 class _Maker:
     def __init__(self, draw: DrawFn):
         self.draw = draw
-        self.image = self.chance()
+        self.image, self.labels = self.chance(), self.chance()
         self.judges = [f"D{i or ''}" for i in range(self.of(1, 1, 2, 3))]
         self.encoder, self.shared = self.chance(), self.chance()
         self.pool, self.average, self.state = self.chance(), self.chance(), self.chance()
+        self.once = self.of(None, None, "z", "fake")
         self.penalty = self.of(None, "gradient", "r1")
 
     def of(self, *choices: Any) -> Any:
@@ -47,38 +48,53 @@ class _Maker:
     def chance(self) -> bool:
         return bool(self.draw(st.booleans()))
 
-    # --- networks: chains from one shape to another
+    # --- networks: chains from one shape to another; with labels, graphs of one chain
+
+    def network(self, name: str, first: str, items: list[str]) -> list[str]:
+        """A network by its chain; `first` is its input, beside which it may take labels."""
+        if not self.labels:
+            return [f"  {name}:", *(f"  - {item}" for item in items)]
+        begin = "concat(z, one_hot(y, K))" if first == "z" else first
+        lines = [f"  {name}:", f"    inputs: [{first}, y]", "    output:", f"    - {begin}"]
+        return lines + [f"    - {item}" for item in items]
+
+    def call(self, name: str, value: str) -> str:
+        return f"{name}({value}, y)" if self.labels else f"{name}({value})"
 
     def hidden(self, normed: bool) -> str:
         norms = ["", "", ", Dropout(0.3)", *([", BatchNorm1d()"] if normed else [", LayerNorm()"])]
         return f"Linear({self.of(3, 4, 5)}){self.of(*norms)}, {self.of(*ACTIVATIONS)}"
 
-    def generator(self, name: str) -> list[str]:
-        lines = [f"  {name}:", *(f"  - {self.hidden(True)}" for _ in range(self.of(0, 1, 2)))]
-        if not self.image:
-            return [*lines, f"  - Linear(X){self.of('', ', Tanh()')}"]
-        norm = self.of("", "BatchNorm2d(), ", "InstanceNorm2d(), ")
-        return [
-            *lines,
-            "  - Linear(12), reshape(_, 3, 2, 2)",
-            f"  - Upsample(2), Conv2d(3, 3, padding=1), {norm}{self.of(*ACTIVATIONS)}",
-            "  - ConvTranspose2d(1, 4, stride=2, padding=1), Tanh()",
-        ]
+    def generator(self) -> list[str]:
+        items = [self.hidden(True) for _ in range(self.of(0, 1, 2))]
+        if self.image:
+            norm = self.of("", "BatchNorm2d(), ", "InstanceNorm2d(), ")
+            items += ["Linear(12), reshape(_, 3, 2, 2)"]
+            items += [f"Upsample(2), Conv2d(3, 3, padding=1), {norm}{self.of(*ACTIVATIONS)}"]
+            items += ["ConvTranspose2d(1, 4, stride=2, padding=1), Tanh()"]
+        else:
+            items += [f"Linear(X){self.of('', ', Tanh()')}"]
+        self.normed = any("BatchNorm" in item for item in items)
+        return items
 
     def features(self) -> list[str]:
         if not self.image:
-            return [f"  - {self.hidden(False)}"]
+            return [self.hidden(False)]
         mode = self.of("", ', padding_mode="reflect"')
-        return [f"  - Conv2d(2, 4, stride=2, padding=1{mode}), {self.of(*ACTIVATIONS[1:5])}", "  - Flatten()"]
+        return [f"Conv2d(2, 4, stride=2, padding=1{mode}), {self.of(*ACTIVATIONS[1:5])}", "Flatten()"]
+
+    def head(self) -> str:
+        """The last layer of a judge: one score, or that of the sample's label among one for each class."""
+        spectral = "Linear(1)" if self.penalty else "SpectralNorm(Linear(1))"
+        return str(self.of("Linear(1)", "Linear(K), select(_, y)" if self.labels else "Linear(1)", spectral))
 
     def networks(self) -> list[str]:
-        lines = ["networks:", *self.generator("G")]
+        lines = ["networks:", *self.network("G", "z", self.generator())]
         if self.shared:
-            lines += ["  trunk:", *self.features()]
+            lines += ["  trunk:", *(f"  - {item}" for item in self.features())]
         for name in self.judges:
-            begin = ["  - trunk"] if self.shared else self.features()
-            last = self.of("Linear(1)", "Linear(1)", "SpectralNorm(Linear(1))" if not self.penalty else "Linear(1)")
-            lines += [f"  {name}:", *begin, f"  - {self.hidden(False)}", f"  - {last}"]
+            begin = ["trunk"] if self.shared else self.features()
+            lines += self.network(name, "x", [*begin, self.hidden(False), self.head()])
         if self.encoder:
             lines += ["  E:", "  - Flatten(), Linear(4), Tanh(), Linear(Z)" if self.image else "  - Linear(Z)"]
         return lines
@@ -88,47 +104,73 @@ class _Maker:
     def losses(self) -> list[str]:
         lines = ["losses:"]
         for i, name in enumerate(self.judges):
-            shown = f", shown={name}(old)" if self.pool and i == 0 else ""
-            lines.append(f"  adv{i}: {self.of(*FAMILIES)}(real={name}(x), fake={name}(fake){shown})")
+            shown = f", shown={self.call(name, 'old')}" if self.pool and i == 0 else ""
+            scores = f"real={self.call(name, 'x')}, fake={self.call(name, 'fake')}{shown}"
+            lines.append(f"  adv{i}: {self.of(*FAMILIES)}({scores})")
         if self.penalty == "gradient":
-            lines.append("  penalty: expect((norm(grad(D(between), between)) - 1)**2)")
+            lines.append(f"  penalty: expect((norm(grad({self.call('D', 'between')}, between)) - 1)**2)")
         if self.penalty == "r1":
-            lines.append("  penalty: 0.5 * expect(sum(grad(D(x), x)**2))")
+            lines.append(f"  penalty: 0.5 * expect(sum(grad({self.call('D', 'x')}, x)**2))")
         if self.encoder:
             lines.append(f"  cycle: expect({self.of('l1', 'l2')}(E(fake), z))")
-            lines.append(f"  rec: expect({self.of('l1', 'l2')}(G(E(x)), x))")
+            lines.append(f"  rec: expect({self.of('l1', 'l2')}({self.call('G', 'E(x)')}, x))")
         return lines
 
-    def moves(self) -> list[str]:
-        lines = []
+    def moves(self) -> tuple[list[list[Any]], bool]:
+        """The moves in order, each with its options; whether all are one group."""
+        moves: list[list[Any]] = []
         for i, name in enumerate(self.judges):
             terms = [f"adv{i}.discriminator", *(["w * penalty"] if self.penalty and i == 0 else [])]
             options = [f"minimize: {' + '.join(terms)}"]
-            options += self.of([], [], ["repeat: 2"], ["repeat: 2", "batch: fresh"], ["when: step % 2 == 0"])
-            if "batch: fresh" not in options and not self.pool:
-                options += self.of([], [], ["accumulate: 2"]) if not self.penalty else []
-            lines.append([name, options])
+            held = self.once == "fake" and self.labels  # made of a batch's labels, it is none of a fresh batch
+            fresh = ["repeat: 2", *([] if held else ["batch: fresh"])]
+            options += self.of([], [], ["repeat: 2"], fresh, ["when: step % 2 == 0"])
+            if not ("batch: fresh" in options or self.pool or self.once or self.penalty or self.normed):
+                options += self.of([], [], ["accumulate: 2"])
+            moves.append([name, options])
         sides = [f"adv{i}.generator" for i in range(len(self.judges))]
-        weights = [self.of("", "w * ", "0.5 * ", "decay * ") for _ in sides]
+        weights = [self.of("", "w * ", "0.5 * ", "decay * ", *(["k * "] if self.state else [])) for _ in sides]
         terms = [f"{w}{side}" for w, side in zip(weights, sides, strict=True)]
         terms += ["w * cycle", "rec"] if self.encoder else []
-        lines.append(["G", [f"minimize: {' + '.join(terms)}"]])
+        moves.append(["G", [f"minimize: {' + '.join(terms)}"]])
         if self.encoder and self.chance():
-            lines.append(["again", ["player: G", "minimize: rec", *(["networks: [E]"] if self.chance() else [])]])
+            moves.append(["again", ["player: G", "minimize: rec", *(["networks: [E]"] if self.chance() else [])]])
         if self.chance():
-            lines.reverse()
-        plain = all(len(options) == 1 or options[0].startswith("player") for _, options in lines)
-        pad = "      " if plain and self.chance() else "  "
-        head = ["schedule:", *(["  all:", "    together:"] if len(pad) > 2 else [])]
-        return head + [t for name, options in lines for t in (f"{pad}{name}:", *(f"{pad}  {o}" for o in options))]
+            moves.reverse()
+        plain = all(len(options) == 1 or options[0].startswith("player") for _, options in moves)
+        return moves, plain and not self.once and self.chance()
+
+    def schedule(self, moves: list[list[Any]], together: bool) -> list[str]:
+        pad = "      " if together else "  "
+        head = ["schedule:", *(["  all:", "    together:"] if together else [])]
+        return head + [t for name, options in moves for t in (f"{pad}{name}:", *(f"{pad}  {o}" for o in options))]
+
+    def states(self, text: str, together: bool) -> list[str]:
+        """A number that follows the generator's loss, at the end of an iteration or after a phase."""
+        if not re.search(r"\bk\b", text):
+            return []
+        becomes = '"clamp(k + 0.1 * adv0.generator, 0, 1)"'
+        where = [] if together else self.of([], ["in: [G]"])
+        return ["state:", f"  k: {{{', '.join(['start: 0.5', f'becomes: {becomes}', *where])}}}"]
+
+    def stages(self, text: str) -> list[str]:
+        """A first stage of one iteration, and a second one that changes a little."""
+        if not self.chance():
+            return []
+        changes = ["reset: [G]"] if self.chance() else ["reset: [D, G]"]
+        changes += ["constants: {w: 1.1}"] if re.search(r"\bw \*", text) and self.chance() else []
+        changes += [f'players: {{G: {{optimizer: "{self.of(*OPTIMIZERS[:2])}"}}}}'] if self.chance() else []
+        return ["stages:", "  first: {iterations: 1}", f"  second: {{{', '.join(changes)}}}"]
 
     def text(self) -> str:
         lines = ["inputs:", f"  x: {'image(1, 8, 8)' if self.image else 'vector(X)'}"]
+        lines += ["  y: label(K)"] if self.labels else []
         lines += ["draws:", f"  z: {self.of('normal(Z)', 'uniform(Z, low=-1, high=1)')}"]
         lines += ["  eps: uniform()"] if self.penalty == "gradient" else []
-        lines += [*self.networks(), "graph:", "  fake: G(z)"]
+        lines += [*self.networks(), "graph:", f"  fake: {self.call('G', 'z')}"]
         lines += ["  between: lerp(x, fake, eps)"] if self.penalty == "gradient" else []
         lines += ["  old: replay(fake, 3)"] if self.pool else []
+        lines += [f"once: [{self.once}]"] if self.once else []
         lines += self.losses()
         lines += ["players:"]
         for name in self.judges:
@@ -137,16 +179,20 @@ class _Maker:
             lines += [f"    {rule}"] if rule else []
         owned = "[G, E]" if self.encoder else "[G]"
         lines += ["  G:", f"    networks: {owned}", f"    optimizer: {self.of(*OPTIMIZERS)}"]
-        lines += self.moves()
+        moves, together = self.moves()
+        lines += self.schedule(moves, together)
+        lines += self.states("\n".join(lines), together)
         lines += ["averages:", "  G_ema: average(G, decay=0.9)"] if self.average else []
         lines += ["train: {batch: 4}"]
+        lines += self.stages("\n".join(lines))
         if self.shared and len(self.judges) > 1:
             lines += ["meant:", "- shared(trunk)"]
-        return "\n".join([*self.head("\n".join(lines)), *lines]) + "\n"
+        return "\n".join([*self.top("\n".join(lines)), *lines]) + "\n"
 
-    def head(self, rest: str) -> list[str]:
+    def top(self, rest: str) -> list[str]:
         """Only what is read is declared."""
-        lines = ["gangraph: 1", "name: random", "sizes:", "  Z: 2", *(["  X: 3"] if not self.image else [])]
+        sizes = ["  Z: 2", *(["  X: 3"] if not self.image else []), *(["  K: 3"] if self.labels else [])]
+        lines = ["gangraph: 1", "name: random", "sizes:", *sizes]
         read = [
             f"  {name}: {value}" for name, value in CONSTANTS.items() if re.search(rf"\b{name} *\*|\* *{name}\b", rest)
         ]
