@@ -143,6 +143,15 @@ class Compiled:
         nodes = ordered([self.graph.shown[view]], self.graph.order, {})
         return [n.name for n in nodes if n.op == "input" and n.name in self.graph.inputs and n.name]
 
+    def view_noise(self, view: str) -> list[str]:
+        """The normal and uniform draws that a view reads."""
+        nodes = ordered([self.graph.views[view]], self.graph.order, {})
+        return [n.name for n in nodes if n.op == "draw" and n.name and n.fields["kind"] in ("normal", "uniform")]
+
+    def view_shape(self, view: str) -> tuple[int, ...]:
+        """The shape of one sample of a view."""
+        return self.graph.views[view].type.shape
+
     def view_range(self, view: str) -> tuple[float, float]:
         """Where the entries of a view lie, from black to white; [-1, 1] where that is not known."""
         low, high = self.graph.views[view].type.range or (-1.0, 1.0)

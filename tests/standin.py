@@ -84,6 +84,9 @@ class StandIn:
     def view_row(self, view: str) -> int:
         return 1
 
+    def view_shape(self, view: str) -> tuple[int, ...]:
+        return 1, 8, 8
+
     def view_inputs(self, view: str) -> tuple[str, ...]:
         return ()
 

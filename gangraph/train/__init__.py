@@ -8,6 +8,8 @@
     run          a folder                              -> Run          what lies where, who may write there
     checkpoint   nested state                         <-> one file     atomic, checked, without pickle
     evaluate     a run                                 -> Evaluation   the spec's metrics, over many samples
+    samples      the compiled spec, a view, Data       -> samples      and what stands beside them
+    collapse     samples beside real items             -> Report       figures of their variety, and alarms
     pictures     samples, losses                       -> PNG          grids, points, curves
     metrics      samples of digits                     -> Table        are they good, are all there, are they new
     demo         `make demo`                                           trains `digits`, prints that table

@@ -94,12 +94,15 @@ class Stream:
 
     def at(self, number: int) -> dict[str, Tensor]:
         """Batch `number`, counted over all passes."""
+        return self._make(self.numbers(number), stream_rng(self.seed, self.name, "augment", number, self.rank))
+
+    def numbers(self, number: int) -> Numbers:
+        """The numbers of the items in batch `number`."""
         turn, place = divmod(number, self.batches)
         if self._order[0] != turn:
             self._order = (turn, stream_rng(self.seed, self.name, "order", turn).permutation(self.items))
         start = (place * self.ranks + self.rank) * self.need
-        chosen = self._order[1][start : start + self.need]
-        return self._make(chosen, stream_rng(self.seed, self.name, "augment", number, self.rank))
+        return self._order[1][start : start + self.need]
 
     def first(self, count: int) -> dict[str, Tensor]:
         """The first items of the stream, not mirrored: what sample pictures are made from. Repeats when short."""

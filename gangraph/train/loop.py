@@ -28,6 +28,7 @@ from gangraph.errors import RunError
 from gangraph.frozen import frozen
 from gangraph.train import pictures
 from gangraph.train.checkpoint import State, load_weights
+from gangraph.train.collapse import Judge, Watch, collapse, judge_of
 from gangraph.train.data import Data, fit, stream_rng
 from gangraph.train.run import LOSSES, METRICS, SPEC, Metrics, Run, check_same_spec
 from gangraph.train.samples import samples
@@ -51,6 +52,7 @@ SAVE_EVERY = 60.0  # seconds between checkpoints at most
 CURVES_EVERY = 30.0  # seconds between two drawings of losses.png at least
 MARKS = 12  # sample pictures of a run, about
 LOGGED = 5000  # lines of metrics.jsonl, about
+ALARMS = "alarms"  # in a line of metrics.jsonl at a mark
 SHOWN = 64  # samples in a picture at most
 PIXELS = 2**18  # and pixels of one picture's samples
 
@@ -305,9 +307,10 @@ def _train(fabric: Fabric, gan: Any, data: Data, run: Run, state: State | None, 
                 # What is left for people, and for the next start.
                 advance(step, total, numbers)
                 if desk:
-                    desk.log(step, total, cursor.epoch, numbers)
                     if desk.is_mark(step, total):
                         desk.show(step, data)
+                        numbers |= desk.watch(step, data)
+                    desk.log(step, total, cursor.epoch, numbers)
                     if desk.is_mark(step, total) or desk.is_late():
                         desk.save(cursor)
             if desk and step < total:
@@ -393,10 +396,17 @@ class Desk:
         self.metrics = Metrics(run.folder / METRICS, step)
         self.board = _board(run.folder)
         self.saved = self.drawn = time.monotonic()
+        self.judge: Judge | None = None
+        self.judged: Any = ()  # the stage that the judge was made for
+        self.watcher = Watch()
+        for row in self.metrics.rows:  # of a run that goes on
+            if ALARMS in row:
+                self.watcher.hear(_figures(row))
 
     def log(self, step: int, total: int, epoch: int, numbers: Mapping[str, float]) -> None:
-        if step == 1 or step == total or step % max(1, total // LOGGED) == 0:
-            self.metrics.add({"step": step, "epoch": epoch, "images": int(self.gan.clocks["images"]), **numbers})
+        if step == 1 or self.is_mark(step, total) or step % max(1, total // LOGGED) == 0:
+            row = {"step": step, "epoch": epoch, "images": int(self.gan.clocks["images"]), **numbers}
+            self.metrics.add(row | ({ALARMS: sorted(self.watcher.ringing)} if self.is_mark(step, total) else {}))
             if self.board:
                 with suppress(OSError):  # a full disk is told by the other files
                     self.board.log_metrics(dict(numbers), step)
@@ -426,6 +436,15 @@ class Desk:
         if time.monotonic() - self.drawn > CURVES_EVERY:
             self.draw_curves()
 
+    def watch(self, step: int, data: Data) -> dict[str, float]:
+        """The figures of collapse, as `collapse/NAME`; an alarm that begins is said."""
+        if self.judged != self.gan.clocks.get("stage"):
+            self.judge, self.judged = judge_of(self.gan, data), self.gan.clocks.get("stage")
+        report = collapse(self.gan, data, self.options.seed, self.fabric, self.judge)
+        for name, alarm in self.watcher.hear(report.figures).items():
+            say(f"iteration {step}: alarm collapse/{name}: {alarm.text}")
+        return {f"collapse/{name}": value for name, value in report.figures.items()}
+
     def draw_curves(self) -> None:
         if self.metrics.rows:
             self.run.write(LOSSES, pictures.losses(self.metrics.rows, self.gan.spec.name))
@@ -438,6 +457,11 @@ class Desk:
         if self.board:
             with suppress(OSError):
                 self.board.finalize("success")
+
+
+def _figures(row: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of collapse in a line of metrics.jsonl."""
+    return {k.removeprefix("collapse/"): v for k, v in row.items() if k.startswith("collapse/")}
 
 
 def _shown(gan: Any) -> int:

@@ -122,7 +122,7 @@ def losses(rows: Sequence[Mapping[str, Any]], title: str = "") -> bytes:
     return _rendered(figure)
 
 
-NOT_LOSSES = ("step", "epoch", "images", "seconds")
+NOT_LOSSES = ("step", "epoch", "images", "seconds", "alarms")
 
 
 def smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
