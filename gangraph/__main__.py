@@ -256,7 +256,7 @@ def evaluate(
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     as_json: Json = False,
 ) -> None:
-    """The metrics of a run: what its spec says under `metrics`, of the networks as they are now."""
+    """The metrics that a run's spec defines, of its networks as they are; and figures and alarms of mode collapse."""
     needs_torch()
     from gangraph.train import evaluate_run
 

@@ -93,11 +93,8 @@ def test_the_command_prints_a_table_or_json(run: Path, capsys: pytest.CaptureFix
             main(arguments)
         assert stop.value.code == 0
     table, _, data = capsys.readouterr().out.partition("{")
-    assert "after 4 iterations" in table and [line.split()[0] for line in table.splitlines()[2:]] == [
-        "far",
-        "level",
-        "ratio",
-    ]
+    assert "after 4 iterations" in table
+    assert [line.split()[0] for line in table.splitlines()[2:6]] == ["far", "level", "ratio", "collapse/spread"]
     assert json.loads("{" + data)["metrics"]["level"] == {
         "value": pytest.approx(evaluate_run(run, n=10)["level"]),
         "error": None,
@@ -119,9 +116,18 @@ def test_a_view_that_is_a_list_is_a_row_of_pictures(run: Path, tmp_path: Path) -
     assert (run / "samples" / "000004-beside.png").is_file()
 
 
-def test_a_run_without_metrics_is_told_so(tmp_path: Path) -> None:
+def test_figures_of_variety_come_without_metrics_and_ring(tmp_path: Path) -> None:
     (tmp_path / "bare.yaml").write_text("gangraph: 1\nname: bare\nextends: gan\n")
     train(tmp_path / "bare.yaml", out=tmp_path / "run", iterations=1, quiet=True)
+    found = evaluate_run(tmp_path / "run")
+    assert found.variety.figures["modes_known"] == 8 and found.variety.figures["spread"] < 0.5
+    assert "alarm collapse/spread: " in str(found) and list(found.data()["alarms"]) == ["spread"]
+
+
+def test_a_run_of_which_nothing_can_be_said_is_told_so(tmp_path: Path) -> None:
+    sample, _, _ = SPEC.partition("sample:")
+    (tmp_path / "bare.yaml").write_text(sample + "train: {batch: 10, iterations: 1, data: digits8}\n")
+    train(tmp_path / "bare.yaml", out=tmp_path / "run", quiet=True)
     with pytest.raises(RunError, match="has no `metrics`"):
         evaluate_run(tmp_path / "run")
 

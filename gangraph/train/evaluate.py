@@ -1,4 +1,7 @@
-"""A run -> Evaluation: what the spec's `metrics` are for its networks, in evaluation mode and from the averages."""
+"""A run -> Evaluation: the spec's `metrics` of its networks, and figures of how varied its samples are.
+
+Networks are in evaluation mode, and averages stand for those that they follow.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from torch import Tensor
 
 from gangraph.errors import RunError
 from gangraph.frozen import frozen
+from gangraph.train.collapse import Report, collapse
 from gangraph.train.data import Data, fit
 from gangraph.train.loop import load_run
 
@@ -38,32 +42,40 @@ class Evaluation:
     run: str
     step: int
     measures: tuple[Measure, ...]
+    variety: Report
 
     def __getitem__(self, name: str) -> float:
         return next(m.value for m in self.measures if m.name == name)
 
     def __str__(self) -> str:
         rows = [("metric", "value", "over"), *((m.name, str(m), f"{m.count} {m.of}") for m in self.measures)]
+        rows += [(f"collapse/{name}", f"{value:.4g}", "") for name, value in self.variety.figures.items()]
         wide = [max(len(row[i]) for row in rows) for i in range(2)]
-        lines = [f"{name:<{wide[0]}}  {value:>{wide[1]}}  {over}" for name, value, over in rows]
-        return "\n".join([f"{self.run} after {self.step} iterations", *lines])
+        lines = [f"{name:<{wide[0]}}  {value:>{wide[1]}}  {over}".rstrip() for name, value, over in rows]
+        rung = [f"alarm collapse/{name}: {alarm.text}" for name, alarm in self.variety.alarms.items()]
+        return "\n".join([f"{self.run} after {self.step} iterations", *lines, *rung])
 
     def data(self) -> dict[str, Any]:
         rows = {m.name: {"value": m.value, "error": m.error, m.of: m.count} for m in self.measures}
-        return {"run": self.run, "step": self.step, "metrics": rows}
+        rung = {name: alarm.text for name, alarm in self.variety.alarms.items()}
+        return {
+            "run": self.run, "step": self.step, "metrics": rows, "collapse": self.variety.figures, "alarms": rung
+        }  # fmt: skip
 
 
 def evaluate_run(run: str | Path, n: int = 1000, seed: int = 0) -> Evaluation:
-    """The metrics of a run's spec over `n` samples, in batches of the run's size or of `LEAST`. Raises `RunError`.
+    """The metrics of a run's spec over `n` samples, in batches of the run's size or of `LEAST`; and its variety.
 
-    Data are those that the run was trained on, in another order; the noise is a stream of its own. The same seed
-    gives the same numbers.
+    Raises `RunError`. Data are those that the run was trained on, in another order; the noise is a stream of its own.
+    The same seed gives the same numbers.
     """
     gan, state = load_run(run)
-    if not gan.metrics:
-        raise RunError(f"the spec of {run} has no `metrics`: nothing says what to measure")
     saved = state["run"]
-    return Evaluation(str(run), int(gan.clocks["step"]), measure(gan, saved["data"], n, saved["batch"], seed))
+    variety = collapse(gan, fit(saved["data"], gan.streams, gan.prepare, saved["batch"], saved["seed"]), saved["seed"])
+    if not gan.metrics and not variety.figures:
+        raise RunError(f"the spec of {run} has no `metrics`: nothing says what to measure")
+    found = measure(gan, saved["data"], n, saved["batch"], seed)
+    return Evaluation(str(run), int(gan.clocks["step"]), found, variety)
 
 
 def measure(gan: Any, source: str, n: int, batch: int, seed: int = 0) -> tuple[Measure, ...]:
