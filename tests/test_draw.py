@@ -303,6 +303,42 @@ def test_tables_of_layers_schedule_and_weights() -> None:
         ElementTree.fromstring(drawn)
 
 
+@pytest.mark.parametrize("name", ["stargan-v2", "cyclegan", "drit"])
+def test_every_row_of_the_svg_has_an_id(name: str) -> None:
+    ids = {element.get("id") for element in ElementTree.fromstring(draw(spec(name), quick=True)).iter()}
+    drawn = picture(name)
+    rows = {f"{p.id}-n{i}" for p in drawn.players for i in range(len(p.networks))}
+    rows |= {f"{p.id}-{row}" for p in drawn.players for m in p.moves for row in (m.port, *(t.port for t in m.terms))}
+    rows |= {f"{x.id}-s_{side.name}" for x in drawn.losses for side in x.sides}
+    assert rows and rows <= ids
+    assert {b.id for b in drawn.boxes} | {f"e{i}" for i in range(len(drawn.edges))} <= ids
+
+
+def test_what_is_made_once_is_held_after_its_first_evaluation() -> None:
+    def runs(title: str) -> dict[str, str]:
+        (role,) = box("cyclegan", title).roles
+        return dict(role.runs)
+
+    assert runs("fake_y") == {"translators": "gradient", "discriminators": "held"}
+    assert runs("rec_x") == {"translators": "gradient"}
+    assert runs("old_y") == {"discriminators": "no gradient"}
+
+
+def test_members_of_one_box_have_roles_of_their_own() -> None:
+    roles = {role.member: dict(role.runs) for role in box("stargan-v2", "fake[via]").roles}
+    assert roles["fake[latent]"] == {"D_latent": "no gradient", "G_latent": "gradient"}
+    assert roles["fake[reference]"] == {"D_reference": "no gradient", "G_reference": "gradient"}
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_a_phase_passes_a_gradient_only_where_its_evaluation_computes(name: str) -> None:
+    evaluation = {p.name: s.name for s in spec(name).graph.steps() for p in s.phases}
+    for drawn in (*picture(name).boxes, *picture(name).losses):
+        assert drawn.roles
+        for role in drawn.roles:
+            assert {evaluation[phase] for phase in role.phases} <= {name for name, _ in role.runs}
+
+
 def test_the_schedule_names_the_parts_of_a_call_that_is_made_once() -> None:
     from gangraph.show import overview
 
@@ -469,7 +505,7 @@ def test_hostile_names_in_a_picture_are_text() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "gif"}, "no format is called 'gif' (there are svg, png, pdf, dot, mmd)"),
+        ({"format": "gif"}, "no format is called 'gif' (there are svg, png, pdf, dot, mmd, html)"),
         ({"view": "gmae"}, "no view is called 'gmae' (did you mean 'game'?)"),
         ({"player": "X"}, "no player is called 'X' (there are D, G)"),
         ({"view": "network"}, "--view network needs --network, one of G, D"),

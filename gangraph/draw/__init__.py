@@ -7,6 +7,8 @@
     render     DOT                     -> SVG ...   where it stands: the order that crosses least, Graphviz's layout
     mermaid    Picture                 -> Mermaid   the same game for a page that draws it itself
 
+The interactive page around the picture is `gangraph.page`.
+
 For the spec `gan`, whose graph says `fake: G(z)`, the picture has a box that says so, and its edges:
 
 >>> from gangraph.compiler import load
@@ -50,7 +52,7 @@ from gangraph.errors import RunError, nearest
 if TYPE_CHECKING:
     from gangraph.compiler import Spec
 
-FORMATS = ("svg", "png", "pdf", "dot", "mmd")
+FORMATS = ("svg", "png", "pdf", "dot", "mmd", "html")
 VIEWS = ("game", "network", "schedule", "weights")
 
 __all__ = ["FORMATS", "VIEWS", "draw", "write"]
@@ -59,7 +61,7 @@ __all__ = ["FORMATS", "VIEWS", "draw", "write"]
 @overload
 def draw(
     spec: Spec | str | Path,
-    format: Literal["svg", "dot", "mmd"] = "svg",
+    format: Literal["svg", "dot", "mmd", "html"] = "svg",
     view: str = "game",
     network: str | None = None,
     player: str | None = None,
@@ -85,7 +87,7 @@ def draw(
     quick: bool = False,
     before: Spec | str | Path | None = None,
 ) -> str | bytes:
-    """A view of a spec: text for `svg`, `dot` and `mmd`, bytes for `png` and `pdf`.
+    """A view of a spec: text for `svg`, `dot`, `mmd` and `html`, bytes for `png` and `pdf`.
 
     `network` says whose layers the view `network` shows; `player` lights up the path of one player's gradient in the
     game; `quick` takes the first layout instead of looking for the one with the fewest crossings; `before` is another
@@ -102,6 +104,12 @@ def draw(
     if before is not None and (view != "game" or player is not None):
         raise RunError("changes are drawn in the game of all players: leave view and player out")
     loaded = load(spec)
+    if format == "html":
+        if view != "game" or player is not None or before is not None:
+            raise RunError("a page has every view and every player: leave --view, --network and --player out")
+        from gangraph.page import page
+
+        return page(loaded, 1 if quick else None)
     if before is not None:
         return _changes(load(before), loaded, format, quick)
     return _game(loaded, format, player, quick) if view == "game" else _table(loaded, format, view, network)

@@ -13,7 +13,7 @@ from typing import Any
 
 from gangraph import ops
 from gangraph.compiler import Spec
-from gangraph.draw.picture import Box, Edge, Loss, Move, Owned, Picture, Player, Side, Term
+from gangraph.draw.picture import Box, Edge, Loss, Move, Owned, Picture, Player, Role, Side, Term
 from gangraph.draw.words import (
     SIDES,
     bound_to,
@@ -43,6 +43,7 @@ from gangraph.templates import TwoSided
 from gangraph.writer import host_text
 
 SHORT = 24  # characters of a formula that may stand beside another in one box
+HOW = ("gradient", "no gradient", "held")  # of the ways in which an evaluation has something, the first counts
 NONE: frozenset[str] = frozenset()
 
 
@@ -89,6 +90,7 @@ class _Describer:
         self.player_of = self._fold_players()
         self.owned = {name: set(self._contained(p.networks)) for name, p in self.graph.players.items()}
         self.passed, self.visited = self._gradients()
+        self.computed = self._evaluated()
         self.needed = self._needed()
         self.trained = self._trained()
         self.lengths = self._lengths()
@@ -179,6 +181,44 @@ class _Describer:
         if node.op == "grad" or (node.op == "output" and node.args[0].op != "chunk"):
             return list(node.args)
         return passing(node)
+
+    def _evaluated(self) -> dict[int, dict[str, str]]:
+        """For every node: the evaluations that compute it, and how; what is made once is held from the second on,
+        with all that it is made of."""
+        plan = self.spec.schedules[-1]
+        once = {id(held.node): held for held in plan.held.values()}
+        found: dict[int, dict[str, str]] = {}
+
+        def compute(node: Node, evaluation: str, tracked: frozenset[int], again: bool = False) -> None:
+            held, runs = once.get(id(node)), found.setdefault(id(node), {})
+            again, tracked = again or (held is not None and bool(runs)), held.tracked if held else tracked
+            how = "held" if again else "gradient" if id(node) in tracked else "no gradient"
+            runs[evaluation] = min(how, runs.get(evaluation, how), key=HOW.index)
+            for inner in held.nodes if held else ():
+                if inner is not node:
+                    compute(inner, evaluation, tracked, again)
+
+        for evaluation in plan.evaluations.values():
+            for node in evaluation.nodes:
+                compute(node, evaluation.name, evaluation.tracked)
+        return found
+
+    def _roles(self, unit: _Unit) -> tuple[Role, ...]:
+        """What each member of a unit does; of a value with several nodes the one with a gradient counts."""
+        groups: dict[str, list[Node]] = {"": unit.calls} if unit.kind == "place" else {}
+        for member in unit.members if unit.kind == "value" else ():
+            groups |= {name: _leaves(self.graph.values[name]) for name in member.names}
+        for node in unit.roots if unit.kind != "value" else ():
+            groups[node.name or ""] = [node]
+        roles = []
+        for name, nodes in groups.items():
+            runs: dict[str, str] = {}
+            for node in nodes:
+                for evaluation, how in self.computed.get(id(node), {}).items():
+                    runs[evaluation] = min(how, runs.get(evaluation, how), key=HOW.index)
+            phases = frozenset(p for node in nodes for p in self.visited.get(id(node), NONE))
+            roles.append(Role(name, tuple(runs.items()), phases))
+        return tuple(roles)
 
     def _trained(self) -> set[int]:
         """Nodes that are made from something that a player trains, with or without a gradient."""
@@ -340,6 +380,9 @@ class _Describer:
             live,
             any(n.op in ("stop", "replay") for n in self._between(unit)),
             self._players_of(phases),
+            self._roles(unit),
+            tuple(networks),
+            unit.calls[0].at if unit.kind == "place" else None,
         )
 
     def _made_by(self, unit: _Unit) -> list[str]:
@@ -452,7 +495,7 @@ class _Describer:
     def _edge(self, tail: _Unit, head: str, read: _Read, players: tuple[str, ...] = (), port: str = "") -> Edge:
         live = bool(read.phases) or (read.open and not self._depends(tail))
         cut = not read.open and self._depends(tail)
-        return Edge(tail.id, head, "", port, players, live, cut, self._players_of(read.phases))
+        return Edge(tail.id, head, "", port, players, live, cut, self._players_of(read.phases), read.phases)
 
     def _edges_into(self, unit: _Unit) -> list[Edge]:
         sources = self._sources(unit.nodes, unit)
@@ -471,7 +514,8 @@ class _Describer:
         depends = self._depends(unit)
         players = tuple(dict.fromkeys(p for n in unit.roots for p in self.minimizers.get(n.name or "", ())))
         live, paths = bool(phases) or not depends, self._players_of(phases)
-        loss = Loss(unit.id, self._title(unit.members), "", names, players, live, paths)
+        title, roles = self._title(unit.members), self._roles(unit)
+        loss = Loss(unit.id, title, "", names, players, live, paths, roles=roles)
         if names[0] not in self.graph.sided:
             return replace(loss, text=self._text(unit)), self._edges_into(unit)
         return self._two_sides(unit, loss)
@@ -640,7 +684,8 @@ class _Describer:
             port = f"t{above + number}"
             terms.append(Term(weight, text, port))
             ends = dict.fromkeys((self.losses[name], side_of(name)) for same in every for name in same[number][2])
-            edges += [Edge(u.id, head, side, port, (player,), paths=frozenset([player])) for u, side in ends]
+            own, phases = frozenset([player]), frozenset(group)
+            edges += [Edge(u.id, head, side, port, (player,), paths=own, phases=phases) for u, side in ends]
             if not losses:  # a formula in the objective itself
                 read = self._sources([self.phases[group[0]].objective])
                 edges += [self._edge(u, head, r, (player,), port) for u, r in read.items() if u.kind != "loss"]

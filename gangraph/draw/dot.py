@@ -181,7 +181,8 @@ class _Printer:
             tint = (FADED if out else self._colour(side.players)).tint
             lines = [self._glyphs(side.players) + side.name, *(wrap(side.text, 34) if side.text else [])]
             where = 'ALIGN="RIGHT"' if left else 'ALIGN="LEFT" COLSPAN="2"'
-            right.append(f'<TD PORT="s_{side.name}" {where} BGCOLOR="{tint}">{_left([*map(_font, lines)])}</TD>')
+            row = _row(loss.id, f"s_{side.name}")
+            right.append(f'<TD {row} PORT="s_{side.name}" {where} BGCOLOR="{tint}">{_left([*map(_font, lines)])}</TD>')
         for i in range(max(len(left), len(right))):
             cells = [cells[i] if i < len(cells) else "<TD></TD>" for cells in (left, right) if cells]
             body += f"<TR>{''.join(cells)}</TR>"
@@ -195,20 +196,23 @@ class _Printer:
         title = f"{colour.glyph} {player.name}" if player.name else "❄ trained by nobody"
         head = f'<FONT COLOR="{PAPER if faded else colour.ink}"><B>{_text(title)}</B></FONT>'
         rows = [f'<TD COLSPAN="2" BGCOLOR="{line}">{head}</TD>']
-        for network in player.networks:
+        for number, network in enumerate(player.networks):
             first, *more = map(_font, wrap(network.text, 40))
             text = _left([f"<B>{_text(network.name)}</B> {first}", *more])
-            rows.append(f'<TD COLSPAN="2" ALIGN="LEFT" BGCOLOR="{tint}">{text}</TD>')
+            row = _row(player.id, f"n{number}")
+            rows.append(f'<TD {row} COLSPAN="2" ALIGN="LEFT" BGCOLOR="{tint}">{text}</TD>')
         for rule in player.rules:
             text = _left([_font(part) for part in wrap(rule, 44)])
             rows.append(f'<TD COLSPAN="2" ALIGN="LEFT" BGCOLOR="{tint}">{text}</TD>')
         for move in player.moves:
             text = _left([f"<I>{_font(part)}</I>" for part in wrap(move.text, 44)])
-            rows.append(f'<TD COLSPAN="2" ALIGN="LEFT" BGCOLOR="{tint}" PORT="{move.port}">{text}</TD>')
+            row = _row(player.id, move.port)
+            rows.append(f'<TD {row} COLSPAN="2" ALIGN="LEFT" BGCOLOR="{tint}" PORT="{move.port}">{text}</TD>')
             for term in move.terms:
                 text = _left([_font(part) for part in wrap(term.text, 34)])
-                weight = f'<TD ALIGN="RIGHT" PORT="{term.port}">{_font(term.weight)}</TD>'
-                rows.append(f'{weight}<TD ALIGN="LEFT">{text}</TD>')
+                row, weight = _row(player.id, term.port), _font(term.weight)
+                cell = f'<TD {row} ALIGN="RIGHT" PORT="{term.port}">{weight}</TD>'
+                rows.append(f'{cell}<TD {_row(player.id, f"{term.port}_")} ALIGN="LEFT">{text}</TD>')
         body = "".join(f"<TR>{row}</TR>" for row in rows)
         return self._node(player.id, shape="plain", label=_table(body, line, FADED.ink if faded else INK))
 
@@ -409,6 +413,11 @@ def _box_label(text: str, name: str, facts: str, made: bool) -> str:
         return f"<{_lines([*map(_text, wrap(text, 34)), *last])}>"
     small, bold = [*map(_font, wrap(text, 34))], f"<B>{_text(name)}</B>"
     return f"<{_lines([*small, bold, *last] if made else [bold, *small, *last])}>"
+
+
+def _row(node: str, name: str) -> str:
+    """What gives a cell an id in the SVG, which Graphviz does for cells with a tooltip only."""
+    return f'ID="{node}-{name}" TITLE=" "'
 
 
 def _lines(lines: list[str], align: str = "CENTER") -> str:

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gangraph.errors import Place
 from gangraph.frozen import frozen
+
+
+@frozen
+class Role:
+    """What one member of a box or loss does in an iteration."""
+
+    member: str  # its name; of a loss with two sides that of a side; "" for a call in place
+    runs: tuple[tuple[str, str], ...]  # evaluations that compute it; how: gradient, no gradient, or held
+    phases: frozenset[str]  # whose gradient passes
 
 
 @frozen
@@ -25,6 +35,9 @@ class Box:
     live: bool  # whether some gradient arrives here, or could if something trained stood behind it
     cut: bool  # a `stop`, or a pool
     paths: frozenset[str]  # the players whose gradient passes
+    roles: tuple[Role, ...] = ()
+    networks: tuple[str, ...] = ()  # those whose call this is
+    place: Place | None = None  # of a call in place: where it stands in the spec
 
 
 @frozen
@@ -49,6 +62,7 @@ class Loss:
     paths: frozenset[str]
     arguments: tuple[tuple[str, str], ...] = ()  # row and what stands there instead of an edge
     sides: tuple[Side, ...] = ()
+    roles: tuple[Role, ...] = ()
 
 
 @frozen
@@ -105,6 +119,7 @@ class Edge:
     live: bool = True
     cut: bool = False  # whether the gradient is cut where this edge begins
     paths: frozenset[str] = frozenset()
+    phases: frozenset[str] = frozenset()
 
 
 @frozen

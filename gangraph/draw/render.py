@@ -203,13 +203,19 @@ def _point(text: str) -> Point:
 
 
 def clean_svg(svg: str, picture: Picture) -> str:
-    """The SVG of a picture, with titles that people understand in place of the names of nodes."""
+    """The SVG of a picture, with titles that people understand in place of the names of nodes.
+
+    Nodes and edges have the ids of the picture, cells of a table `NODE-ROW`: `p0-n1`, `p0-t0`, `n8-s_generator`.
+    """
     said = titles(picture)
 
     def title(match: re.Match[str]) -> str:
         return f'<g id="{match[1]}"{match[2]}>\n<title>{html.escape(said.get(match[1], ""))}</title>'
 
-    named = re.sub(r'<g id="(\w+)"([^>]*)>\s*<title>[^<]*</title>', title, svg)
+    cells = re.sub(
+        r'<g id="a_(\w+)&#45;(\w+)"><a [^>]*>(.*?)</a>\s*</g>', r'<g id="\1-\2">\3</g>', svg, flags=re.DOTALL
+    )
+    named = re.sub(r'<g id="(\w+)"([^>]*)>\s*<title>[^<]*</title>', title, cells)
     return tidy_svg(named, f"{picture.name}: {picture.title}" if picture.title else picture.name)
 
 

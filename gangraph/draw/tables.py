@@ -27,11 +27,13 @@ class Table:
 # --- one network
 
 
-def network(spec: Spec, name: str) -> Table:
-    """The layers of a network with shapes and parameters; blocks that repeat are one row with their number."""
-    found = spec.graph.networks[name]
+def network(spec: Spec, name: str, module: Module | None = None) -> Table:
+    """The layers of a network with shapes and parameters; blocks that repeat are one row with their number.
+
+    `module` is its structure for the inputs of one call; without it, for those of the first.
+    """
     total = sum(math.prod(shape) for shape in spec.graph.parameters([name]).values())
-    module = found.module
+    module = module or spec.graph.networks[name].module
     types = dict(_types(module))
     rows = list(_fold(_layers(module, types, ""), types))
     inputs = ", ".join(_shape(n.type) for n in module.inputs)
