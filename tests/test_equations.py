@@ -444,6 +444,14 @@ def test_the_writer_knows_a_notation_for_every_word_it_names() -> None:
             assert word in ops.OPERATORS or word in ops.SPECIAL or load.find(word, standard_only=True), word
 
 
+def test_a_long_chain_of_values_has_equations(tmp_path: Path) -> None:
+    """What an expectation runs over is found behind more names than Python has stack for."""
+    text = filled("hinge(real=D(x), fake=D(fake))", "expect(mean(v999))")
+    chain = "".join(f"  v{i}: {f'v{i - 1}' if i else 'fake'} / 2\n" for i in range(1000))
+    spec = gangraph.load(written(tmp_path, text.replace("losses:\n", f"{chain}losses:\n")))
+    assert "ℒ_extra = 𝔼_{z ∼ N(0, I)}[" in equations(spec)
+
+
 def test_a_weight_under_a_line_keeps_its_brackets(tmp_path: Path) -> None:
     text = filled("hinge(real=D(x), fake=D(fake))", "three * expect(mean(fake))")
     text = text.replace("adv.generator + extra", "adv.generator + extra / (2 * three)")

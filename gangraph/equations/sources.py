@@ -39,23 +39,29 @@ class _Walk:
         self.seen: set[str] = set()
 
     def visit(self, expr: Expr) -> None:
+        """Depth first, with a stack of our own: a chain of values may be longer than Python's."""
+        stack = [expr]
+        while stack:
+            stack += reversed(self._behind(stack.pop()))
+
+    def _behind(self, expr: Expr) -> list[Expr]:
+        """What an expression is made of; behind a name, what the name stands for."""
         match expr:
             case Name(id=name):
-                self._reach(name, ())
+                return self._reach(name, ())
             case Index(value=Name(id=name)) if name in self.facts.families:
-                self._reach(name, expr.items)
+                return self._reach(name, expr.items)
             case Call(function=Name() | Index() | Call()):
-                for argument in given(expr):
-                    self.visit(argument)
+                return list(given(expr))
             case _:
-                for part in parts(expr):
-                    self.visit(part)
+                return list(parts(expr))
 
-    def _reach(self, name: str, items: tuple[Expr, ...]) -> None:
+    def _reach(self, name: str, items: tuple[Expr, ...]) -> list[Expr]:
         key = f"{name}[{', '.join(map(show, items))}]"
         if key in self.seen:
-            return
+            return []
         self.seen.add(key)
+        behind: list[Expr] = []
         if name in self.facts.inputs or name in self.facts.draws:
             self.found[key] = self._source(name, items)
         elif name in self.facts.rules:
@@ -65,8 +71,8 @@ class _Walk:
                     assert isinstance(pool, Call)
                     self.found[key] = Source(name, items, law=pool)
                 else:
-                    for expr in expressions(body):
-                        self.visit(substitute(expr, bound))
+                    behind += [substitute(expr, bound) for expr in expressions(body)]
+        return behind
 
     def _declared(self, name: str, items: tuple[Expr, ...]) -> list[tuple[Any, dict[str, Expr]]]:
         """Bodies of a value: of all members where no indices are given, else of the member or of its rule."""
