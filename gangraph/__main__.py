@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,7 +50,8 @@ def read(source: str, settings: list[str] | None = None, tiny: bool = False, bat
         gc.enable()
 
 
-def _read(source: str, settings: list[str], tiny: bool, batch_size: int | None) -> Spec:
+def _read(source: str, settings: list[str], tiny: bool, batch_size: int | None = None) -> Spec:
+    """A spec as its files are now."""
     from gangraph.compiler import Spec
     from gangraph.spec import read_spec
 
@@ -74,6 +76,15 @@ def _read(source: str, settings: list[str], tiny: bool, batch_size: int | None) 
 def warn(spec: Spec) -> None:
     for warning in spec.warnings:
         print(warning, file=sys.stderr)
+
+
+def show_page(place: str, address: str, browser: bool) -> None:
+    """Says where a page is, and opens it."""
+    import webbrowser
+
+    print(place, flush=True)
+    if browser and not webbrowser.open(address):
+        print("no browser was found: open it yourself", file=sys.stderr)
 
 
 def write(path: Path, text: str) -> None:
@@ -164,12 +175,43 @@ def draw(
     settings: Settings = [],  # noqa: B006
     tiny: Tiny = False,
 ) -> None:
-    """The diagram, as .svg .png .pdf .dot or .mmd by suffix."""
+    """The diagram, as .svg .png .pdf .dot or .mmd by suffix; or .html, the interactive page."""
     from gangraph.draw import write as write_drawing
 
     spec = read(source, settings, tiny)
     warn(spec)
     write_drawing(spec, output, view=view, network=network, player=player)
+
+
+@app.command()
+def view(
+    source: SpecArgument,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="serve it on this machine, and redraw when it is saved")
+    ] = False,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="with --watch; 0 takes a free one")] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open it, or only say where it is")] = True,
+    settings: Settings = [],  # noqa: B006
+    tiny: Tiny = False,
+) -> None:
+    """Opens the interactive page: diagram, details, equations, spec and program side by side."""
+    if port and not watch:
+        raise typer.BadParameter("--port goes with --watch: without it the page is a file")
+    if watch:
+        from gangraph.page.serve import Watch, serving
+        from gangraph.spec import find
+
+        watched = Watch(lambda: _read(source, settings, tiny), find(source))
+        with serving(watched, port) as address:
+            show_page(address, address, browser)
+            watched.follow()
+    from gangraph.page import page
+
+    spec = read(source, settings, tiny)
+    warn(spec)
+    path = Path(tempfile.mkdtemp(prefix="gangraph-")) / f"{spec.name}.html"
+    write(path, page(spec))
+    show_page(str(path), path.as_uri(), browser)
 
 
 @app.command()

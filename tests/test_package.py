@@ -111,6 +111,11 @@ def test_an_installed_gangraph_compiles_a_program_that_runs_without_it(
     assert "dcgan" in run(bare / "python", "x.py", cwd=tmp_path).lower()
 
 
+def test_an_installed_gangraph_writes_a_page(installed: Path, tmp_path: Path) -> None:
+    run(installed / "gangraph", "draw", "dcgan", "--tiny", "-o", "x.html", cwd=tmp_path)
+    assert "#picture" in (tmp_path / "x.html").read_text(encoding="utf-8")  # its style and script came along
+
+
 def test_an_installed_gangraph_trains(installed: Path, tmp_path: Path) -> None:
     options = ["--tiny", "--iterations", "2", "--data", "digits", "--out", "run"]
     run(installed / "gangraph", "train", "digits", *options, cwd=tmp_path)
@@ -166,6 +171,7 @@ def without_extras(cwd: Path, *command: str) -> str:
         "math cyclegan",
         "math cyclegan --format mathml",
         "schema",
+        "view dcgan --no-browser",
         "diff dcgan wgan-gp",
     ],
 )
@@ -174,7 +180,7 @@ def test_without_torch_a_command_answers(command: str, tmp_path: Path) -> None:
     assert output or command.startswith("check")  # `check` is silent where all is well
 
 
-@pytest.mark.parametrize("suffix", ["svg", "png", "pdf", "dot"])
+@pytest.mark.parametrize("suffix", ["svg", "png", "pdf", "dot", "html"])
 def test_without_torch_a_picture_is_drawn(suffix: str, tmp_path: Path) -> None:
     without_extras(tmp_path, "draw", "dcgan", "-o", f"x.{suffix}")
     assert (tmp_path / f"x.{suffix}").stat().st_size > 0
