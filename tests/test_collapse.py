@@ -138,6 +138,12 @@ def test_noise_that_does_nothing_to_a_translation_rings(tmp_path: Path, scale: s
     assert ("alarm collapse/per_input: noise moves a sample 0.00" in str(report)) == rings
 
 
+@pytest.mark.parametrize("name", ["bicyclegan", "drit", "munit", "cgan", "stackgan-1", "stargan-v2"])
+def test_noise_is_seen_in_whichever_rows_a_view_takes(name: str) -> None:
+    """Two of these sample from one half of a batch only."""
+    assert collapse(*translation(name)).figures["per_input"] > 0.05
+
+
 @pytest.mark.parametrize("name", ["cyclegan", "stargan"])
 def test_a_translation_without_noise_has_no_figures(name: str) -> None:
     assert collapse(*translation(name)).figures == {}

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -142,12 +143,15 @@ def collapse(gan: Any, data: Data, seed: int = 0, fabric: Fabric | None = None, 
 
 
 def _per_input(gan: Any, view: str, data: Data, seed: int, fabric: Fabric | None) -> Figures:
+    """Each batch is one input many times over: whichever rows a view takes of it, its noise alone makes the samples."""
     first = data.first(INPUTS)
-    batch = {name: first[name][:INPUTS].repeat_interleave(EACH, 0) for name in gan.view_inputs(view)}
-    distances = _distances(_rows(made_from(gan, view, batch, INPUTS * EACH, seed, fabric)))
-    same = np.kron(np.eye(INPUTS), np.ones((EACH, EACH))).astype(bool)
-    one, other = distances[same].sum() / (INPUTS * EACH * (EACH - 1)), distances[~same].mean()
-    return {"per_input": _ratio(one, other)}
+    groups = []
+    for i in range(INPUTS):
+        inputs = {name: first[name][[i] * gan.inputs[name].samples(EACH)] for name in gan.view_inputs(view)}
+        groups.append(_rows(made_from(gan, view, inputs, EACH, seed + i, fabric)))
+    one = np.mean([_mean(_distances(group)) for group in groups])
+    other = np.mean([_distances(a, b).mean() for a, b in combinations(groups, 2)])
+    return {"per_input": _ratio(float(one), float(other))}
 
 
 # --- judging ------------------------------------------------------------------------------------------------------

@@ -278,6 +278,8 @@ def _train(fabric: Fabric, gan: Any, data: Data, run: Run, state: State | None, 
     if state:
         gan.load_state_dict(state["gan"])
         cursor = Cursor(**state["cursor"])
+    if gan.clocks.get("stage") != stage:
+        data, stage = _fit(gan, options, fabric.global_rank), gan.clocks.get("stage")
     step, chief = int(gan.clocks["step"]), fabric.global_rank == 0
     total = _total(gan, data, options, step, cursor.fetched)
     if step >= total:
@@ -290,9 +292,6 @@ def _train(fabric: Fabric, gan: Any, data: Data, run: Run, state: State | None, 
             if desk and state is None:
                 desk.save(cursor)
             while step < total and not _any(fabric, bool(interrupted)):
-                if gan.clocks.get("stage") != stage:  # inputs may have grown
-                    data.close()
-                    data, stage = _fit(gan, options, fabric.global_rank), gan.clocks.get("stage")
                 count = int(gan.fetches())
                 for name, value in cursor.clocks(step, data.batches, count).items():
                     gan.clocks[name] = value
@@ -303,6 +302,9 @@ def _train(fabric: Fabric, gan: Any, data: Data, run: Run, state: State | None, 
                 step, cursor.fetched = step + 1, cursor.fetched + count
                 numbers = _numbers(values)
                 _check_finite(numbers, gan, step, run)
+                if gan.clocks.get("stage") != stage:  # inputs may have grown
+                    data.close()
+                    data, stage = _fit(gan, options, fabric.global_rank), gan.clocks.get("stage")
                 total = _total(gan, data, options, step, cursor.fetched)
                 # What is left for people, and for the next start.
                 advance(step, total, numbers)
