@@ -187,12 +187,8 @@ class Compiled:
         return node.type.shape[0] if node.op == "stack" else 1
 
     def sample(self, view: str, n: int, batch: Batch | None = None, seed: int = 0) -> Tensor:
-        """`n` samples of a view on the CPU, [n, ...]; of a metric one number, or [n]. Nothing changes."""
-        kept = self._keep()
-        try:
-            made: Tensor = self.game.sample(view, n, batch, seed)
-        finally:
-            self._restore(kept)
+        """`n` samples of a view on the CPU, [n, ...]; of a metric one number, or [n]."""
+        made: Tensor = self.game.sample(view, n, batch, seed)
         return made.cpu()
 
     def state_dict(self) -> dict[str, Any]:
