@@ -18,6 +18,7 @@ from gangraph.frozen import frozen
 from gangraph.train.collapse import Report, collapse
 from gangraph.train.data import Data, fit
 from gangraph.train.loop import load_run
+from gangraph.train.samples import untouched
 
 LEAST = 16  # samples of a batch
 
@@ -94,7 +95,8 @@ def _measured(gan: Any, data: Data | None, turns: int, batch: int, seed: int) ->
             missing = [x for x in inputs if x not in given]
             if missing:
                 raise RunError(f"the metric {name} is made from {', '.join(missing)}: data are needed")
-            values.append(gan.sample(name, batch, batch=given or None, seed=seed + i))
+            with untouched(gan):
+                values.append(gan.sample(name, batch, batch=given or None, seed=seed + i))
         yield _measure(name, values)
 
 
