@@ -151,6 +151,10 @@ def unreached(flow: Flow, mutant: Mutant) -> bool:
     name = next(str(k.value) for k, v in zip(entry.keys, entry.values, strict=True) if v is phase)  # type: ignore[union-attr]
     if set(flow.graph.parameters([added])) <= flow.phases[name]:  # as a part of a network that it trains
         return True
+    player = next(p.player for p in flow.graph.phases() if p.name == name)
+    others = [p.name for p in flow.graph.phases() if p.player == player and p.name != name]
+    if any(set(flow.graph.parameters([added])) & flow.phases[other] for other in others):  # a second step for it there
+        return False
     for method, evaluation in flow.objectives(name):
         if flow.reaches(method, evaluation) & set(flow.graph.parameters([added])):
             return False
@@ -228,7 +232,8 @@ def negligible(flow: Flow, mutant: Mutant) -> bool:
     """The epsilon of 1e-12 that spectral norm adds to the norm of a vector."""
     node = mutant.place
     added = isinstance(node, ast.BinOp) and flow.program.text(node.right) == "self.eps"
-    return mutant.method == "SpectralNorm.use" and added
+    given = re.search(r"SpectralNorm\([^#]*?\beps=1e-0", "\n".join(flow.program.lines))
+    return mutant.method == "SpectralNorm.use" and added and given is None
 
 
 def exclusive(flow: Flow, mutant: Mutant) -> bool:
