@@ -1,4 +1,4 @@
-"""Does each system of the gallery learn? Trains it small, from a fixed seed, and measures the metrics of its own spec.
+"""Does each system of the gallery learn? Trains it small, from a fixed seed, and evaluates it before and after.
 
 `python -m benchmarks.gallery` (or `make gallery`) does so for every entry of gallery.yaml, or for those that are named,
 prints a row for each, and writes docs/learning.md, where rows that were not measured this time stay.
@@ -17,6 +17,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from gangraph.compiler import Spec, load
+from gangraph.train.collapse import Report, collapse
+from gangraph.train.data import fit
 from gangraph.train.evaluate import Measure, evaluate_run, measure
 from gangraph.train.loop import compiled, train
 
@@ -29,10 +31,18 @@ TEXT = f"""\
 # Learning
 
 This page is written by `make gallery`. Each system is trained small on an embedded data set, from a fixed seed, on two
-cores. The metrics are those of its spec (`metrics:`), over {SAMPLES} samples, before the first iteration and after the
-last one. `benchmarks/gallery.yaml` has the settings. What `unexplained(...)` makes is 1 where a reconstruction is no
-better than the mean of the batch, and 0 where it is exact; a diversity is the mean distance between two outputs for one
-input.
+cores. What `gangraph evaluate` says of it stands here, before the first iteration and after the last one: the metrics
+of its spec (`metrics:`), over {SAMPLES} samples, and how varied its samples are. `benchmarks/gallery.yaml` has the
+settings.
+
+| metric | what |
+|---|---|
+| `error`, `cycle` | 1 where a reconstruction is no better than the batch's mean, 0 where it is exact (`unexplained`) |
+| `diversity` | mean distance between two outputs for one input |
+| `collapse/modes` | known modes that samples lie near, of all; `near` is the share of the samples that lie near any |
+| `collapse/spread` | mean distance of two samples : of two real items |
+| `collapse/classes` | effective number of classes that a classifier sees; of real items in brackets |
+| `collapse/per_input` | mean distance of two samples from one input : from two inputs |
 
 {HEAD}
 |{"---|" * 8}
@@ -58,7 +68,9 @@ def learn(name: str, plan: Plan) -> list[str]:
     """The rows of one system: a row for each of its metrics."""
     spec = plan.load(name)
     data, batch = plan.data or str(spec.train["data"]), int(spec.train["batch"])
-    before = {m.name: m for m in measure(compiled(spec, SEED), data, SAMPLES, batch, SEED)}
+    gan = compiled(spec, SEED)
+    real = fit(data, gan.streams, gan.prepare, batch, SEED)
+    before = figures(measure(gan, data, SAMPLES, batch, SEED), collapse(gan, real, SEED))
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         train(spec, data=data, out=Path(folder) / "run", iterations=plan.iterations, seed=SEED, quiet=True)
@@ -68,11 +80,21 @@ def learn(name: str, plan: Plan) -> list[str]:
     if plan.tiny:
         sizes = "tiny" if not (plan.sizes or plan.constants) else f"tiny, {sizes}"
     head = f"| {name} | {sizes} | {batch} | {plan.iterations} | {seconds:.0f}"
-    return [f"{head} | {m.name} | {_shown(before[m.name])} | {_shown(m)} |" for m in after.measures]
+    found = figures(after.measures, after.variety)
+    return [f"{head} | {metric} | {before[metric]} | {value} |" for metric, value in found.items()]
 
 
-def _shown(measure: Measure) -> str:
-    return f"{measure.value:.3g}"
+def figures(measures: tuple[Measure, ...], variety: Report) -> dict[str, str]:
+    """What is shown, by name."""
+    shown = {m.name: f"{m.value:.3g}" for m in measures}
+    for name in ("modes", "near", "spread", "classes", "per_input"):
+        if name in variety.figures:
+            shown[f"collapse/{name}"] = f"{variety.figures[name]:.3g}"
+    for name, text in (("modes", " of {:.0f}"), ("classes", " ({:.3g})")):
+        if f"collapse/{name}" in shown:
+            scale = variety.figures["modes_known" if name == "modes" else "classes_real"]
+            shown[f"collapse/{name}"] += text.format(scale)
+    return shown
 
 
 def kept() -> dict[str, list[str]]:
