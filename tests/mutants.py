@@ -55,7 +55,13 @@ def mutants_of(program: Program) -> Iterator[Mutant]:
 
 RUNTIME = {"Game", "Evaluation", "Draws", "Pool", "View", "Entry", "Reversal"}  # the same in every program
 FIRST = {"Parameter"}  # has first weights, and nothing else
-SILENT = ("view_", "fetches", "initialize", "call_draws")  # no iteration runs them, or first weights come from them
+SILENT = (
+    "view_",
+    "metric_",
+    "fetches",
+    "initialize",
+    "call_draws",
+)  # no iteration runs them, or first weights come from them
 
 
 class Program:

@@ -39,7 +39,14 @@ def reference(folder: Path, text: str) -> Reference:
 
 # --- independence -----------------------------------------------------------------------------------------------------
 
-SHARED = {"gangraph.expressions", "gangraph.families", "gangraph.resolve", "gangraph.spec", "gangraph.reference"}
+SHARED = {
+    "gangraph.expressions",
+    "gangraph.families",
+    "gangraph.frozen",
+    "gangraph.resolve",
+    "gangraph.spec",
+    "gangraph.reference",
+}
 
 
 def test_reference_imports_only_reading_and_resolving() -> None:

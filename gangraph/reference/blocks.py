@@ -119,6 +119,9 @@ class LayerSite:
     def draw(self, shape: tuple[int, ...]) -> Any:
         return self.world.layer_draw(join(self.run.head, self.path), shape)
 
+    def rounded(self, total: Any) -> Any:
+        return self.world.rounded(total)
+
 
 class Blocks(Interpreter):
     """Applies networks. Arrays, draws and the networks' definitions are the evaluation's."""
@@ -136,6 +139,10 @@ class Blocks(Interpreter):
 
     def layer_draw(self, name: str, shape: tuple[int, ...]) -> Any:
         raise NotImplementedError
+
+    def rounded(self, total: Any) -> Any:
+        """A sum, as a game that rounds otherwise has it."""
+        return total
 
     def network(self, name: str) -> tuple[Any, bool, str | None]:
         """A network's template, whether it is declared frozen, and its mode."""

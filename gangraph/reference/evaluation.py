@@ -202,6 +202,10 @@ class Evaluation(Blocks):
             raise ValueError(f"the draw {name} is {list(shape)}, and {list(array.shape)} is given")
         return array
 
+    def rounded(self, total: Any) -> Any:
+        noise = self.game.noise
+        return total if noise is None else total * (1 + 2.0**-52 * noise.standard_normal(np.shape(constant(total))))
+
     def do_replay(self, expr: Call, scope: Scope) -> Value:
         """Shrivastava et al. 2017, section 2.3: store and return while not full; else, with probability, exchange."""
         names = ("v", "size", "swap", "per")

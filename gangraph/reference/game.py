@@ -68,7 +68,8 @@ class Reference:
         self.several = False
         self.writing = True  # looking asks pools and does not write them
         self._needs: dict[Any, Any] = {}
-        self.noise: Any = None  # for a twin: a generator of noise of rounding's size on parameters and gradients
+        self.noise: Any = None  # for a twin: a generator of noise of rounding's size
+        self.zeros = True  # for a twin: gradients that are zero stay so, and steps from them
         self.N = batch_size or self.stages[0].resolved.batch.now
         self.expansion = Expansion()
         for number_, stage in enumerate(self.stages):
@@ -261,7 +262,7 @@ class Reference:
             names = self.owned(stage, member)
             found = self.tape.gradient(objectives[member.name].data, [self.boxes[n] for n in names], None)
             reached = {n: constant(g) for n, g in zip(names, found, strict=True) if g is not None}
-            gradients[member.name] = self._noisy(reached) if self.noise is not None else reached
+            gradients[member.name] = reached if self.zeros else self._noisy(reached)
         values = {name: float(constant(v.data).reshape(())) for name, v in objectives.items()}
         result = Result(gradients, values, evaluation.numbers(), conditions, becoming)
         evaluation.forget()
@@ -580,10 +581,14 @@ class Reference:
         made._enter()
         return made
 
-    def twin(self, seed: Any = 0) -> Reference:
-        """The same game, rounded otherwise: how far it gets from this one is what rounding alone does."""
+    def twin(self, seed: Any = 0, zeros: bool = False) -> Reference:
+        """The same game, rounded otherwise: how far it gets from this one is what rounding alone does.
+
+        A gradient that is zero in exact arithmetic may come out as noise, of which Adam makes a step, or as zero
+        (`zeros`), so that numbers stay where a kink is.
+        """
         made = self.copy()
-        made.noise = np.random.default_rng(seed)
+        made.noise, made.zeros = np.random.default_rng(seed), zeros
         made._shake()
         return made
 

@@ -33,6 +33,7 @@ class Site(Protocol):
     def buffer(self, name: str, shape: Shape, start: float) -> Any: ...
     def keep(self, name: str, array: Any) -> None: ...
     def draw(self, shape: Shape) -> Any: ...
+    def rounded(self, total: Any) -> Any: ...
 
 
 def each(value: Any, count: int) -> tuple[int, ...]:
@@ -184,10 +185,10 @@ class Parameter(Layer):
 # --- normalization ------------------------------------------------------------------------------------------------
 
 
-def standardized(x: Any, axes: Shape, eps: float) -> Any:
+def standardized(x: Any, axes: Shape, eps: float, site: Site) -> Any:
     """(x - mean) / sqrt(variance + eps), the variance divided by the number of entries."""
     count = math.prod(x.shape[a] for a in axes)
-    centred = x - np.sum(x, axis=axes, keepdims=True) / count
+    centred = x - site.rounded(np.sum(x, axis=axes, keepdims=True) / count)
     variance = np.sum(centred * centred, axis=axes, keepdims=True) / count
     return centred / np.sqrt(variance + eps)
 
@@ -219,7 +220,7 @@ class RunningNorm(Layer):
             running = {name: site.buffer(name, (channels,), start) for name, start in starts.items()}
             running["num_batches_tracked"] = site.buffer("num_batches_tracked", (), 0)
         if running is None or site.training:
-            y = standardized(data, axes, self.eps)
+            y = standardized(data, axes, self.eps, site)
         else:
             mean, variance = (np.reshape(running[k], spread_) for k in ("running_mean", "running_var"))
             y = (data - mean) / np.sqrt(variance + self.eps)
@@ -263,7 +264,7 @@ class GroupNorm(Layer):
 
     def __call__(self, x: Value, site: Site) -> Value:
         grouped = np.reshape(x.data, (x.samples, self.groups, -1))
-        y = np.reshape(standardized(grouped, (2,), self.eps), x.data.shape)
+        y = np.reshape(standardized(grouped, (2,), self.eps, site), x.data.shape)
         return x.but(scaled(y, site, x.shape[:1], self.affine))
 
 
@@ -275,7 +276,7 @@ class LayerNorm(Layer):
     affine: bool = True
 
     def __call__(self, x: Value, site: Site) -> Value:
-        y = standardized(x.data, tuple(range(1, x.data.ndim)), self.eps)
+        y = standardized(x.data, tuple(range(1, x.data.ndim)), self.eps, site)
         return x.but(scaled(y, site, x.shape, self.affine))
 
 

@@ -296,7 +296,7 @@ class Beginning:
     @cached_property
     def twins(self) -> list[Reference]:
         """Games that round otherwise. One alone may fall on the same side of a kink."""
-        return [self.start().twin((self.case.seed, number)) for number in range(TWINS)]
+        return [self.start().twin((self.case.seed, number), zeros=number % 2 == 1) for number in range(TWINS)]
 
     @cached_property
     def twin_losses(self) -> list[dict[str, float]]:
