@@ -62,8 +62,8 @@ def measure() -> list[Timing]:
                     [within("", *command) for _ in range(RUNS)],
                 )
                 for title, command in (
-                    ("read and checked", ("check", str(path))),
-                    ("read and planned", ("show", str(path), "--after", "schedule")),
+                    ("read, planned and checked", ("check", str(path))),
+                    ("the same, and its schedule printed", ("show", str(path), "--after", "schedule")),
                 )
             ]
     return timings

@@ -8,7 +8,6 @@ scalar
 from __future__ import annotations
 
 import gc
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -103,6 +102,8 @@ class Spec:
     @cached_property
     def hash(self) -> str:
         """A digest of what the spec says: equal for equal fields."""
+        import hashlib  # takes longer to load than a small spec to check
+
         lines = [
             f"{path}={value}"
             for path, value in sorted(self.fields().items())
