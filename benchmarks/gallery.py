@@ -73,9 +73,12 @@ def learn(name: str, plan: Plan) -> list[str]:
     before = figures(measure(gan, data, SAMPLES, batch, SEED), collapse(gan, real, SEED))
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        train(spec, data=data, out=Path(folder) / "run", iterations=plan.iterations, seed=SEED, quiet=True)
+        run = Path(folder) / "run"
+        result = train(spec, data=data, out=run, iterations=plan.iterations, seed=SEED, quiet=True)
+        if result.stopped:  # it ends well when it is interrupted, and is no measurement
+            sys.exit(f"{name} was interrupted after {result.step} of {plan.iterations} iterations")
         seconds = time.perf_counter() - start
-        after = evaluate_run(Path(folder) / "run", n=SAMPLES, seed=SEED)
+        after = evaluate_run(run, n=SAMPLES, seed=SEED)
     sizes = ", ".join(f"{k}={v}" for k, v in (plan.sizes | plan.constants).items()) or "the spec's"
     if plan.tiny:
         sizes = "tiny" if not (plan.sizes or plan.constants) else f"tiny, {sizes}"
