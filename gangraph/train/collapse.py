@@ -56,10 +56,14 @@ CLASSES = 0.5  # of the real items' effective ones beyond the first
 
 @frozen
 class Alarm:
-    """What rings: the figure, less being worse, and the fact in a sentence."""
+    """What rings: its name, the figure, less being worse, and the fact in a sentence."""
 
+    name: str
     level: float
     text: str
+
+    def __str__(self) -> str:
+        return f"alarm collapse/{self.name}: {self.text}"
 
 
 @frozen
@@ -74,7 +78,7 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{name:14} {value:.3g}" for name, value in self.figures.items()]
-        return "\n".join([*lines, *(f"alarm collapse/{name}: {alarm.text}" for name, alarm in self.alarms.items())])
+        return "\n".join([*lines, *map(str, self.alarms.values())])
 
 
 def alarms(figures: Mapping[str, float]) -> dict[str, Alarm]:
@@ -86,7 +90,7 @@ def alarms(figures: Mapping[str, float]) -> dict[str, Alarm]:
     found: dict[str, Alarm] = {}
 
     def ring(name: str, key: str, text: str) -> None:
-        found[name] = Alarm(figures[key], text)
+        found[name] = Alarm(name, figures[key], text)
 
     known, near = figures.get("modes_known", 0), figures.get("near", 0)
     if near >= NEAR and figures["modes"] < MODES * known:

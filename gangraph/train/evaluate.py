@@ -53,7 +53,7 @@ class Evaluation:
         rows += [(f"collapse/{name}", f"{value:.4g}", "") for name, value in self.variety.figures.items()]
         wide = [max(len(row[i]) for row in rows) for i in range(2)]
         lines = [f"{name:<{wide[0]}}  {value:>{wide[1]}}  {over}".rstrip() for name, value, over in rows]
-        rung = [f"alarm collapse/{name}: {alarm.text}" for name, alarm in self.variety.alarms.items()]
+        rung = map(str, self.variety.alarms.values())
         return "\n".join([f"{self.run} after {self.step} iterations", *lines, *rung])
 
     def data(self) -> dict[str, Any]:

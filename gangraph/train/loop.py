@@ -443,8 +443,8 @@ class Desk:
         if self.judged != self.gan.clocks.get("stage"):
             self.judge, self.judged = judge_of(self.gan, data), self.gan.clocks.get("stage")
         report = collapse(self.gan, data, self.options.seed, self.fabric, self.judge)
-        for name, alarm in self.watcher.hear(report.figures).items():
-            say(f"iteration {step}: alarm collapse/{name}: {alarm.text}")
+        for alarm in self.watcher.hear(report.figures).values():
+            say(f"iteration {step}: {alarm}")
         return {f"collapse/{name}": value for name, value in report.figures.items()}
 
     def draw_curves(self) -> None:
