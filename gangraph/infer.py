@@ -1146,7 +1146,10 @@ class _Inference(Expander):
         """What a view draws for each sample: a picture, or a row of them where it is a list."""
         value = self.value(expr, self.scope())
         if isinstance(value, tuple):
-            value = self.operate("stack", tuple(ops.tensor_of(v, "something to draw") for v in value), {}, expr)
+            row = tuple(ops.tensor_of(v, "something to draw") for v in value)
+            if len({node.type.shape for node in row}) > 1:
+                raise Fact(f"the pictures of a row have one shape, not {', '.join(str(n.type) for n in row)}")
+            value = self.operate("stack", row, {}, expr)
         return ops.tensor_of(value, "something to draw")
 
     def _metrics(self) -> dict[str, Node]:
