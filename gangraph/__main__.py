@@ -10,47 +10,53 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from gangraph.errors import GangraphError, Place, Problem, SpecError, nearest
 
 if TYPE_CHECKING:
     from gangraph.compiler import Spec
 
-app = typer.Typer(
-    name="gangraph",
-    help="A GAN as one spec file: check it, see it, compile it to PyTorch, train it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order of this file, not of the alphabet
+
+
+@click.group(cls=_Commands, epilog="SPEC is a path, or the name of a system of the gallery.")
+def app() -> None:
+    """A GAN as one spec file: check it, see it, compile it to PyTorch, train it."""
+
+
+SPEC = click.argument("source", metavar="SPEC")
+SETTINGS = click.option(
+    "--set", "settings", metavar="NAME=VALUE", multiple=True, help="override a size or a constant (repeatable)"
 )
+TINY = click.option("--tiny", is_flag=True, help="the sizes that the spec declares for tests")
+JSON = click.option("--json", "as_json", is_flag=True, help="for a machine to read")
+FILE = click.Path(path_type=Path)
+OUTPUT = click.option("-o", "--output", type=FILE, required=True, help="the file to write")
+RUN = click.argument("run", metavar="RUN", type=FILE)
+COUNT = click.IntRange(min=1)
+SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 
-SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="a path, or the name of a system of the gallery")]
-Settings = Annotated[
-    list[str], typer.Option("--set", metavar="NAME=VALUE", help="override a size or a constant (repeatable)")
-]
-Tiny = Annotated[bool, typer.Option("--tiny", help="the sizes that the spec declares for tests")]
-Json = Annotated[bool, typer.Option("--json", help="for a machine to read")]
-Output = Annotated[Path, typer.Option("-o", "--output", help="the file to write")]
 
-
-def read(source: str, settings: list[str] | None = None, tiny: bool = False, batch_size: int | None = None) -> Spec:
+def read(source: str, settings: Sequence[str] = (), tiny: bool = False, batch_size: int | None = None) -> Spec:
     """A spec with `--set` and `--tiny`; its warnings go to stderr."""
     gc.disable()  # modules and a spec live as long as the command: collecting garbage would only walk them
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # else it reads the metadata of every package, for plugins
     try:
-        return _read(source, settings or [], tiny, batch_size)
+        return _read(source, settings, tiny, batch_size)
     finally:
         gc.freeze()
         gc.enable()
 
 
-def _read(source: str, settings: list[str], tiny: bool, batch_size: int | None = None) -> Spec:
+def _read(source: str, settings: Sequence[str], tiny: bool, batch_size: int | None = None) -> Spec:
     """A spec as its files are now."""
     from gangraph.compiler import Spec
     from gangraph.spec import read_spec
@@ -61,7 +67,7 @@ def _read(source: str, settings: list[str], tiny: bool, batch_size: int | None =
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not value:
-            raise typer.BadParameter(f"{setting}: write --set NAME=VALUE")
+            raise click.BadParameter(f"{setting}: write --set NAME=VALUE")
         known = [*parsed.file.sizes, *parsed.file.constants]
         for _, tree in parsed.stage_trees:
             known += [n for section in ("sizes", "constants") for n in getattr(tree.get(section), "entries", {})]
@@ -95,7 +101,8 @@ def write(path: Path, text: str) -> None:
 
 
 @app.command("list")
-def list_(as_json: Json = False) -> None:
+@JSON
+def list_(as_json: bool) -> None:
     """The gallery: name, paper, players, one line."""
     from gangraph.gallery import rows
 
@@ -111,12 +118,12 @@ def list_(as_json: Json = False) -> None:
 
 
 @app.command()
-def check(
-    specs: Annotated[list[str], typer.Argument(metavar="SPEC...", help="paths or names")],
-    settings: Settings = [],  # noqa: B006 - typer reads it once
-    tiny: Tiny = False,
-    as_json: Json = False,
-) -> None:
+@click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
+@SETTINGS
+@TINY
+@JSON
+@click.pass_context
+def check(ctx: click.Context, specs: Sequence[str], settings: Sequence[str], tiny: bool, as_json: bool) -> None:
     """Every problem and every warning, with its place; nothing else."""
     problems: list[Problem] = []
     for source in specs:
@@ -130,7 +137,7 @@ def check(
         for problem in problems:
             print(problem, file=sys.stderr)
     if any(p.warning is None for p in problems):
-        raise typer.Exit(1)
+        ctx.exit(1)
 
 
 def problem_data(problem: Problem) -> dict[str, Any]:
@@ -145,18 +152,17 @@ def problem_data(problem: Problem) -> dict[str, Any]:
 
 
 @app.command()
-def show(
-    source: SpecArgument,
-    after: Annotated[str | None, typer.Option("--after", metavar="STAGE", help="the value of a stage")] = None,
-    settings: Settings = [],  # noqa: B006
-    tiny: Tiny = False,
-    as_json: Json = False,
-) -> None:
+@SPEC
+@click.option("--after", metavar="STAGE", help="the value of a stage")
+@SETTINGS
+@TINY
+@JSON
+def show(source: str, after: str | None, settings: Sequence[str], tiny: bool, as_json: bool) -> None:
     """Networks, shapes, parameters; players; schedule; or the value of any stage."""
     from gangraph.show import STAGES, after_stage, data, overview
 
     if after is not None and after not in STAGES:
-        raise typer.BadParameter(f"--after is one of {', '.join(STAGES)}")
+        raise click.BadParameter(f"--after is one of {', '.join(STAGES)}")
     spec = read(source, settings, tiny)
     warn(spec)
     if as_json:
@@ -166,14 +172,15 @@ def show(
 
 
 @app.command()
+@SPEC
+@OUTPUT
+@click.option("--view", default="game", show_default=True, help="game, network, schedule or weights")
+@click.option("--network", metavar="NAME", help="with --view network: which")
+@click.option("--player", metavar="NAME", help="the path of one player's gradient alone")
+@SETTINGS
+@TINY
 def draw(
-    source: SpecArgument,
-    output: Output,
-    view: Annotated[str, typer.Option("--view", help="game, network, schedule or weights")] = "game",
-    network: Annotated[str | None, typer.Option("--network", help="with --view network: which")] = None,
-    player: Annotated[str | None, typer.Option("--player", help="the path of one player's gradient alone")] = None,
-    settings: Settings = [],  # noqa: B006
-    tiny: Tiny = False,
+    source: str, output: Path, view: str, network: str | None, player: str | None, settings: Sequence[str], tiny: bool
 ) -> None:
     """The diagram, as .svg .png .pdf .dot or .mmd by suffix; or .html, the interactive page."""
     from gangraph.draw import write as write_drawing
@@ -184,19 +191,16 @@ def draw(
 
 
 @app.command()
-def view(
-    source: SpecArgument,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="serve it on this machine, and redraw when it is saved")
-    ] = False,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="with --watch; 0 takes a free one")] = 0,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open it, or only say where it is")] = True,
-    settings: Settings = [],  # noqa: B006
-    tiny: Tiny = False,
-) -> None:
+@SPEC
+@click.option("--watch", is_flag=True, help="serve it on this machine, and redraw when it is saved")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="with --watch; 0 takes a free one")
+@click.option("--browser/--no-browser", default=True, help="open it, or only say where it is")
+@SETTINGS
+@TINY
+def view(source: str, watch: bool, port: int, browser: bool, settings: Sequence[str], tiny: bool) -> None:
     """Opens the interactive page: diagram, details, equations, spec and program side by side."""
     if port and not watch:
-        raise typer.BadParameter("--port goes with --watch: without it the page is a file")
+        raise click.BadParameter("--port goes with --watch: without it the page is a file")
     if watch:
         from gangraph.page.serve import Watch, serving
         from gangraph.spec import find
@@ -215,15 +219,14 @@ def view(
 
 
 @app.command()
-def math(
-    source: SpecArgument,
-    format_: Annotated[str, typer.Option("--format", help="text, latex or mathml")] = "text",
-    settings: Settings = [],  # noqa: B006
-    tiny: Tiny = False,
-) -> None:
+@SPEC
+@click.option("--format", "format_", default="text", show_default=True, help="text, latex or mathml")
+@SETTINGS
+@TINY
+def math(source: str, format_: str, settings: Sequence[str], tiny: bool) -> None:
     """The objective of every player as the paper would print it."""
     if format_ not in ("text", "latex", "mathml"):
-        raise typer.BadParameter("--format is text, latex or mathml")
+        raise click.BadParameter("--format is text, latex or mathml")
     from gangraph.equations import equations
 
     spec = read(source, settings, tiny)
@@ -232,7 +235,11 @@ def math(
 
 
 @app.command("compile")
-def compile_(source: SpecArgument, output: Output, settings: Settings = [], tiny: Tiny = False) -> None:  # noqa: B006
+@SPEC
+@OUTPUT
+@SETTINGS
+@TINY
+def compile_(source: str, output: Path, settings: Sequence[str], tiny: bool) -> None:
     """The emitted program: one file that needs torch and nothing else."""
     spec = read(source, settings, tiny)
     warn(spec)
@@ -240,24 +247,36 @@ def compile_(source: SpecArgument, output: Output, settings: Settings = [], tiny
 
 
 @app.command()
+@SPEC
+@click.option("--data", metavar="SET", help="an embedded set, or a folder of images")
+@click.option("--out", metavar="RUN", type=FILE, help="the run's folder (runs/NAME)")
+@click.option("--iterations", type=COUNT)
+@click.option("--batch-size", type=COUNT)
+@SEED
+@click.option("--resume", is_flag=True, help="go on from the last checkpoint")
+@click.option(
+    "--weights",
+    metavar="NETWORK=FILE",
+    multiple=True,
+    help="safetensors of a network, or NETWORK=random (repeatable)",
+)
+@click.option("--precision", default="32", show_default=True, help="32 or bf16-mixed")
+@click.option("--devices", type=COUNT, default=1, show_default=True)
+@SETTINGS
+@TINY
 def train(
-    source: SpecArgument,
-    data: Annotated[str | None, typer.Option("--data", help="an embedded set, or a folder of images")] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="the run's folder (runs/NAME)")] = None,
-    iterations: Annotated[int | None, typer.Option("--iterations", min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1)] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="go on from the last checkpoint")] = False,
-    weights: Annotated[
-        list[str],
-        typer.Option(
-            "--weights", metavar="NETWORK=FILE", help="safetensors of a network, or NETWORK=random (repeatable)"
-        ),
-    ] = [],  # noqa: B006
-    precision: Annotated[str, typer.Option("--precision", help="32 or bf16-mixed")] = "32",
-    devices: Annotated[int, typer.Option("--devices", min=1)] = 1,
-    settings: Settings = [],  # noqa: B006
-    tiny: Tiny = False,
+    source: str,
+    data: str | None,
+    out: Path | None,
+    iterations: int | None,
+    batch_size: int | None,
+    seed: int,
+    resume: bool,
+    weights: Sequence[str],
+    precision: str,
+    devices: int,
+    settings: Sequence[str],
+    tiny: bool,
 ) -> None:
     """Trains; progress bar; under RUN: the resolved spec, the program, the diagram, samples, metrics, checkpoints."""
     spec = read(source, settings, tiny, batch_size)
@@ -269,7 +288,7 @@ def train(
     for pair in weights:
         name, equals, file = pair.partition("=")
         if not equals or not file:
-            raise typer.BadParameter(f"{pair}: write --weights NETWORK=FILE")
+            raise click.BadParameter(f"{pair}: write --weights NETWORK=FILE")
         files[name] = file
     run(
         spec, data=data, out=out, iterations=iterations, seed=seed, resume=resume, weights=files or None,
@@ -278,12 +297,11 @@ def train(
 
 
 @app.command()
-def sample(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run's folder")],
-    output: Output,
-    n: Annotated[int, typer.Option("-n", min=1, help="how many")] = 64,
-    view: Annotated[str | None, typer.Option("--view", help="which of the spec's views")] = None,
-) -> None:
+@RUN
+@OUTPUT
+@click.option("-n", type=COUNT, default=64, show_default=True, help="how many")
+@click.option("--view", metavar="NAME", help="which of the spec's views")
+def sample(run: Path, output: Path, n: int, view: str | None) -> None:
     """Samples of a run: .png is a grid, .npz one array for each view."""
     needs_torch()
     from gangraph.train import sample_run
@@ -292,12 +310,11 @@ def sample(
 
 
 @app.command()
-def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="a run's folder")],
-    n: Annotated[int, typer.Option("-n", min=1, help="over how many samples")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-    as_json: Json = False,
-) -> None:
+@RUN
+@click.option("-n", type=COUNT, default=1000, show_default=True, help="over how many samples")
+@SEED
+@JSON
+def evaluate(run: Path, n: int, seed: int, as_json: bool) -> None:
     """The metrics that a run's spec defines, of its networks as they are; and figures and alarms of mode collapse."""
     needs_torch()
     from gangraph.train import evaluate_run
@@ -307,16 +324,21 @@ def evaluate(
 
 
 @app.command()
+@SPEC
+@click.option("--program", metavar="FILE.py", type=FILE, help="a program that was edited; it is run, with your rights")
+@click.option("--cases", type=COUNT, default=6, show_default=True, help="how many cases to try of each property")
+@SEED
+@SETTINGS
+@TINY
+@click.pass_context
 def verify(
-    source: SpecArgument,
-    program: Annotated[
-        Path | None,
-        typer.Option("--program", metavar="FILE.py", help="a program that was edited; it is run, with your rights"),
-    ] = None,
-    settings: Settings = [],  # noqa: B006
-    tiny: Tiny = False,
-    cases: Annotated[int, typer.Option("--cases", min=1, help="how many cases to try of each property")] = 6,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    ctx: click.Context,
+    source: str,
+    program: Path | None,
+    cases: int,
+    seed: int,
+    settings: Sequence[str],
+    tiny: bool,
 ) -> None:
     """Does the compiled program mean the spec? Compares it with an independent reference; exit 1 on any difference."""
     spec = read(source, settings, tiny)
@@ -327,18 +349,15 @@ def verify(
     report = verify_with_bar(spec, cases=cases, seed=seed, program=program)
     print(report)
     if not report.good:
-        raise typer.Exit(1)
+        ctx.exit(1)
 
 
 @app.command()
-def diff(
-    a: SpecArgument,
-    b: SpecArgument,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="draw it: .svg .png .pdf .dot or .mmd by suffix")
-    ] = None,
-    as_json: Json = False,
-) -> None:
+@click.argument("a", metavar="SPEC")
+@click.argument("b", metavar="SPEC")
+@click.option("-o", "--output", type=FILE, help="draw it: .svg .png .pdf .dot or .mmd by suffix")
+@JSON
+def diff(a: str, b: str, output: Path | None, as_json: bool) -> None:
     """What changed between two specs, as graph and as objective; with -o as a picture."""
     from gangraph.diff import diff as differ
 
@@ -353,11 +372,10 @@ def diff(
 
 
 @app.command()
-def new(
-    name: Annotated[str, typer.Argument(help="the name of the new spec; NAME.yaml is written")],
-    extends: Annotated[str, typer.Option("--extends", metavar="SPEC", help="the system to start from")],
-) -> None:
-    """A starting file."""
+@click.argument("name")
+@click.option("--extends", metavar="SPEC", required=True, help="the system to start from")
+def new(name: str, extends: str) -> None:
+    """A starting file: NAME.yaml is written."""
     from gangraph.gallery import starting_file
 
     path = Path(f"{name}.yaml")
@@ -386,14 +404,12 @@ def needs_torch(*modules: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs a command; whatever a user can mend ends in its message and exit code 1."""
-    command: Callable[..., Any] = typer.main.get_command(app)
+    """Runs a command; whatever a user can mend ends in its message and exit code 1, a wrong command in 2."""
     try:
-        code = command(args=arguments, standalone_mode=False)
-    except typer.Exit as error:
+        code = app(args=arguments, prog_name="gangraph", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
         code = error.exit_code
-    except typer.Abort:
-        code = 130
     except GangraphError as error:
         print(error, file=sys.stderr)
         code = 1
@@ -403,13 +419,8 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         print(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "), file=sys.stderr)
         code = 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         code = 130
-    except Exception as error:
-        if not hasattr(error, "exit_code") or not hasattr(error, "show"):
-            raise
-        error.show()
-        code = error.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 
