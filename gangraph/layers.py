@@ -16,9 +16,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field
-from typing import Any, ClassVar, Self
+from functools import lru_cache
+from typing import Any, ClassVar, Self, cast
 
 from gangraph.errors import Fact, nearest
 from gangraph.frozen import frozen
@@ -77,6 +78,12 @@ class Construct:
                 yield from value.blocks()
 
 
+@lru_cache(maxsize=4096, typed=True)
+def _entry(cls: type[Entry], count: int, names: tuple[str, ...], *values: Any) -> Entry:
+    """The entry of these arguments, the first `count` of them without names; made once, for it cannot change."""
+    return cls._made(values[:count], dict(zip(names, values[count:], strict=True)))
+
+
 def _argument(name: str, value: object, positional: bool) -> str:
     text = str(value) if isinstance(value, Construct) else repr(value)
     return text if positional else f"{name}={text}"
@@ -93,6 +100,13 @@ class Entry:
     @classmethod
     def from_call(cls, args: Sequence[object], kwargs: Mapping[str, object]) -> Self:
         """The entry for evaluated arguments; raises Fact for an unknown, repeated, surplus, missing or wrong one."""
+        values = (*args, *kwargs.values())
+        plain = all(type(v) in (int, float, bool, str) for v in values)
+        made: Callable[..., Any] = _entry if plain else _entry.__wrapped__
+        return cast(Self, made(cls, len(args), tuple(kwargs), *values))
+
+    @classmethod
+    def _made(cls, args: Sequence[object], kwargs: Mapping[str, object]) -> Self:
         fields, written = dataclasses.fields(cls), f"it is {cls.signature()}"
         names = [field.name for field in fields]
         if len(args) > len(names):

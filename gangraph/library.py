@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,16 +74,28 @@ def signature(key: str, place: Place) -> tuple[str, tuple[tuple[str, Expr | None
     return expr.function.id, tuple(parameters)
 
 
+_ENTRY = re.compile(r"^  (\w+)\(", re.MULTILINE)  # how a file of the standard library writes a signature
+
+
+@cache
+def _shelf() -> dict[str, Path]:
+    """Which file of the standard library defines a name, told without reading it as YAML: a spec needs few of them."""
+    files = sorted((_paths.specs() / "library").glob("*.yaml"))
+    return {name: path for path in files for name in _ENTRY.findall(path.read_text(encoding="utf-8"))}
+
+
 class Library:
-    """Names -> definitions; a spec's own hide those of the standard library, which never sees them."""
+    """Names -> definitions; a spec's own hide those of the standard library, which never sees them.
+
+    A file of the standard library is read at the first use of one of its names, those of the folder `extra` at once.
+    """
 
     def __init__(self, sources: Sources, extra: Path | None = None):
         self.standard: dict[str, Definition] = {}
         self.own: dict[str, Definition] = {}
-        self.sources = sources
-        for folder in filter(None, (_paths.specs() / "library", extra)):
-            for part in read_library(folder, sources):
-                self._add(part, self.standard, standard=True)
+        self.sources, self._shelf = sources, dict(_shelf())
+        for path in sorted(extra.glob("*.yaml")) if extra else ():
+            self._add(read_library(path, sources), self.standard, standard=True)
 
     def add(self, part: LibrarySpec) -> None:
         """A spec's own functions, families and blocks. Raises `Fact` with its place."""
@@ -95,7 +109,7 @@ class Library:
                     name, parameters = signature(key, place)
                     if name in ops.OPERATORS or name in ops.SPECIAL:
                         raise Fact(f"{name} is a word of the core and cannot be defined anew")
-                    if name in into:
+                    if name in into or (into is self.standard and name in self._shelf):
                         raise Fact(f"{name} is defined twice")
                 except Fact as fact:
                     fact.place, fact.path = place, kind  # type: ignore[attr-defined]
@@ -104,7 +118,11 @@ class Library:
 
     def find(self, name: str, standard_only: bool) -> Definition | None:
         found = None if standard_only else self.own.get(name)
+        if found is None and name in self._shelf:
+            path = self._shelf[name]
+            self._shelf = {other: file for other, file in self._shelf.items() if file != path}
+            self._add(read_library(path, self.sources), self.standard, standard=True)
         return found or self.standard.get(name)
 
     def names(self) -> list[str]:
-        return [*self.own, *self.standard]
+        return [*self.own, *self.standard, *self._shelf]

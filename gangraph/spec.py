@@ -565,17 +565,14 @@ def stage_spec(spec: GraphSpec, key: Key, over: Mapping) -> tuple[StageKeys, Gra
     return keys, GraphSpec(_validated(FileSpec, tree, spec.sources, f"stages.{key}"), tree, over.place, spec.sources)
 
 
-def read_library(folder: Path, sources: Sources) -> list[LibrarySpec]:
-    """Every file of a library folder, read. Files are read once a process."""
-    found = []
-    for path in sorted(folder.glob("*.yaml")):
-        if path not in _LIBRARY:
-            document = read(path)
-            _LIBRARY[path] = (document, _lazy_library(document))
-        document, library = _LIBRARY[path]
-        sources.add(document)
-        found.append(library)
-    return found
+def read_library(path: Path, sources: Sources) -> LibrarySpec:
+    """One file of a library, read once a process."""
+    if path not in _LIBRARY:
+        document = read(path)
+        _LIBRARY[path] = (document, _lazy_library(document))
+    document, library = _LIBRARY[path]
+    sources.add(document)
+    return library
 
 
 _LIBRARY: dict[Path, tuple[Document, LibrarySpec]] = {}

@@ -19,8 +19,11 @@ from support import batch, batches, buffers, build, moved, no_gradients, snapsho
 from torch import Tensor
 
 import gangraph
+from gangraph._paths import specs
 from gangraph.errors import SpecError
+from gangraph.library import Library
 from gangraph.ops import OPERATORS
+from gangraph.spec import Sources, read_library
 
 # --- operators: every one against its formula in torch, values, shapes and gradients --------------------------------
 
@@ -2001,6 +2004,21 @@ def test_a_program_draws_the_same_when_another_network_is_added(tmp_path: Path) 
     other = system(tmp_path, "schedule:\n  D: d\n  G: g + h\n", more)
     a, b = gan.draw(4, 5), other.draw(4, 5)
     assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+# --- the library
+
+
+def test_a_name_of_the_library_leads_to_its_file_and_to_no_other() -> None:
+    library, defined = Library(Sources()), []
+    for path in sorted((specs() / "library").glob("*.yaml")):
+        part = read_library(path, Sources())
+        signatures = [str(key) for kind in ("functions", "families", "blocks") for key in getattr(part, kind, {})]
+        defined += [signature.partition("(")[0] for signature in signatures]
+    assert len(defined) > 50 and sorted(defined) == sorted(Library(Sources()).names())
+    for name in defined:
+        found = library.find(name, standard_only=True)
+        assert found is not None and found.name == name
 
 
 # --- two whole systems as people write them
