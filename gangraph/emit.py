@@ -11,15 +11,17 @@ import re
 from typing import Any
 
 from gangraph import _paths
-from gangraph.code import Code, class_name, fit, identifier, literal
+from gangraph.code import Code, class_name, fit, identifier, literal, text
 from gangraph.expressions import show
 from gangraph.frozen import frozen
 from gangraph.graph import Graph
 from gangraph.infer import known
-from gangraph.ir import walk
+from gangraph.initial import from_data, initializers
+from gangraph.ir import Node, walk
 from gangraph.networks import Classes, init_text
 from gangraph.phases import StageWriter, attribute, shown_method
 from gangraph.schedule import Schedule, ordered
+from gangraph.writer import Writer
 
 _MARKED = re.compile(r"\w+@")
 _NAME = re.compile(r"def (\w+@?)")
@@ -97,9 +99,10 @@ class Emitter:
         if "pool" not in self.runtime:
             game = "\n".join(line for line in game.split("\n") if "self.pooled()" not in line and "Pool(" not in line)
         parts = [_part("runtime", name) for name in self.runtime] + [game]
-        inits = self._inits()
+        inits, starts = self._inits(), self._from_data()
+        methods += starts
         begins = any("begin(" in c for c in classes) or any("begin(" in line for line in builds["lines"])
-        if inits or begins or "layers_of(" in body:
+        if inits or starts or begins or "layers_of(" in body:
             parts.insert(0, _part("runtime", "init"))
         blocks = [_part("blocks", name) for name in self.classes.blocks]
         everything = "\n".join([*classes, *blocks, *parts, body])
@@ -230,12 +233,33 @@ class Emitter:
 
     def _inits(self) -> list[str]:
         """Rules of initialization, from the general to the special."""
-        from gangraph.initial import rules
-
         lines = []
-        for target, parameter, init in rules(self.graph):
+        for target, parameter, init in initializers(self.graph):
             lines += fit(f"initialize({target}, {literal(parameter)}, lambda p: {init_text(init, 'p')})", 8)
         return lines
+
+    def _from_data(self) -> list[str]:
+        """The method that sets what begins at a mean of the data, if anything does."""
+        found = from_data(self.graph)
+        means = {id(n): n for n in walk([value for *_, value in found]) if n.op == "data_mean"}
+        names: dict[tuple[str, int], str] = {}
+        for node in means.values():
+            source, n = node.fields["input"], node.fields["n"]
+            names[source, n] = f"{identifier(source)}_mean" + (f"_{n}" if source in (s for s, _ in names) else "")
+        writer = _Means(names)
+        lines = [f"{v} = items({literal(source)}, {n}).mean(dim=0)" for (source, n), v in names.items()]
+        for target, parameter, value in found:
+            made = writer.code(value).plain()
+            lines += fit(f"initialize({target}, {literal(parameter)}, lambda p: p.copy_({made}))", 0)
+        lines = [
+            '"""Before training: what begins at a mean of the data; `items(input, n)` is n items of an input."""',
+            "networks = self.networks",
+            *lines,
+            "self.setup()",
+        ]
+        return (
+            ["\n".join(["    def begin_from(self, items):", *(f"        {line}" for line in lines)])] if found else []
+        )
 
     def _aliases(self) -> list[str]:
         return [f"self.{attribute(name)} = self.networks[{literal(name)}]" for name in self.graph.networks]
@@ -319,6 +343,20 @@ class Emitter:
                 made = f"torch.randn({shape})"
             entries.append(f"{literal(name)}: {made}")
         return fit("batch = {" + ", ".join(entries) + "}", 4)
+
+
+class _Means(Writer):
+    """A value made of means of the data, which `names` holds by input and number of items."""
+
+    def __init__(self, means: dict[tuple[str, int], str]):
+        super().__init__()
+        self.means = means
+
+    def leaf(self, node: Node) -> Code:
+        return text(self.means[node.fields["input"], node.fields["n"]])
+
+    def dtype(self) -> str:
+        return "self.like.dtype"
 
 
 def _wrapped(line: str, width: int, indent: str = "  ") -> list[str]:

@@ -80,12 +80,18 @@ def infer_shapes(stages: tuple[Resolved, ...]) -> tuple[Graph, ...]:
     return tuple(graphs)
 
 
-def known(resolved: Resolved, expr: Expr, arguments: bool = False) -> Any:
-    """What an expression over sizes and constants is, where no value is needed; with `arguments`, those of a call."""
+def known(resolved: Resolved, expr: Expr, arguments: bool = False, beginning: bool = False) -> Any:
+    """What an expression over sizes and constants is, where no value is needed; with `arguments`, those of a call.
+
+    `beginning`: it stands under `init`, and may read means of the data.
+    """
     inference = _Inference(resolved, {})
     inference.names.update(resolved.sizes)
     for name, constant in resolved.constants.items():
         inference.declare(name, f"constants.{name}", constant.at, partial(inference._constant, name, constant))
+    if beginning:
+        inference.beginning = True
+        inference._declare_all("inputs", resolved.inputs, inference._input)
     if arguments:
         assert isinstance(expr, Call)
         return inference.arguments(expr, inference.scope())
@@ -106,6 +112,8 @@ def _uncalled(resolved: Resolved, networks: dict[str, Network]) -> list[Problem]
 
 
 class _Inference(Expander):
+    beginning = False  # under `init`
+
     def __init__(self, resolved: Resolved, networks: dict[str, Network]):
         self.resolved, self.networks, self.library = resolved, networks, resolved.library
         self.file, self.sources = resolved.spec.file, resolved.spec.sources
@@ -648,7 +656,14 @@ class _Inference(Expander):
         return self._parameter(name, known[name], at)
 
     def _do_data_mean(self, expr: Call, scope: Scope) -> Any:
-        raise Fact("data_mean is read under init, and is not built yet", "give the bias a number")
+        if not self.beginning:
+            raise Fact("data_mean is read under init", "the mean of a batch is expect(x)")
+        bound = ops.Operator("data_mean", "x, n", lambda: ((), HOST, {})).bind(*self.arguments(expr, scope))
+        x, n = bound["x"], ops.integer(bound["n"], "a number of items", 1)
+        if not isinstance(x, Node) or x.op != "input" or x.type.dtype != "float":
+            raise Fact("data_mean is of an input of real numbers", "as in data_mean(x, 500)")
+        type_ = Type(x.type.shape, range=x.type.range)
+        return Node("data_mean", (), type_, expr.at, {"input": x.name, "n": n})
 
     def attribute(self, value: Any, expr: Attribute) -> Any:
         if isinstance(value, Named):

@@ -1,4 +1,7 @@
-"""`init` -> rules: which layers' weights and biases begin how, from the general pattern to the special one."""
+"""`init` -> rules: which layers' weights and biases begin how, from the general pattern to the special one.
+
+A beginning is an initializer, or, for one layer, a value made of means of the data (`data_mean`).
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,25 @@ from gangraph.evaluate import placed
 from gangraph.expressions import Expr
 from gangraph.graph import Graph
 from gangraph.infer import known
+from gangraph.ir import Node, walk
 from gangraph.layers import LAYERS
 from gangraph.templates import Init
 
+EVERY, KIND, NETWORK, LAYERS_BELOW, LAYER = range(5)  # how special a pattern is
 WEIGHTED = tuple(name for name, layer in LAYERS.items() if layer.weighted)
 
 
-def rules(graph: Graph) -> list[tuple[str, str, Init]]:
+def initializers(graph: Graph) -> list[tuple[str, str, Init]]:
     """(modules, parameter, initializer) in the order in which they apply; the text of the modules reads `networks`."""
+    return [(target, parameter, init) for target, parameter, init in _rules(graph) if isinstance(init, Init)]
+
+
+def from_data(graph: Graph) -> list[tuple[str, str, Node]]:
+    """The same of what begins at a value made of means of the data."""
+    return [(target, parameter, value) for target, parameter, value in _rules(graph) if isinstance(value, Node)]
+
+
+def _rules(graph: Graph) -> list[tuple[str, str, Init | Node]]:
     found = []
     for key, expr in graph.resolved.spec.file.init.items():
         found += [
@@ -31,21 +45,38 @@ def check_init(graph: Graph) -> list[tuple[str, Fact]]:
     for key, expr in graph.resolved.spec.file.init.items():
         try:
             targets = _targets(graph, str(key))
-            evaluated(graph, expr)
+            value = evaluated(graph, expr)
             if not targets:
                 raise Fact(f"no layer of the networks is meant by '{key}'")
+            if isinstance(value, Node):
+                _fits(graph, str(key), targets[0][0], value)
         except Fact as fact:
             wrong.append((str(key), placed(fact, getattr(key, "place", expr.at))))
     return wrong
 
 
-def evaluated(graph: Graph, expr: Expr) -> Init:
-    value = known(graph.resolved, expr)
-    if not isinstance(value, Init):
+def evaluated(graph: Graph, expr: Expr) -> Init | Node:
+    value = known(graph.resolved, expr, beginning=True)
+    of_data = isinstance(value, Node) and any(n.op == "data_mean" for n in walk([value]))
+    if not isinstance(value, Init) and not of_data:
         raise placed(
             Fact(f"{expr} is not an initializer", "as in normal(0, 0.02), zeros(), xavier_normal(gain=0.02)"), expr.at
         )
-    return value
+    return value  # type: ignore[no-any-return]
+
+
+def _fits(graph: Graph, key: str, rank: int, value: Node) -> None:
+    """A value of the data begins one parameter, whose shape it has."""
+    head, _, parameter = key.rpartition(".")
+    if rank != LAYER:
+        raise Fact(f"a value made of the data begins one layer, and '{key}' means more", "name it: NETWORK.LAYER.bias")
+    name = next(n for n in graph.networks if head.startswith(f"{n}."))
+    layer = next(m for path, m in graph.networks[name].module.layers() if _within(path, head[len(name) + 1 :]))
+    shape = layer.parameters().get(parameter)
+    if shape is None:
+        raise Fact(f"{head} has no {parameter}", nearest(parameter, layer.parameters()))
+    if value.type.samples is not None or value.type.shape != shape:
+        raise Fact(f"{key} is {list(shape)}, and the value that it would begin with is {list(value.type.shape)}")
 
 
 def _targets(graph: Graph, key: str) -> list[tuple[int, str, str]]:
@@ -57,9 +88,9 @@ def _targets(graph: Graph, key: str) -> list[tuple[int, str, str]]:
     kinds = _kinds(graph, list(graph.networks))
     weighted = [k for k in WEIGHTED if k in kinds]
     if not head:
-        return [(0, f"layers_of(networks, {_classes(weighted)})", parameter)] if weighted else []
+        return [(EVERY, f"layers_of(networks, {_classes(weighted)})", parameter)] if weighted else []
     if head in LAYERS:
-        return [(1, f"layers_of(networks, {_classes([head])})", parameter)] if head in kinds else []
+        return [(KIND, f"layers_of(networks, {_classes([head])})", parameter)] if head in kinds else []
     family = graph.resolved.families.get(head)
     names = list(family.values()) if family else [head]
     if all(n in graph.networks for n in names):
@@ -67,27 +98,34 @@ def _targets(graph: Graph, key: str) -> list[tuple[int, str, str]]:
         for name in names:
             own = [k for k in WEIGHTED if k in _kinds(graph, graph.contained(name))]
             if own:
-                found.append((2, f"layers_of(networks[{literal(name)}], {_classes(own)})", parameter))
+                found.append((NETWORK, f"layers_of(networks[{literal(name)}], {_classes(own)})", parameter))
         return found
     for name, network in graph.networks.items():
         if head.startswith(f"{name}."):
             inner = head[len(name) + 1 :]
-            if network.module and any(
-                path == inner or path.startswith(f"{inner}.") for path, _ in network.module.layers()
-            ):
+            if network.module and any(_within(path, inner) for path, _ in network.module.layers()):
                 return _layer_targets(graph, name, inner, parameter)
     known = [*graph.networks, *graph.resolved.families, *LAYERS]
     raise Fact(f"'{head}' is neither a network, nor one of its layers, nor a type of layers", nearest(head, known))
 
 
 def _layer_targets(graph: Graph, name: str, inner: str, parameter: str) -> list[tuple[int, str, str]]:
-    """Layers of a network by their path: counted among those of the same kinds."""
+    """Layers of a network at a path, counted among those of the same kinds; a `Parameter` only where it is alone."""
+    layers = list(graph.networks[name].module.layers())
+    below = [m for path, m in layers if _within(path, inner)]
     kinds = [k for k in WEIGHTED if k in _kinds(graph, [name])]
-    layers = [(path, m) for path, m in graph.networks[name].module.layers() if m.title in kinds]
-    numbers = [i for i, (path, _) in enumerate(layers) if path == inner or path.startswith(f"{inner}.")]
-    return [
-        (3, f"list(layers_of(networks[{literal(name)}], {_classes(kinds)}))[{i} : {i + 1}]", parameter) for i in numbers
-    ]
+    if len(below) == 1 and below[0].title == "Parameter":
+        own = getattr(below[0].layer, "init", None)
+        if own is not None:
+            raise Fact(f"{name}.{inner} begins at {own}, as its block says, and no pattern changes that")
+        kinds = ["Parameter"]
+    numbers = [i for i, path in enumerate(path for path, m in layers if m.title in kinds) if _within(path, inner)]
+    found = f"list(layers_of(networks[{literal(name)}], {_classes(kinds)}))"
+    return [(LAYER if len(below) == 1 else LAYERS_BELOW, f"{found}[{i} : {i + 1}]", parameter) for i in numbers]
+
+
+def _within(path: str, inner: str) -> bool:
+    return path == inner or path.startswith(f"{inner}.")
 
 
 def _kinds(graph: Graph, networks: list[str]) -> set[str]:
@@ -99,4 +137,4 @@ def _kinds(graph: Graph, networks: list[str]) -> set[str]:
 
 
 def _classes(names: list[str]) -> str:
-    return ", ".join(f"nn.{n}" for n in names)
+    return ", ".join(n if n == "Parameter" else f"nn.{n}" for n in names)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import linecache
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -85,6 +85,14 @@ class Compiled:
 
     def _repr_latex_(self) -> str:
         return self.spec._repr_latex_()
+
+    def begin_from(self, items: Callable[[str, int], Tensor]) -> None:
+        """Sets what begins at a mean of the data (`data_mean` under `init`); `items(input, n)` is n items, [n, ...].
+
+        Before training: optimizers, averages, state and clocks begin anew. `train` does so.
+        """
+        if hasattr(self.game, "begin_from"):
+            self.game.begin_from(items)
 
     @property
     def networks(self) -> nn.ModuleDict:

@@ -45,6 +45,9 @@ class Spec:
 class StandIn:
     """D and G on 8 x 8 digits, an average of G, a pool of one fake, state that counts."""
 
+    def begin_from(self, items: Any) -> None:
+        """Nothing here begins at a mean of the data."""
+
     views = ("images",)
     source = "import torch\n"
     prepare: dict[str, Any] = {}  # noqa: RUF012

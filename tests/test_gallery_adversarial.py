@@ -855,7 +855,10 @@ def test_ali_8_an_encoder_without_deviation_is_deterministic() -> None:
     gan = tiny("ali")
     given, draws = batch(gan, 3), gan.draw(3, 0)
     other = {k: v + 1 if k.endswith("eps") else v for k, v in draws.items()}
-    assert not close(gan.losses(given, draws)["adv.generator"], gan.losses(given, other)["adv.generator"], 1e-9)
+    with torch.no_grad():
+        for p in gan.networks["D"].parameters():
+            p.mul_(10)  # it begins so small that it sees next to nothing
+    assert not close(gan.losses(given, draws)["adv.generator"], gan.losses(given, other)["adv.generator"], 1e-6)
     weight, bias = (gan.named_parameters()[f"Enc.h.5.{n}"] for n in ("weight", "bias"))
     with torch.no_grad():
         weight[8:].zero_()

@@ -32,6 +32,7 @@ from gangraph.compiler import load as load_spec
 from gangraph.errors import RunError
 from gangraph.train import checkpoint, loop, pictures, sample_run
 from gangraph.train.checkpoint import Checkpoints, load, save
+from gangraph.train.data import fit
 from gangraph.train.loop import Result, load_external
 from gangraph.train.metrics import evaluate_digits
 from gangraph.train.run import Run
@@ -150,6 +151,46 @@ def test_two_processes_average_their_gradients_and_resume(tmp_path: Path) -> Non
     assert train(gan, tmp_path / "run", iterations=2, devices=2) == Result(tmp_path / "run", 2)
     assert train(gan, tmp_path / "run", iterations=3, devices=2, resume=True) == Result(tmp_path / "run", 3)
     assert "was begun with --devices 2" in refused(gan, tmp_path / "run", iterations=4, resume=True)
+
+
+MEAN = """
+gangraph: 1
+name: mean
+inputs: {x: "image(1, 8, 8, range=[0, 1])"}
+draws: {z: normal(4)}
+networks:
+  G: [Linear(64), "reshape(_, 1, 8, 8)", {pixels: "sigmoid(_ + Parameter(1, 8, 8)())"}]
+  D: [Flatten(), Linear(1)]
+init: {G.pixels.weight: "logit(clamp(data_mean(x, 300), 0.01, 0.99))"}
+averages: {G_mean: "average(G, decay=0.9)"}
+graph: {fake: G(z)}
+losses: {adv: "non_saturating(real=D(x), fake=D(fake))"}
+players:
+  D: {networks: [D], optimizer: SGD(lr=0.1)}
+  G: {networks: [G], optimizer: SGD(lr=0.1)}
+schedule: {D: adv.discriminator, G: adv.generator}
+sample: {images: G_mean(z)}
+train: {batch: 16, iterations: 2, data: digits8}
+"""
+
+
+def test_what_begins_at_a_mean_of_the_data_begins_there_once(tmp_path: Path) -> None:
+    (tmp_path / "mean.yaml").write_text(MEAN)
+    gan = compile(load_spec(tmp_path / "mean.yaml"))
+    before = {k: v.clone() for k, v in gan.networks.state_dict().items()}
+    train(gan, tmp_path / "run", iterations=1)
+    began = load(sorted((tmp_path / "run" / "checkpoints").iterdir())[0])["gan"]
+    found = [v for k, v in began["networks"].items() if tuple(v.shape) == (1, 8, 8)]
+    kept = [v for k, v in began["averages"].items() if tuple(v.shape) == (1, 8, 8)]
+    items = fit("digits8", gan.streams, gan.prepare, 16).first(300)["x"].double().numpy()
+    mean = np.clip(items.mean(axis=0), 0.01, 0.99)
+    assert 0.01 < mean.max() < 0.99 and np.ptp(mean) > 0.3
+    assert np.allclose(found[0].numpy(), np.log(mean / (1 - mean)), atol=1e-5)
+    assert torch.equal(found[0], kept[0])
+    assert [k for k, v in began["networks"].items() if not torch.equal(v, before[k])] == ["G.pixels.weight"]
+    train(compile(load_spec(tmp_path / "mean.yaml")), tmp_path / "run", iterations=2, resume=True)
+    moved = [v for v in last(tmp_path / "run")["gan"]["networks"].values() if tuple(v.shape) == (1, 8, 8)]
+    assert not torch.equal(moved[0], found[0])
 
 
 def test_the_seed_decides(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def train(
     fitted = _fit(gan, options)  # whatever does not fit is told here, before anything is written
     _total(gan, fitted, options, 0, 0)
     if state is None:
-        load_external(gan, options.weights)
+        _begin(gan, fitted, options)
     run.begin(gan, diagram or _diagram)
     fabric = _fabric(options)
     if devices == 1:
@@ -184,6 +184,12 @@ def _weights(weights: Mapping[str, str | Path] | Sequence[str] | None) -> tuple[
     return tuple((name, path) for name, _, path in pairs)
 
 
+def _begin(gan: Any, data: Data, options: Options) -> None:
+    """What a new run begins with: means of its data, and weights from outside."""
+    gan.begin_from(lambda name, n: data.first(n)[name][:n])
+    load_external(gan, options.weights)
+
+
 def load_external(gan: Any, weights: Sequence[tuple[str, str]]) -> None:
     """Put the tensors of safetensors files into networks; `RANDOM` in place of a file leaves one as it begins.
 
@@ -245,10 +251,10 @@ def _worker(fabric: Fabric, *, folder: str, options: Options) -> tuple[int, bool
     gan = compiled(Path(folder) / SPEC, options.seed)
     gan.sync = lambda value: fabric.all_reduce(value, reduce_op="mean")
     state = run.checkpoints.latest()
-    if state is None:
-        load_external(gan, options.weights)
     quiet = options.quiet or fabric.global_rank > 0
     fitted = _fit(gan, options, fabric.global_rank)
+    if state is None:
+        _begin(gan, fitted, options)
     result = _train(fabric, gan, fitted, run, state, replace(options, quiet=quiet))
     return result.step, result.stopped
 
