@@ -10,7 +10,7 @@ import dataclasses
 from typing import Any
 
 from gangraph import ops
-from gangraph.errors import Fact
+from gangraph.errors import Fact, Place
 from gangraph.evaluate import Evaluator, placed
 from gangraph.expressions import Call, Expr, names
 from gangraph.families import Rule, expand_keys
@@ -577,8 +577,12 @@ class Expander(Evaluator):
         keywords: dict[str, Any],
         call: Expr,
         scope: Scope,
+        values: tuple[Any, ...] | None = None,
     ) -> Any:
-        """A call of a network by name: its structure for these shapes, and one node for the call."""
+        """A call of a network by name: its structure for these shapes, and one node for the call.
+
+        `values` in place of its parameters stand behind its arguments, and the parameters' names under `given`.
+        """
         source = network.source or network.name
         nodes, module = self.structure(source, arguments, keywords, call)
         holder = scope.where.module if scope.where else None
@@ -587,6 +591,11 @@ class Expander(Evaluator):
         fields: dict[str, Any] = {"network": network.name, "source": source, "view": dict(view)}
         if holder is not None:
             fields["position"] = len(holder.parts) - 1
+        if values is not None:
+            if holder is not None:
+                raise Fact("given is not for the inside of a network", "use it in a loss or in the game's graph")
+            fields["given"], values = self._in_place_of(source, values, call)
+            nodes = (*nodes, *values)
         entry = view.get("entry")
         if entry is not None:
             found = _labels(module).get(entry)
@@ -670,7 +679,18 @@ class Expander(Evaluator):
     ) -> Any:
         if not isinstance(view.of, Named):
             raise Fact("a view is of a network with a name", "give it one under networks")
-        return self.call_named(view.of, view.options, arguments, keywords, call, scope)
+        return self.call_named(view.of, view.options, arguments, keywords, call, scope, view.values)
+
+    def _in_place_of(self, name: str, values: tuple[Any, ...], call: Expr) -> tuple[tuple[str, ...], tuple[Node, ...]]:
+        """Values for the parameters of a network, and the names of these."""
+        parameters = self.weights_of((name,), (), call.at)
+        if len(values) != len(parameters):
+            raise Fact(f"weights({name}) are {len(parameters)}, and {len(values)} values stand in their place")
+        found = tuple(ops.tensor_of(self._hosted(v), "a value in place of a parameter") for v in values)
+        for parameter, value in zip(parameters, found, strict=True):
+            if value.type.samples is not None or value.type.shape != parameter.type.shape:
+                raise Fact(f"{parameter.name} is {parameter.type}, and {value.type} stands in its place")
+        return tuple(p.name or "" for p in parameters), found
 
     def view(self, kind: str, expr: Call, scope: Scope) -> View:
         arguments, keywords = self.arguments(expr, scope)
@@ -687,7 +707,10 @@ class Expander(Evaluator):
         if kind in ("training", "evaluation"):
             return dataclasses.replace(view, training=kind == "training")
         if kind == "given":
-            raise Fact("given(N, values) is not built yet", "no system of the gallery that is built so far needs it")
+            values = bound["values"]
+            if not isinstance(values, tuple):
+                raise Fact("given(N, values) takes a list of values, in the order of weights(N)")
+            return dataclasses.replace(view, frozen=True, values=values)
         text = bound["name" if kind == "statistics" else "label"]
         if (
             not isinstance(text, str)
@@ -707,6 +730,10 @@ class Expander(Evaluator):
     expanding: list[str]
 
     def definition(self, name: str) -> Any:
+        raise NotImplementedError
+
+    def weights_of(self, networks: tuple[str, ...], types: tuple[str, ...], at: Place) -> tuple[Node, ...]:
+        """The parameters of networks and of those inside them, or the weights of their layers of some types."""
         raise NotImplementedError
 
     def variant_key(self, name: str) -> Any:

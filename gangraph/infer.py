@@ -43,6 +43,7 @@ from gangraph.templates import (
     TwoSided,
     View,
     Where,
+    join,
 )
 
 OPTIMIZERS: dict[str, tuple[str, ...]] = {
@@ -584,15 +585,7 @@ class _Inference(Expander):
             if word not in LAYERS:
                 raise placed(Fact(f"{argument} is not a type of layers", nearest(word, LAYERS)), argument.at)
         names = [n.name for n in (network if isinstance(network, tuple) else (network,)) if isinstance(n, Named)]
-        found = []
-        for name in names:
-            for inner in self._inside(name):
-                for path, module in self._modules(inner):
-                    for parameter, shape in module.parameters().items():
-                        if not types or (module.title in types and parameter == "weight"):
-                            found.append(
-                                self._parameter(".".join(filter(None, (inner, path, parameter))), shape, expr.at)
-                            )
+        found = self.weights_of(tuple(names), tuple(types), expr.at)
         if not found:
             raise Fact(
                 f"{', '.join(names) or expr.arguments[0]} has no such weights",
@@ -601,7 +594,17 @@ class _Inference(Expander):
         group = (tuple(names), tuple(types), len(found))
         for node in found:
             node.fields.setdefault("groups", {})[group] = None
-        return tuple(found)
+        return found
+
+    def weights_of(self, networks: tuple[str, ...], types: tuple[str, ...], at: Place) -> tuple[Node, ...]:
+        return tuple(
+            self._parameter(join(inner, path, parameter), shape, at)
+            for name in networks
+            for inner in self._inside(name)
+            for path, module in self._modules(inner)
+            for parameter, shape in module.parameters().items()
+            if not types or (module.title in types and parameter == "weight")
+        )
 
     def _inside(self, name: str) -> list[str]:
         found: list[str] = []

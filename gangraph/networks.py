@@ -709,7 +709,7 @@ def call_arguments(writer: Writer, node: Node) -> list[Code]:
         return [writer.code(a) for a in node.args]
     found: list[Code | str] = []  # a text is the name of a list of inputs
     lists: dict[str, list[Code]] = {}
-    for entry, argument in zip(module.inputs, node.args, strict=True):
+    for entry, argument in zip(module.inputs, node.args, strict="given" not in node.fields):
         base, bracket, _ = (entry.name or "").partition("[")
         if not bracket:
             found.append(writer.code(argument))

@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from gangraph import _paths
-from gangraph.code import ATOM, WIDTH, Code, call, fit, identifier, literal, text
+from gangraph.code import ATOM, WIDTH, Code, call, fit, identifier, join, literal, text
 from gangraph.expressions import Expr, show
 from gangraph.graph import Graph, Optimizer, Player, Step, network_of
 from gangraph.infer import OPTIMIZERS
@@ -497,6 +497,7 @@ class PhaseWriter(Writer):
         self.owner = self._owners() if evaluation or drawing or once else {}
         self.arguments: dict[int, str] = {}
         self.differentiated: set[int] = set()  # the x of inner derivatives
+        self.gradients: dict[int, list[Node]] = {}  # the derivatives of a value
 
     def _owners(self) -> dict[int, str]:
         """For each call: the value, loss or phase that it stands in."""
@@ -528,6 +529,10 @@ class PhaseWriter(Writer):
                 parts.setdefault(id(node.args[0]), {})[node.fields["index"]] = node
         self._name_arguments(nodes)
         self.differentiated = {id(n.args[1]) for n in nodes if n.op == "grad"}
+        self.gradients = {}
+        for node in nodes:
+            if node.op == "grad":
+                self.gradients.setdefault(id(node.args[0]), []).append(node)
         last = self._last(nodes, ready)
         for node in nodes:
             lines += self._statement(node, held, leaves, uses, parts)
@@ -575,6 +580,8 @@ class PhaseWriter(Writer):
         if not (named or node.op in ("call", "loss", "grad") or uses.get(id(node), 0) > 1 or several):
             return []
         quiet = self._quiet(node)
+        if node.op == "grad" and (several_by := self._by_several(node)):
+            return [(not quiet, several_by)]
         remark = self._remark(node) if node.op == "loss" else []
         return [(not quiet, remark + self.assigned(node, self._wish(node), parts.get(id(node)), leaves))]
 
@@ -621,6 +628,28 @@ class PhaseWriter(Writer):
         variable = wish if wish == "value" else self.fresh(wish)
         self.names[id(node)] = variable
         return [*fit(f"{variable} = {code}{comment}", 8), *self._leaf(node, variable, leaves)]
+
+    def _by_several(self, node: Node) -> list[str]:
+        """One statement for all derivatives of a value, where what they are by is at hand."""
+        together = self.gradients[id(node.args[0])]
+        by = [n.args[1] for n in together]
+        if len(together) < 2 or any(n.name for n in together):
+            return []
+        if not all(id(x) in self.names or x.op == "parameter" for x in by):
+            return []
+        whole = self._all_of(by)
+        listed = text(whole) if whole else Code(("[", *join(", ", [self.code(x) for x in by]).parts, "]"))
+        variable = self.fresh("gradients")
+        self.names |= {id(n): f"{variable}[{i}]" for i, n in enumerate(together)}
+        return fit(f"{variable} = {self.derivative(node, listed).plain()}", 8)
+
+    def _all_of(self, parameters: list[Node]) -> str | None:
+        """All parameters of one network, in torch's order."""
+        network = network_of(parameters[0].name or "")
+        if network not in self.stage.graph.networks:
+            return None
+        whole = [x.name for x in parameters] == registered([self.stage.graph], network)
+        return f"list(self.{attribute(network)}.parameters())" if whole else None
 
     def _remark(self, node: Node) -> list[str]:
         """The loss as its author wrote it."""
@@ -770,12 +799,15 @@ class PhaseWriter(Writer):
         return text(f"sum({texts.pop()} for {each.split('.')[0]} in {source})") if len(texts) == 1 else None
 
     def _grad(self, node: Node) -> Code:
-        y, x = node.args
+        return self.derivative(node, self.code(node.args[1])) + "[0]"
+
+    def derivative(self, node: Node, by: Code) -> Code:
+        y = node.args[0]
         differentiable = self.evaluation is None or id(node) in self._reaching()
         inner = self.code(y, ATOM)
         summed = inner + ".sum()" if y.type.shape or y.type.samples else inner
         option = {"create_graph": True} if differentiable else {"retain_graph": True}
-        return call("torch.autograd.grad", summed, self.code(x), **option) + "[0]"
+        return call("torch.autograd.grad", summed, by, **option)
 
     def _reaching(self) -> set[int]:
         """Inner derivatives that the objective differentiates again."""
@@ -807,7 +839,10 @@ class PhaseWriter(Writer):
             options = {k: entry_method(v) if k == "entry" else v for k, v in view.items()}
             if method != "forward" and "entry" not in options:
                 options["entry"] = method
-            target = f"View({target}, {', '.join(f'{k}={literal(v)}' for k, v in options.items())})"
+            if "given" in node.fields:
+                del options["frozen"]
+            texts = [f"{k}={literal(v)}" for k, v in options.items()]
+            target = f"View({', '.join([target, *self._given(node), *texts])})"
         elif method != "forward":
             target += f".{method}"
         if self.stage.emitter.classes.random(node.fields["module"]):
@@ -815,6 +850,13 @@ class PhaseWriter(Writer):
                 text(f"draws.call({literal(network)}, {literal(self.owner.get(id(node), self.value_of))})")
             )
         return call(target, *arguments)
+
+    def _given(self, node: Node) -> list[str]:
+        """The values in place of a network's parameters, in the order in which torch has these."""
+        names = node.fields.get("given", ())
+        values = dict(zip(names, node.args[len(node.args) - len(names) :], strict=True))
+        order = registered([self.stage.graph], node.fields["source"]) if names else []
+        return [f"given=[{', '.join(self.code(values[name]).plain() for name in order)}]"] if names else []
 
     def _inline(self, node: Node) -> str:
         """A layer that holds nothing, made where it stands."""

@@ -17,6 +17,7 @@ from gangraph.ir import Module, Node, walk
 from gangraph.templates import join
 
 Found = tuple[frozenset[str], frozenset[int]]  # parameters by name, and ids of the leaves that are reached
+Names = frozenset[str]  # of parameters
 
 
 @frozen
@@ -70,7 +71,7 @@ class Reach:
     def __init__(self, graph: Graph):
         self.graph = graph
         self._bodies: dict[tuple[int, tuple[int, ...], str], Found] = {}
-        self._seconds: dict[tuple[int, tuple[int, ...], frozenset[int], str], Found] = {}
+        self._seconds: dict[tuple[int, tuple[int, ...], frozenset[int], str, Names], Found] = {}
         self._owners: dict[str, frozenset[str]] = {}  # network -> its parameters, those of networks inside included
 
     def parameters(self, roots: list[Node]) -> frozenset[str]:
@@ -123,6 +124,7 @@ class Reach:
         if not (node.op == "call" and node.fields["view"].get("frozen")):
             parameters |= found
         stack += [a for i, a in enumerate(node.args) if i in read and differentiable(a)]
+        stack += given(node, found)
 
     def body(self, node: Node, outputs: tuple[int, ...], prefix: str) -> tuple[frozenset[str], set[int]]:
         """What a gradient at some outputs of a call reaches: parameters, and inputs by position."""
@@ -143,21 +145,25 @@ class Reach:
 
     def _grad(self, node: Node, prefix: str) -> tuple[frozenset[str], list[Node]]:
         y, x = node.args
-        return self.second([y], frozenset({id(x)}), prefix)
+        return self.second([y], frozenset({id(x)}), prefix, by(x))
 
-    def second(self, roots: list[Node], xs: frozenset[int], prefix: str) -> tuple[frozenset[str], list[Node]]:
-        """What the derivative of the roots by the xs reads: parameters, and nodes of the same body."""
-        path = self.depending(roots, xs)
+    def second(
+        self, roots: list[Node], xs: frozenset[int], prefix: str, names: Names
+    ) -> tuple[frozenset[str], list[Node]]:
+        """What the derivative of the roots by the xs (or parameters) reads: parameters, and nodes of the same body."""
+        path = self.depending(roots, xs, names, prefix)
         parameters: set[str] = set()
         read: list[Node] = []
         for node in path.values():
             if id(node) in xs:
                 continue
             if node.op in ("call", "apply"):
-                found, inputs = self._second_body(node, path, xs, prefix)
+                found, inputs = self._second_body(node, path, xs, prefix, names)
                 if not (node.op == "call" and node.fields["view"].get("frozen")):
                     parameters |= found
-                read += [node.args[i] for i in inputs]
+                read += [node.args[i] for i in inputs] + given(node, found)
+                if any(id(a) in path or id(a) in xs for a in given(node)):  # what it multiplies
+                    read += node.args
             elif node.op == "grad":
                 read += list(node.args)
             elif node.op in ("mul", "matmul", "convolve"):
@@ -173,31 +179,51 @@ class Reach:
         return frozenset(parameters), [n for n in read if differentiable(n)]
 
     def _second_body(
-        self, node: Node, path: dict[int, Node], xs: frozenset[int], prefix: str
+        self, node: Node, path: dict[int, Node], xs: frozenset[int], prefix: str, names: Names
     ) -> tuple[frozenset[str], set[int]]:
         module: Module = node.fields["module"]
         inner = node.fields["source"] if node.op == "call" else join(prefix, module.path)
+        names = names & self._held(node, prefix) if names else names
         if module.layer is not None:
             layer = module.layer
-            names = module.parameters()
-            read = [n for n in names if n != "bias"] if layer.weighted or not layer.linear else []
-            return frozenset(join(inner, n) for n in read), set() if layer.linear else set(range(len(node.args)))
-        inputs = frozenset(id(module.inputs[i]) for i, a in enumerate(node.args) if id(a) in path or id(a) in xs)
+            factors = {join(inner, n) for n in module.parameters() if n != "bias"}
+            by_input = any(id(a) in path or id(a) in xs for a in node.args)
+            by_factor = not names.isdisjoint(factors)
+            bent = not layer.linear or (
+                by_factor and bool(module.wrappers)
+            )  # reads its own parameters and inputs again
+            read = factors if bent or (by_input and layer.weighted) else set()
+            return frozenset(read), set(range(len(node.args))) if bent or by_factor else set()
+        entries = zip(module.inputs, node.args, strict=False)  # behind them stands what is given for its parameters
+        inputs = frozenset(id(e) for e, a in entries if id(a) in path or id(a) in xs)
         entry = node.fields["view"].get("entry") if node.op == "call" else None
         roots = [labelled(module, entry)] if entry else module.outputs
-        key = (id(module), (-1,) if entry else (), inputs, inner)
+        key = (id(module), (-1,) if entry else (), inputs, inner, names)
         if key not in self._seconds:
-            parameters, nodes = self.second(roots, inputs, inner)
+            parameters, nodes = self.second(roots, inputs, inner, names)
             more, leaves = self.walk(nodes, inner)
             self._seconds[key] = (parameters | more, leaves)
         found, leaves = self._seconds[key]
         return found, {i for i, e in enumerate(module.inputs) if id(e) in leaves}
 
-    def depending(self, roots: list[Node], xs: frozenset[int]) -> dict[int, Node]:
-        """The nodes between the xs and the roots: those that the xs feed with a gradient."""
+    def depending(
+        self, roots: list[Node], xs: frozenset[int], names: Names = frozenset(), prefix: str = ""
+    ) -> dict[int, Node]:
+        """The nodes between the xs and the roots: those that the xs, or parameters by name, feed with a gradient."""
         below = walk(roots)
-        fed = self._coloured(below, set(xs))
+        holders = {id(n) for n in below if not names.isdisjoint(self._held(n, prefix))} if names else set()
+        fed = self._coloured(below, xs | holders)
         return {id(n): n for n in below if id(n) in fed}
+
+    def _held(self, node: Node, prefix: str) -> Names:
+        """The parameters that a call or a layer uses as its own."""
+        view = node.fields["view"] if node.op == "call" else {}
+        if node.op not in ("call", "apply") or view.get("frozen"):
+            return frozenset()
+        if node.op == "call" and node.fields["source"] != node.fields["network"]:
+            return frozenset()
+        outputs = tuple(range(len(node.fields["module"].outputs)))
+        return self.body(node, outputs, prefix)[0]
 
     def live(self, roots: list[Node], owned: set[str]) -> frozenset[int]:
         """Nodes between owned parameters and the roots: fed by one, and on the way of a gradient."""
@@ -219,7 +245,7 @@ class Reach:
             self._owners[source] = frozenset(self.graph.parameters([source]))
         return not owned.isdisjoint(self._owners[source])
 
-    def _coloured(self, below: list[Node], seeds: set[int]) -> set[int]:
+    def _coloured(self, below: list[Node], seeds: set[int] | frozenset[int]) -> set[int]:
         """Ids of the nodes that a seed feeds through arguments that pass a gradient; arguments stand before nodes."""
         found = set(seeds)
         for node in below:
@@ -230,6 +256,18 @@ class Reach:
                         found.add(key)
                         break
         return found
+
+
+def by(x: Node) -> Names:
+    """The name of what is differentiated by, if it is a parameter."""
+    return frozenset({x.name}) if x.op == "parameter" and x.name else frozenset()
+
+
+def given(node: Node, names: Names | None = None) -> list[Node]:
+    """The values that stand in place of a network's parameters in a call, or of some of them."""
+    given = node.fields.get("given", ())
+    values = node.args[len(node.args) - len(given) :]
+    return [v for n, v in zip(given, values, strict=True) if (names is None or n in names) and differentiable(v)]
 
 
 def passing(node: Node) -> tuple[Node, ...]:

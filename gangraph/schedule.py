@@ -14,7 +14,7 @@ from dataclasses import field
 from gangraph.frozen import frozen
 from gangraph.graph import Graph, Phase, Step
 from gangraph.ir import Node, walk
-from gangraph.routing import Reach, Route, Routing
+from gangraph.routing import Reach, Route, Routing, by
 
 
 @frozen
@@ -181,7 +181,8 @@ class _Planner:
         found = {key for route in routes for key in route.live}
         for node in nodes:
             if node.op == "grad":
-                found |= set(self.reach.depending([node.args[0]], frozenset({id(node.args[1])})))
+                y, x = node.args
+                found |= set(self.reach.depending([y], frozenset({id(x)}), by(x)))
         return frozenset(found)
 
     def _through(self, phases: tuple[Phase, ...]) -> set[int]:

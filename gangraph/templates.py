@@ -155,7 +155,7 @@ class View:
     statistics: str | None = None
     still: bool = False
     entry: str | None = None
-    values: Any = None
+    values: tuple[Any, ...] | None = None  # in place of its parameters, in the order of `weights`
 
     @property
     def options(self) -> dict[str, Any]:

@@ -100,7 +100,6 @@ def test_the_readme_shows_the_program_of_its_spec(tmp_path: Path) -> None:
 
 
 NOT_BUILT = {
-    "graph: {fake: 'G(z, y)', again: 'given(G, weights(G))(z, y)'}": r"given\(N, values\) is not built yet",
     "graph: {fake: 'G(z, y)', old: 'replay(fake, 9, per=\"batch\")'}": 'per="batch" is not known',
     "layers: {Fold: {torch: nn.Fold, shape: n}}": "layers cannot be used yet",
 }

@@ -24,6 +24,7 @@ from gangraph.errors import SpecError
 from gangraph.library import Library
 from gangraph.ops import OPERATORS
 from gangraph.spec import Sources, read_library
+from gangraph.testing import assert_matches_reference
 
 # --- operators: every one against its formula in torch, values, shapes and gradients --------------------------------
 
@@ -1536,6 +1537,51 @@ def test_upto_is_the_value_after_a_label(tmp_path: Path) -> None:
 
 def test_upto_needs_no_draws_of_the_layers_behind_its_label(tmp_path: Path) -> None:
     assert set(viewed(tmp_path, 'upto(B, "inner")(h)').draw(4, 0)) == {"B/plain/B.1", "plain/B.1"}
+
+
+UNROLLED = """
+gangraph: 1
+name: unrolled
+inputs: {x: vector(2)}
+draws: {z: normal(4)}
+networks:
+  G: [Linear(6), Tanh(), Linear(2)]
+  D: [Linear(5), Tanh(), Linear(1)]
+graph:
+  fake: G(z)
+  judged: expect(softplus(-D(x))) + expect(softplus(D(fake)))
+  ahead: weights(D) - 0.3 * grad(judged, weights(D))
+losses:
+  adv: non_saturating(real=D(x), fake=D(fake))
+  unrolled: expect(softplus(-given(D, ahead)(fake)))
+meant: [one_sided(adv)]
+players:
+  D: {networks: [D], optimizer: SGD(lr=0.1)}
+  G: {networks: [G], optimizer: SGD(lr=0.1)}
+schedule: {D: adv.discriminator, G: unrolled}
+"""
+
+
+def test_given_values_stand_in_place_of_parameters_as_in_an_unrolled_gan(tmp_path: Path) -> None:
+    """Metz et al. 2017, equation 10, with one step of D: G's gradient goes through that step."""
+    path = written(tmp_path, UNROLLED)
+    gan = build(path)
+    given, draws = batch(gan, 5), gan.draw(5, 0)
+    p = gan.named_parameters()
+    G = [p[f"G.{n}"] for n in ("0.weight", "0.bias", "2.weight", "2.bias")]
+    D = [p[f"D.{n}"] for n in ("0.weight", "0.bias", "2.weight", "2.bias")]
+    layers = lambda w, v: torch.tanh(v @ w[0].T + w[1]) @ w[2].T + w[3]  # noqa: E731
+    draws["z"] = draws["G/z"]  # where losses alone are evaluated
+    fake = layers(G, draws["G/z"])
+    judged = F.softplus(-layers(D, given["x"])).mean() + F.softplus(layers(D, fake)).mean()
+    ahead = [w - 0.3 * g for w, g in zip(D, torch.autograd.grad(judged, D, create_graph=True), strict=True)]
+    loss = F.softplus(-layers(ahead, fake)).mean()
+    expected = torch.autograd.grad(loss, G)
+    assert torch.allclose(gan.losses(given, draws)["unrolled"], loss, rtol=1e-12)
+    found = gan.gradients("G", given, draws)
+    assert list(found) == [f"G.{n}" for n in ("0.weight", "0.bias", "2.weight", "2.bias")]
+    assert all(torch.allclose(a, b, rtol=1e-10, atol=1e-14) for a, b in zip(found.values(), expected, strict=True))
+    assert_matches_reference(path, cases=2)
 
 
 def test_views_nest(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from torch import nn
 class View:
     """A network called in another way: as a constant, in another mode, with other running statistics, untouched.
 
-    `entry` names the method that is called instead of `forward`: the network up to a label.
+    `given` are values in place of its parameters, in their order. `entry` names the method that is called instead of
+    `forward`: the network up to a label.
     """
 
-    def __init__(self, network, frozen=False, training=None, statistics=None, still=False, entry="forward"):
-        self.network, self.frozen, self.training, self.still = network, frozen, training, still
+    def __init__(self, network, given=None, frozen=False, training=None, statistics=None, still=False, entry="forward"):
+        self.network, self.given, self.frozen, self.training, self.still = network, given, frozen, training, still
         self.statistics, self.entry = statistics, entry
 
     def __call__(self, *inputs):
@@ -20,11 +21,11 @@ class View:
             self.exchange()
         hooks = [hook for module in modes for hook in still(module)] if self.still else []
         try:
-            if self.frozen:
-                constants = {name: p.detach() for name, p in self.network.named_parameters()}
-                return torch.func.functional_call(
-                    Entry(self.network, self.entry), {f"network.{k}": v for k, v in constants.items()}, inputs
-                )
+            if self.frozen or self.given is not None:
+                values = self.given if self.given is not None else [p.detach() for p in self.network.parameters()]
+                names = [f"network.{name}" for name, _ in self.network.named_parameters()]
+                held = dict(zip(names, values, strict=True))
+                return torch.func.functional_call(Entry(self.network, self.entry), held, inputs)
             return getattr(self.network, self.entry)(*inputs)
         finally:
             for hook in hooks:

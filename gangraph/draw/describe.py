@@ -36,7 +36,7 @@ from gangraph.expressions import Attribute, Call, Expr, Index, Name, Number, nam
 from gangraph.families import Member, Pattern
 from gangraph.graph import Graph, Phase, Step
 from gangraph.ir import Length, Node, Type, visit, walk
-from gangraph.routing import Reach, differentiable, passing
+from gangraph.routing import Reach, differentiable, given, passing
 from gangraph.rules import player_rules
 from gangraph.spec import TwoSides
 from gangraph.templates import TwoSided
@@ -176,8 +176,8 @@ class _Describer:
         """The arguments to which a gradient at this node goes on."""
         if node.op == "call":
             outputs = tuple(range(len(node.fields["module"].outputs)))
-            _, read = self.reach.body(node, outputs, "")
-            return [a for i, a in enumerate(node.args) if i in read and differentiable(a)]
+            found, read = self.reach.body(node, outputs, "")
+            return [a for i, a in enumerate(node.args) if i in read and differentiable(a)] + given(node, found)
         if node.op == "grad" or (node.op == "output" and node.args[0].op != "chunk"):
             return list(node.args)
         return passing(node)

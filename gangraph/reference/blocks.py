@@ -160,8 +160,8 @@ class Blocks(Interpreter):
     def spec_index(self) -> dict[str, tuple[Any, ...]]:
         return {}
 
-    def listed(self, name: str) -> list[str]:
-        """The names of a network's parameters, in order."""
+    def in_place(self, network: str, values: tuple[Any, ...]) -> dict[str, Any]:
+        """Values for the parameters of a network, by the names of these."""
         raise NotImplementedError
 
     # --- making
@@ -360,9 +360,7 @@ class Blocks(Interpreter):
             forced = outer.forced
         if forced is None and (view.of.average or frozen):
             forced = mode == "train"
-        given = None
-        if view.given is not None:
-            given = dict(zip(self.listed(view.of.name), view.given, strict=True))
+        given = None if view.given is None else self.in_place(view.of.name, view.given)
         run = Run(
             view.of.name, home, self.head(home, view.of.average or view.of.name), forced is not False, forced,
             view.frozen, view.of.average, view.statistics, view.still, view.until, given,

@@ -275,8 +275,8 @@ class Evaluation(Blocks):
     def keep(self, run: Run, name: str, array: Any) -> None:
         self.buffers(run)[self.buffer_name(run, name)] = constant(array)
 
-    def listed(self, name: str) -> list[str]:
-        return list(self.game.expansion.parameters(name))
+    def in_place(self, network: str, values: tuple[Any, ...]) -> dict[str, Any]:
+        return dict(zip(self.game.expansion.parameters(network), values, strict=True))
 
     def parameter_value(self, name: str) -> Any:
         if name not in self.game.boxes:
@@ -419,6 +419,9 @@ class Rehearsal(Evaluation):
 
     def keep_pool(self, name: str, pool: list[Any]) -> None:
         pass
+
+    def in_place(self, network: str, values: tuple[Any, ...]) -> dict[str, Any]:
+        return {}  # it may be that nothing has shown its parameters yet
 
     def called(self, outer: str | None, inner: str) -> None:
         self.expansion.of(inner)
