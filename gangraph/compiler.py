@@ -67,6 +67,12 @@ class Spec:
     def program(self) -> Program:
         from gangraph.emit import emit
 
+        if self.parsed.file.layers:
+            from gangraph.declared import refuted
+
+            problems = refuted(self.graphs)
+            if problems:
+                raise SpecError(problems)
         return emit(self.schedules)
 
     @cached_property

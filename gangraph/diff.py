@@ -31,7 +31,7 @@ Facts = dict[str, dict[str, str]]  # section -> name -> what is known of it
 SECTIONS = (
     "sizes", "constants", "index", "inputs", "prepare", "draws", "once", "networks", "parameters", "init", "values",
     "losses", "state", "averages", "players", "objectives", "schedule", "sample", "stages", "train", "functions",
-    "families", "blocks",
+    "families", "blocks", "layers",
 )  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def facts(spec: Spec) -> Facts:
     for section, key in (("index", "index"), ("draws", "draws"), ("init", "init"), ("sample", "sample")):
         found[section] = dict(_leaves(tree.get(key)))
     found["inputs"] = dict(_inputs(tree.get("inputs"), file.inputs))
-    for section in ("networks", "prepare", "state", "averages", "functions", "families", "blocks"):
+    for section in ("networks", "prepare", "state", "averages", "functions", "families", "blocks", "layers"):
         found[section] = dict(_written(tree.get(section)))
     found["values"], found["losses"] = dict(_written(tree.get("graph"))), dict(_written(tree.get("losses")))
     found["once"] = dict.fromkeys(graph.once, "made one time an iteration")

@@ -14,8 +14,8 @@ from gangraph.errors import Fact, Place
 from gangraph.evaluate import Evaluator, placed
 from gangraph.expressions import Call, Expr, names
 from gangraph.families import Rule, expand_keys
-from gangraph.ir import HOST, Length, Module, Network, Node, Type
-from gangraph.layers import LAYERS, WRAPPERS
+from gangraph.ir import HOST, Length, Module, Network, Node, Shape, Type
+from gangraph.layers import LAYERS, WRAPPERS, Declared
 from gangraph.library import Definition, Library
 from gangraph.spec import Chain, GivenNetwork, GraphNetwork, Line, TwoSides
 from gangraph.templates import (
@@ -75,6 +75,8 @@ class Expander(Evaluator):
         assert isinstance(word, Definition)
         if word.kind == "blocks":
             return self._make_block(word, arguments, keywords, call)
+        if word.kind == "layers":
+            return self._make_declared(word, arguments, keywords)
         return self._unfold(word, arguments, keywords, call)
 
     def _make_layer(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Template:
@@ -94,6 +96,33 @@ class Expander(Evaluator):
             [self._field(a) for a in arguments], {k: self._field(v) for k, v in keywords.items()}
         )
         return LayerTemplate(layer)
+
+    def _make_declared(self, word: Definition, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Template:
+        scope = self._parameters(
+            word, tuple(map(self._field, arguments)), {k: self._field(v) for k, v in keywords.items()}
+        )
+        body, known = word.read(), {}
+
+        def rule(shape: Shape) -> tuple[Shape, dict[str, Shape]]:
+            if shape not in known:
+                inner = Scope({"_": Node("input", (), Type(shape), word.at)}, scope)
+                parameters = {str(name): self._sizes(expr, inner) for name, expr in body.parameters.items()}
+                known[shape] = self._sizes(body.shape, inner), parameters
+            return known[shape]
+
+        given = tuple((name, self._field(scope.frame[name])) for name, _ in word.parameters)
+        return LayerTemplate(Declared(word.name, str(body.torch).removeprefix("torch."), given, rule))
+
+    def _sizes(self, expr: Expr, scope: Scope) -> Shape:
+        """A shape that a declaration says: a list of numbers, or `_`, the shape of the input."""
+        value = self.value(expr, scope)
+        if isinstance(value, Node) and not value.type.host:
+            return value.type.shape
+        sizes = value if isinstance(value, tuple) else (value,)
+        try:
+            return tuple(ops.integer(size, "a size", 1) for size in sizes)
+        except Fact as fact:
+            raise placed(fact, expr.at) from None
 
     def _field(self, value: Any) -> Any:
         """A layer's field: known before the run."""

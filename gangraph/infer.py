@@ -132,6 +132,7 @@ class _Inference(Expander):
         self.clocks: dict[str, Node] = {}
         self.composed: dict[str, bool] = {}
         self.parameter_nodes: dict[str, Node] = {}
+        self.declared = [name for name, word in self.library.own.items() if word.kind == "layers"]
 
     # --- names
 
@@ -215,8 +216,6 @@ class _Inference(Expander):
 
     def run(self) -> Graph:
         r = self.resolved
-        for name in self.file.layers:  # in the language, and not built yet: refused rather than ignored
-            self.problem(Fact("layers cannot be used yet", "leave this section out"), f"layers.{name}", _place(name, r))
         self.names.update(r.sizes)
         for name, expr in r.constants.items():
             self.declare(name, f"constants.{name}", expr.at, partial(self._constant, name, expr))
@@ -582,8 +581,9 @@ class _Inference(Expander):
         network = self.value(expr.arguments[0], scope)
         types = [a.id if isinstance(a, Name) else "" for a in expr.arguments[1:]]
         for word, argument in zip(types, expr.arguments[1:], strict=True):
-            if word not in LAYERS:
-                raise placed(Fact(f"{argument} is not a type of layers", nearest(word, LAYERS)), argument.at)
+            if word not in LAYERS and word not in self.declared:
+                known = [*LAYERS, *self.declared]
+                raise placed(Fact(f"{argument} is not a type of layers", nearest(word, known)), argument.at)
         names = [n.name for n in (network if isinstance(network, tuple) else (network,)) if isinstance(n, Named)]
         found = self.weights_of(tuple(names), tuple(types), expr.at)
         if not found:

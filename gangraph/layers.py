@@ -243,6 +243,11 @@ class Layer(Entry):
     reads_input: ClassVar[bool] = True  # the derivative by the input does
 
     @property
+    def title(self) -> str:
+        """What a spec calls it."""
+        return type(self).__name__
+
+    @property
     def random(self) -> bool:
         """Takes draws in training mode."""
         return False
@@ -1301,6 +1306,32 @@ def _added(tensors: Sequence[dict[str, Shape]]) -> dict[str, Shape]:
 
 
 # fmt: off
+@frozen(eq=False)
+class Declared(Layer):
+    """A layer that a spec declares: torch's own, and what the spec says of its shapes (see `gangraph.declared`)."""
+
+    name: str
+    torch: str  # nn.NAME
+    arguments: tuple[tuple[str, object], ...]
+    rule: Callable[[Shape], tuple[Shape, dict[str, Shape]]]  # shape -> shape, and those of the parameters
+
+    @property
+    def title(self) -> str:
+        return self.name
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(f'{k}={_thawed(v)!r}' for k, v in self.arguments)})"
+
+    def output(self, shape: Shape) -> Shape:
+        return self.rule(shape)[0]
+
+    def parameters(self, shape: Shape) -> dict[str, Shape]:
+        return self.rule(shape)[1]
+
+    def construct(self, shape: Shape) -> Construct:
+        return Construct(self.torch, tuple((name, value, False) for name, value in self.arguments))
+
+
 LAYERS: dict[str, type[Layer]] = {layer.__name__: layer for layer in (
     Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Linear, Embedding, Parameter,
     BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, GroupNorm, LayerNorm,

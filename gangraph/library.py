@@ -11,6 +11,7 @@ from typing import Any
 from gangraph import _paths, ops
 from gangraph.errors import Fact, Place, nearest
 from gangraph.expressions import Call, Expr, Name, parse
+from gangraph.layers import LAYERS, WRAPPERS
 from gangraph.spec import Key, Lazy, LibrarySpec, Sources, read_library
 
 REQUIRED = object()
@@ -20,7 +21,7 @@ REQUIRED = object()
 class Definition:
     """A function, family or block: parameters with their defaults (expressions), and the body."""
 
-    kind: str  # "functions", "families" or "blocks"
+    kind: str  # "functions", "families", "blocks" or "layers"
     name: str
     parameters: tuple[tuple[str, Expr | None], ...]
     body: Any  # Expr, TwoSides, Chain or GraphNetwork; or Lazy until its first use
@@ -74,6 +75,16 @@ def signature(key: str, place: Place) -> tuple[str, tuple[tuple[str, Expr | None
     return expr.function.id, tuple(parameters)
 
 
+_TORCH = re.compile(r"(torch\.)?nn\.[A-Z]\w*")
+
+
+def _declarable(name: str, body: Any) -> None:
+    if name in LAYERS or name in WRAPPERS:
+        raise Fact(f"{name} is a layer of the language", "declare another one, or leave it out")
+    if not _TORCH.fullmatch(body.torch):
+        raise Fact(f"{body.torch} is not a layer of torch", "as in torch: nn.Unfold")
+
+
 _ENTRY = re.compile(r"^  (\w+)\(", re.MULTILINE)  # how a file of the standard library writes a signature
 
 
@@ -98,17 +109,19 @@ class Library:
             self._add(read_library(path, sources), self.standard, standard=True)
 
     def add(self, part: LibrarySpec) -> None:
-        """A spec's own functions, families and blocks. Raises `Fact` with its place."""
+        """A spec's own functions, families, blocks and layers. Raises `Fact` with its place."""
         self._add(part, self.own, standard=False)
 
     def _add(self, part: LibrarySpec, into: dict[str, Definition], standard: bool) -> None:
-        for kind in ("functions", "families", "blocks"):
+        for kind in ("functions", "families", "blocks", "layers"):
             for key, body in getattr(part, kind, {}).items():
                 place = key.place if isinstance(key, Key) else Place()
                 try:
                     name, parameters = signature(key, place)
                     if name in ops.OPERATORS or name in ops.SPECIAL:
                         raise Fact(f"{name} is a word of the core and cannot be defined anew")
+                    if kind == "layers":
+                        _declarable(name, body)
                     if name in into or (into is self.standard and name in self._shelf):
                         raise Fact(f"{name} is defined twice")
                 except Fact as fact:

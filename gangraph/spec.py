@@ -321,9 +321,11 @@ class TinySpec(Model):
 
 
 class LayerSpec(Model):
+    """A layer of torch's by its signature; `_` is its input in `shape` and in the shapes of `parameters`."""
+
     torch: Text
     shape: Expression
-    parameters: Expression | None = None
+    parameters: Named = {}
 
 
 class LibrarySpec(Model):

@@ -109,7 +109,7 @@ class LayerTemplate(Template):
 
     @property
     def title(self) -> str:
-        return type(self.layer).__name__
+        return self.layer.title
 
 
 @dataclass(eq=False)

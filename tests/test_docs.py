@@ -99,20 +99,6 @@ def test_the_readme_shows_the_program_of_its_spec(tmp_path: Path) -> None:
         assert textwrap.indent(function, "    ") + "\n" in source, function.splitlines()[0]
 
 
-NOT_BUILT = {
-    "graph: {fake: 'G(z, y)', old: 'replay(fake, 9, per=\"batch\")'}": 'per="batch" is not known',
-    "layers: {Fold: {torch: nn.Fold, shape: n}}": "layers cannot be used yet",
-}
-
-
-@pytest.mark.parametrize("part", NOT_BUILT)
-def test_what_is_not_built_is_an_error(part: str, tmp_path: Path) -> None:
-    (tmp_path / "first.yaml").write_text(blocks("language.md", "yaml")[0], encoding="utf-8")
-    (tmp_path / "spec.yaml").write_text(f"gangraph: 1\nname: part\nextends: first.yaml\n{part}\n", encoding="utf-8")
-    with pytest.raises(gangraph.SpecError, match=NOT_BUILT[part]):
-        gangraph.load(tmp_path / "spec.yaml")
-
-
 # --- the command line: what stands after `$` is run, what stands below it comes out; `...` stands for anything
 
 

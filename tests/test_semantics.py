@@ -25,6 +25,7 @@ from gangraph.library import Library
 from gangraph.ops import OPERATORS
 from gangraph.spec import Sources, read_library
 from gangraph.testing import assert_matches_reference
+from gangraph.verify import verify
 
 # --- operators: every one against its formula in torch, values, shapes and gradients --------------------------------
 
@@ -2050,6 +2051,86 @@ def test_a_program_draws_the_same_when_another_network_is_added(tmp_path: Path) 
     other = system(tmp_path, "schedule:\n  D: d\n  G: g + h\n", more)
     a, b = gan.draw(4, 5), other.draw(4, 5)
     assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+# --- layers that a spec declares
+
+DECLARED = """
+gangraph: 1
+name: declared
+sizes: {C: 2, H: 6, W: 6}
+inputs: {x: "image(C, H, W)"}
+draws: {z: normal(4)}
+layers:
+  Unfold(kernel_size, stride=1):
+    torch: nn.Unfold
+    shape: "[_.channels * kernel_size**2, (_.height // stride) * (_.width // stride)]"
+  Squash(): {torch: nn.Softsign, shape: _}
+  Slopes(num_parameters):
+    torch: nn.PReLU
+    shape: _
+    parameters: {weight: "[num_parameters]"}
+networks:
+  G: [Linear(8), Squash(), Linear(C * H * W), Slopes(1), "reshape(_, C, H, W)"]
+  D: ["Unfold(3, stride=3)", Flatten(), Linear(1)]
+graph: {fake: G(z)}
+losses:
+  adv: non_saturating(real=D(x), fake=D(fake))
+  gp: expect((norm(grad(D(fake), fake)) - 1)**2)
+  bent: expect(norm(grad(mean(G(z)**2), z))**2)
+players:
+  D: {networks: [D], optimizer: Adam(lr=1e-3)}
+  G: {networks: [G], optimizer: Adam(lr=1e-3)}
+schedule: {D: adv.discriminator + gp, G: adv.generator + bent}
+"""
+
+
+def test_a_declared_layer_is_torchs_and_verify_says_so(tmp_path: Path) -> None:
+    path = written(tmp_path, DECLARED)
+    gan = build(path)
+    x, p = batch(gan, 3)["x"], gan.named_parameters()
+    expected = F.unfold(x, 3, stride=3).flatten(1) @ p["D.2.weight"].T + p["D.2.bias"]
+    assert torch.equal(gan.networks["D"](x), expected)
+    assert p["G.3.weight"].shape == (1,) and "nn.PReLU(num_parameters=1)" in gan.source
+    report = verify(path, cases=2)
+    assert report.good, report
+    assert "not proven: Slopes, which the reference takes from torch (nn.PReLU) as the program does" in str(report)
+
+
+@pytest.mark.parametrize(
+    "before, after, message",
+    [
+        (
+            "_.channels * kernel_size**2",
+            "kernel_size**2",
+            r"makes \[2, 6, 6\] to \[18, 4\], and the spec says \[9, 4\]",
+        ),
+        ('{weight: "[num_parameters]"}', "{slope: [1]}", r"holds weight \[1\], and the spec says slope \[1\]"),
+        ('    parameters: {weight: "[num_parameters]"}\n', "", r"holds weight \[1\], and the spec says no parameters"),
+        ("Slopes(num_parameters)", "Slopes(number)", "unexpected keyword argument 'number'|is missing"),
+        ("nn.Softsign", "nn.Softsine", "torch has no layer nn.Softsine"),
+        ("nn.Softsign", "nn.Identity", None),
+        ("Squash(): {torch: nn.Softsign", "Squash(n=8): {torch: nn.LazyBatchNorm1d", "fails"),
+        ("Squash(): {torch: nn.Softsign", "Squash(num_features=8): {torch: nn.BatchNorm1d", "holds"),
+        (
+            "Squash(): {torch: nn.Softsign",
+            "Squash(num_features=8, affine=False): {torch: nn.BatchNorm1d",
+            "holds the state",
+        ),
+    ],
+)
+def test_compile_tests_what_check_believes(before: str, after: str, message: str | None, tmp_path: Path) -> None:
+    assert before in DECLARED
+    text = DECLARED.replace(before, after).replace(
+        "[num_parameters]", "[1]" if "number)" in after else "[num_parameters]"
+    )
+    spec = gangraph.load(written(tmp_path, text))
+    if message is None:
+        assert spec.program
+        return
+    with pytest.raises(SpecError, match=message) as found:
+        spec.program  # noqa: B018
+    assert found.value.problems[0].path.startswith("layers.")
 
 
 # --- the library

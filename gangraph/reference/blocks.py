@@ -180,6 +180,16 @@ class Blocks(Interpreter):
             scope.frame[name] = number(bound[name]) if name in bound else self.value(default, scope)
         return self.network_of(definition.read(), scope, definition.name)
 
+    def taken_from_torch(self, definition: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        from gangraph.reference.declared import Declared
+
+        bound = definition.bind(arguments, keywords)
+        values = {
+            name: number(bound[name]) if name in bound else self.value(default, Scope(inside=True))
+            for name, default in definition.parameters
+        }
+        return LayerTemplate(Declared(str(definition.read().torch), values))
+
     def network_of(self, body: Any, scope: Scope, title: str) -> Any:
         if isinstance(body, GivenNetwork):
             body = body.definition

@@ -92,6 +92,9 @@ class Interpreter:
     def block(self, definition: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         raise NotImplementedError
 
+    def taken_from_torch(self, definition: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        raise NotImplementedError
+
     def view(self, kind: str, arguments: tuple[Any, ...]) -> Any:
         raise NotImplementedError
 
@@ -330,6 +333,8 @@ class Interpreter:
     def unfold(self, definition: Any, expr: Call, scope: Scope) -> Any:
         if definition.kind == "blocks":
             return self.block(definition, *self.arguments(expr, scope))
+        if definition.kind == "layers":
+            return self.taken_from_torch(definition, *self.arguments(expr, scope))
         later = [self.later(e, scope) for e in expr.arguments]
         named = {k: self.later(e, scope) for k, e in expr.keywords}
         inner = Scope(

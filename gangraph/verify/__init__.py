@@ -62,8 +62,11 @@ def verify(
 
     loaded = load(spec, **options)
     source = Path(program).read_text(encoding="utf-8") if program is not None else None
+    from gangraph.declared import declared
     from gangraph.verify.bench import Bench, Subject
 
+    taken = declared(loaded.graphs)
+    assert loaded.program  # refuses what is declared wrongly
     with torch.random.fork_rng(devices=[]):
         bench = Bench(loaded)
         subject = Subject(bench, source)
@@ -71,7 +74,7 @@ def verify(
         rows = {n: Row(n) for n in (OWN if source is None else EDITED)}
         for row in rows.values():
             _explore(row, subject, cases, seed, progress or (lambda number: None))
-    return Report(loaded.name, rows)
+    return Report(loaded.name, rows, taken)
 
 
 def _explore(row: Row, subject: Subject, count: int, seed: int, progress: Progress) -> None:

@@ -65,6 +65,7 @@ class Report:
 
     name: str
     rows: dict[int, Row]
+    taken: dict[str, str] = field(default_factory=dict)  # declared layers, and torch's, which both sides use
 
     @property
     def good(self) -> bool:
@@ -81,5 +82,9 @@ class Report:
         for row in self.rows.values():
             lines.append(
                 f"{indent}{PROPERTIES[row.number]:<{width}}  {row.cases:>5}  {row.deviation:>17.1e}  {row.verdict}"
+            )
+        for name, torch in self.taken.items():
+            lines.append(
+                f"{indent}not proven: {name}, which the reference takes from torch ({torch}) as the program does"
             )
         return "\n".join([*lines, *(f"\n{d}" for row in self.rows.values() for d in row.differences[:1])])
