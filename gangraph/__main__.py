@@ -9,7 +9,6 @@ import gc
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -209,6 +208,8 @@ def view(source: str, watch: bool, port: int, browser: bool, settings: Sequence[
         with serving(watched, port) as address:
             show_page(address, address, browser)
             watched.follow()
+    import tempfile
+
     from gangraph.page import page
 
     spec = read(source, settings, tiny)

@@ -317,7 +317,7 @@ class TrainSpec(Model):
 class TinySpec(Model):
     sizes: Named = {}
     constants: Named = {}
-    train: Annotated[TrainSpec, Field(default_factory=TrainSpec)]
+    train: Annotated[TrainSpec, Field(default_factory=TrainSpec.model_construct)]
 
 
 class LayerSpec(Model):
@@ -341,7 +341,7 @@ class FileSpec(LibrarySpec):
 
     gangraph: Integer
     name: Text
-    paper: Annotated[Paper, Field(default_factory=Paper)]
+    paper: Annotated[Paper, Field(default_factory=Paper.model_construct)]
     notes: Texts = []
     extends: Text | None = None
     sizes: Named = {}
@@ -362,8 +362,8 @@ class FileSpec(LibrarySpec):
     schedule: dict[Word, ScheduleSpec] = {}
     sample: Named = {}
     metrics: dict[Word, Value] = {}
-    train: Annotated[TrainSpec, Field(default_factory=TrainSpec)]
-    tiny: Annotated[TinySpec, Field(default_factory=TinySpec)]
+    train: Annotated[TrainSpec, Field(default_factory=TrainSpec.model_construct)]
+    tiny: Annotated[TinySpec, Field(default_factory=TinySpec.model_construct)]
     meant: list[Expression] = []
 
 
@@ -564,7 +564,13 @@ def stage_spec(spec: GraphSpec, key: Key, over: Mapping) -> tuple[StageKeys, Gra
     rest = {k: v for k, v in over.entries.items() if k not in own}
     keys = _validated(StageKeys, Mapping(own, over.place, over.keys), spec.sources, f"stages.{key}")
     tree = merge(spec.tree, Mapping(rest, over.place, over.keys))
-    return keys, GraphSpec(_validated(FileSpec, tree, spec.sources, f"stages.{key}"), tree, over.place, spec.sources)
+    before = spec.tree.entries
+    same = [k for k in before if k not in ("gangraph", "name") and tree.entries.get(k) is before[k]]
+    new = Mapping({k: v for k, v in tree.entries.items() if k not in same}, tree.place, tree.keys)
+    read = _validated(FileSpec, new, spec.sources, f"stages.{key}")
+    kept = {name for name, field_ in FileSpec.model_fields.items() if (field_.alias or name) in same}
+    file = read.model_copy(update={name: getattr(spec.file, name) for name in kept})
+    return keys, GraphSpec(file, tree, over.place, spec.sources)
 
 
 def read_library(path: Path, sources: Sources) -> LibrarySpec:
