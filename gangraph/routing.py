@@ -124,7 +124,8 @@ class Reach:
         if not (node.op == "call" and node.fields["view"].get("frozen")):
             parameters |= found
         stack += [a for i, a in enumerate(node.args) if i in read and differentiable(a)]
-        stack += given(node, found)
+        if "given" in node.fields:
+            stack += given(node, found)
 
     def body(self, node: Node, outputs: tuple[int, ...], prefix: str) -> tuple[frozenset[str], set[int]]:
         """What a gradient at some outputs of a call reaches: parameters, and inputs by position."""
@@ -161,9 +162,11 @@ class Reach:
                 found, inputs = self._second_body(node, path, xs, prefix, names)
                 if not (node.op == "call" and node.fields["view"].get("frozen")):
                     parameters |= found
-                read += [node.args[i] for i in inputs] + given(node, found)
-                if any(id(a) in path or id(a) in xs for a in given(node)):  # what it multiplies
-                    read += node.args
+                read += [node.args[i] for i in inputs]
+                if "given" in node.fields:
+                    read += given(node, found)
+                    if any(id(a) in path or id(a) in xs for a in given(node)):  # what it multiplies
+                        read += node.args
             elif node.op == "grad":
                 read += list(node.args)
             elif node.op in ("mul", "matmul", "convolve"):
