@@ -39,6 +39,7 @@ settings.
 |---|---|
 | `error`, `cycle` | 1 where a reconstruction is no better than the batch's mean, 0 where it is exact (`unexplained`) |
 | `diversity` | mean distance between two outputs for one input |
+| `told/VIEW` | share of samples that a classifier takes for what was asked, a class, attributes or a domain; of reals |
 | `collapse/modes` | known modes that samples lie near, of all; `near` is the share of the samples that lie near any |
 | `collapse/spread` | mean distance of two samples : of two real items |
 | `collapse/classes` | effective number of classes that a classifier sees; of real items in brackets |
@@ -89,7 +90,7 @@ def learn(name: str, plan: Plan) -> list[str]:
 
 def figures(measures: tuple[Measure, ...], variety: Report) -> dict[str, str]:
     """What is shown, by name."""
-    shown = {m.name: f"{m.value:.3g}" for m in measures}
+    shown = {m.name: f"{m.value:.3g}" + ("" if m.real is None else f" ({m.real:.3g})") for m in measures}
     for name in ("modes", "near", "spread", "classes", "per_input"):
         if name in variety.figures:
             shown[f"collapse/{name}"] = f"{variety.figures[name]:.3g}"

@@ -156,6 +156,11 @@ class Compiled:
         nodes = ordered([self.graph.views[view]], self.graph.order, {})
         return [n.name for n in nodes if n.op == "draw" and n.name and n.fields["kind"] in ("normal", "uniform")]
 
+    def view_labels(self, view: str) -> dict[str, InputType]:
+        """The draws of integers that a view reads."""
+        nodes = ordered([self.graph.views[view]], self.graph.order, {})
+        return {n.name: input_type(n) for n in nodes if n.op == "draw" and n.name and n.fields["kind"] == "integer"}
+
     def view_shape(self, view: str) -> tuple[int, ...]:
         """The shape of one sample of a view."""
         return self.graph.views[view].type.shape
@@ -194,9 +199,11 @@ class Compiled:
         node = self.graph.views[view]
         return node.type.shape[0] if node.op == "stack" else 1
 
-    def sample(self, view: str, n: int, batch: Batch | None = None, seed: int = 0) -> Tensor:
-        """`n` samples of a view on the CPU, [n, ...]; of a metric one number, or [n]."""
-        made: Tensor = self.game.sample(view, n, batch, seed)
+    def sample(
+        self, view: str, n: int, batch: Batch | None = None, seed: int = 0, draws: Batch | None = None
+    ) -> Tensor:
+        """`n` samples of a view on the CPU, [n, ...]; of a metric one number, or [n]. `draws` gives some of them."""
+        made: Tensor = self.game.sample(view, n, batch, seed, draws)
         return made.cpu()
 
     def state_dict(self) -> dict[str, Any]:

@@ -344,10 +344,10 @@ class Game:
         return self
 
     @torch.no_grad()
-    def sample(self, view, n, batch=None, seed=0):
-        """`n` samples of a view, in evaluation mode and from the averages: [n, ...]."""
+    def sample(self, view, n, batch=None, seed=0, draws=None):
+        """`n` samples of a view, in evaluation mode and from the averages: [n, ...]. `draws` gives some of them."""
         modes = {module: module.training for module in self.networks.modules()}
-        self.begin(batch, None, seed)
+        self.begin(batch, draws, seed)
         self.N = n
         self.networks.eval()
         try:

@@ -170,7 +170,7 @@ def _interval(range_: Range) -> str:
 
 def domains(stage: Stage) -> Iterator[Finding]:
     """A difference between values of two domains in a loss: a swapped cycle or identity term."""
-    of = _domains(stage)
+    of = domains_of(stage)
     named = stage.graph.order.keys()
 
     def within(node: Node) -> tuple[Node, ...]:
@@ -192,7 +192,7 @@ def domains(stage: Stage) -> Iterator[Finding]:
 def distances(stage: Stage) -> Iterator[Finding]:
     """Values that a loss compares entry by entry: of unequal ranges; of samples that do not belong together."""
     apart = _streams(stage) if len(stage.graph.resolved.streams) > 1 else {}
-    of = _domains(stage) if apart else {}
+    of = domains_of(stage) if apart else {}
     for name, loss in stage.graph.losses.items():
         head = name.removesuffix(".discriminator").removesuffix(".generator")
         for a, b in _compared(loss):
@@ -231,7 +231,7 @@ def _streams(stage: Stage) -> dict[int, frozenset[str]]:
     return found
 
 
-def _domains(stage: Stage) -> dict[int, str]:
+def domains_of(stage: Stage) -> dict[int, str]:
     """Node -> its stream: inputs by declaration, generated values by the reals beside which they are judged."""
     judged: dict[int, set[str]] = {}
     makers: dict[str, set[str]] = {}

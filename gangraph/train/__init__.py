@@ -8,6 +8,7 @@
     run          a folder                              -> Run          what lies where, who may write there
     checkpoint   nested state                         <-> one file     atomic, checked, without pickle
     evaluate     a run                                 -> Evaluation   the spec's metrics, over many samples
+    told         samples of what was asked for         -> shares       that a classifier of real items takes for it
     samples      the compiled spec, a view, Data       -> samples      and what stands beside them
     collapse     samples beside real items             -> Report       figures of their variety, and alarms
     pictures     samples, losses                       -> PNG          grids, points, curves

@@ -246,16 +246,20 @@ def _real(stream: Stream, name: str, shape: tuple[int, ...]) -> tuple[Rows, Labe
 
 
 def _rows(values: Tensor, limits: Limits | None = None) -> Rows:
-    """[n, ...] -> [n, d]: what lies between the limits in 0 ... 1, and large pictures smaller."""
-    values = values.double()
+    """[n, ...] -> [n, d], reduced."""
+    rows: Rows = reduced(values.double(), limits).flatten(1).numpy()
+    return rows
+
+
+def reduced(values: Tensor, limits: Limits | None = None) -> Tensor:
+    """What lies between the limits in 0 ... 1, and large pictures smaller."""
     if limits is not None:
         values = (values - limits[0]) / (limits[1] - limits[0])
     if values.ndim == 4 and max(values.shape[2:]) > PIXELS:
         scale = max(values.shape[2:]) / PIXELS
         height, width = (max(1, round(n / scale)) for n in values.shape[2:])
         values = torch.nn.functional.adaptive_avg_pool2d(values, (height, width))
-    rows: Rows = values.flatten(1).numpy()
-    return rows
+    return values
 
 
 def _nearest_mode(modes: Rows, rows: Rows) -> Labels:

@@ -66,6 +66,11 @@ def stream_rng(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.default_rng([seed, *(zlib.crc32(n.encode()) if isinstance(n, str) else n for n in names)])
 
 
+def spread(items: Numbers, count: int) -> Numbers:
+    """So many of these items, far apart: a set may be sorted."""
+    return items[np.linspace(0, len(items), count, endpoint=False).astype(np.int64)]
+
+
 @dataclass
 class Stream:
     """The members of one stream and the items they are drawn from."""
@@ -106,14 +111,17 @@ class Stream:
 
     def first(self, count: int) -> dict[str, Tensor]:
         """The first items of the stream, not mirrored: what sample pictures are made from. Repeats when short."""
+        return self.still(spread(self.items, count))
+
+    def still(self, items: Numbers) -> dict[str, Tensor]:
+        """These items, not mirrored and cut in the middle."""
         steps = [step for step in self.steps if step[0] != "flip"]
         steps = [
             ("crop", args, kwargs) if name == "random_crop" else (name, args, kwargs) for name, args, kwargs in steps
         ]
-        spread = np.linspace(0, len(self.items), count, endpoint=False).astype(np.int64)
-        still = replace(self, steps=steps, batch=count, rank=0, ranks=1)
+        still = replace(self, steps=steps, batch=len(items), rank=0, ranks=1)
         still._held = None
-        return still._make(np.resize(self.items[spread], still.need), stream_rng(self.seed, self.name, "first"))
+        return still._make(np.resize(items, still.need), stream_rng(self.seed, self.name, "first"))
 
     def _make(self, chosen: Numbers, rng: np.random.Generator) -> dict[str, Tensor]:
         made: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""A run -> Evaluation: the spec's `metrics` of its networks, and figures of how varied its samples are.
+"""A run -> Evaluation: the metrics of its spec; whether its samples are what was asked for; how varied they are.
 
 Networks are in evaluation mode, and averages stand for those that they follow.
 """
@@ -19,6 +19,7 @@ from gangraph.train.collapse import Report, collapse
 from gangraph.train.data import Data, fit
 from gangraph.train.loop import load_run
 from gangraph.train.samples import untouched
+from gangraph.train.told import told
 
 LEAST = 16  # samples of a batch
 
@@ -32,10 +33,15 @@ class Measure:
     error: float | None  # None: of a single batch
     count: int
     of: str  # "samples" or "batches"
+    real: float | None = None  # the same of real items
 
     def __str__(self) -> str:
         error = "" if self.error is None else f" ± {self.error:.2g}"
-        return f"{self.value:.4g}{error}"
+        return f"{self.value:.4g}{error}" + ("" if self.real is None else f" (real {self.real:.4g})")
+
+    def data(self) -> dict[str, Any]:
+        found = {"value": self.value, "error": self.error, self.of: self.count}
+        return found if self.real is None else found | {"real": self.real}
 
 
 @frozen
@@ -57,7 +63,7 @@ class Evaluation:
         return "\n".join([f"{self.run} after {self.step} iterations", *lines, *rung])
 
     def data(self) -> dict[str, Any]:
-        rows = {m.name: {"value": m.value, "error": m.error, m.of: m.count} for m in self.measures}
+        rows = {m.name: m.data() for m in self.measures}
         rung = {name: alarm.text for name, alarm in self.variety.alarms.items()}
         return {
             "run": self.run, "step": self.step, "metrics": rows, "collapse": self.variety.figures, "alarms": rung
@@ -73,17 +79,18 @@ def evaluate_run(run: str | Path, n: int = 1000, seed: int = 0) -> Evaluation:
     gan, state = load_run(run)
     saved = state["run"]
     variety = collapse(gan, fit(saved["data"], gan.streams, gan.prepare, saved["batch"], saved["seed"]), saved["seed"])
-    if not gan.metrics and not variety.figures:
-        raise RunError(f"the spec of {run} has no `metrics`: nothing says what to measure")
     found = measure(gan, saved["data"], n, saved["batch"], seed)
+    if not found and not variety.figures:
+        raise RunError(f"the spec of {run} has no `metrics`: nothing says what to measure")
     return Evaluation(str(run), int(gan.clocks["step"]), found, variety)
 
 
 def measure(gan: Any, source: str, n: int, batch: int, seed: int = 0) -> tuple[Measure, ...]:
-    """Each metric of a compiled spec over `n` samples of a data set (rounded up to whole batches)."""
+    """Over `n` samples, each metric of a compiled spec (in whole batches), and what a classifier takes them for."""
     batch = max(batch, LEAST)  # a metric may ask for the moments of a batch
     data = fit(source, gan.streams, gan.prepare, batch, seed + 1) if gan.streams else None
-    return tuple(_measured(gan, data, math.ceil(n / batch), batch, seed))
+    metrics = tuple(_measured(gan, data, math.ceil(n / batch), batch, seed))
+    return metrics + tuple(_measure(f"told/{view}", [right], real) for view, right, real in told(gan, source, n, seed))
 
 
 def _measured(gan: Any, data: Data | None, turns: int, batch: int, seed: int) -> Iterator[Measure]:
@@ -100,9 +107,9 @@ def _measured(gan: Any, data: Data | None, turns: int, batch: int, seed: int) ->
         yield _measure(name, values)
 
 
-def _measure(name: str, values: list[Tensor]) -> Measure:
+def _measure(name: str, values: list[Tensor], real: float | None = None) -> Measure:
     """A metric with a sample axis is averaged over samples, one without over batches."""
     of = "samples" if values[0].ndim else "batches"
     found = torch.cat([v.reshape(-1) for v in values]).double()
     error = float(found.std() / math.sqrt(len(found))) if len(found) > 1 else None
-    return Measure(name, float(found.mean()), error, len(found), of)
+    return Measure(name, float(found.mean()), error, len(found), of, real)
