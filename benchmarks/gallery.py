@@ -30,10 +30,10 @@ HEAD = "| system | sizes | batch | iterations | seconds | metric | before | afte
 TEXT = f"""\
 # Learning
 
-This page is written by `make gallery`. Each system is trained small on an embedded data set, from a fixed seed, on two
-cores. What `gangraph evaluate` says of it stands here, before the first iteration and after the last one: the metrics
-of its spec (`metrics:`), over {SAMPLES} samples, and how varied its samples are. `benchmarks/gallery.yaml` has the
-settings.
+This page is written by `make gallery`. Each system is trained small on an embedded data set, from a fixed seed, on a
+processor of two cores that others use too. What `gangraph evaluate` says of it stands here, before the first iteration
+and after the last one: the metrics of its spec (`metrics:`), over {SAMPLES} samples, what a classifier takes samples
+for, and how varied they are. `benchmarks/gallery.yaml` has the settings.
 
 | metric | what |
 |---|---|
@@ -54,7 +54,9 @@ settings.
 class Plan:
     """One entry of gallery.yaml: the sizes and constants that are set, and how long to train on what."""
 
-    iterations: int
+    iterations: int = 0  # 0: not trained, and `note` says why
+    note: str = ""  # what has to be said of the figures
+    spec: str = ""  # a file beside this one, where it is not the system's own
     data: str | None = None
     batch: int | None = None
     tiny: bool = False
@@ -62,7 +64,8 @@ class Plan:
     constants: dict[str, Any] = field(default_factory=dict)
 
     def load(self, name: str) -> Spec:
-        return load(name, sizes=self.sizes, constants=self.constants, tiny=self.tiny, batch_size=self.batch)
+        source = HERE / self.spec if self.spec else name
+        return load(source, sizes=self.sizes, constants=self.constants, tiny=self.tiny, batch_size=self.batch)
 
 
 def learn(name: str, plan: Plan) -> list[str]:
@@ -121,12 +124,14 @@ def main() -> None:
     if unknown := [name for name in names if name not in known]:
         sys.exit(f"gallery.yaml has no {', '.join(unknown)}: {', '.join(known)}")
     rows = kept()
+    notes = "".join(f"- `{name}`: {plan.note}\n" for name, plan in known.items() if plan.note)
     print(HEAD)
     for name in names:
-        rows[name] = learn(name, known[name])
-        print("\n".join(rows[name]), flush=True)
-        page = TEXT + "\n".join(line for system in known for line in rows.get(system, ())) + "\n"
-        PAGE.write_text(page, encoding="utf-8")
+        if known[name].iterations:
+            rows[name] = learn(name, known[name])
+            print("\n".join(rows[name]), flush=True)
+        page = TEXT + "".join(f"{line}\n" for system in known for line in rows.get(system, ()))
+        PAGE.write_text(f"{page}\n{notes}" if notes else page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -124,13 +124,15 @@ def library() -> str:
 
 def gallery() -> dict[str, str]:
     """The table of README.md: a row for each system."""
-    head = ["system", "paper", "lines", "players", "parameters", "picture"]
+    head = ["system", "paper", "lines", "players", "parameters", "learned small", "picture"]
     rows = [_system(path) for path in sorted(_paths.specs().glob("*.yaml"))]
     return {"gallery": "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])}
 
 
 def _system(path: Path) -> list[str]:
-    """Name, paper, lines of the file, players with their folded phases, parameters (each tensor once), picture."""
+    """Name, paper, lines of the file, players with their folded phases, parameters (each tensor once), what it learned,
+    picture.
+    """
     spec = load(path)
     paper, graph = spec.parsed.file.paper, spec.graph
     title = f"{paper.title} ({paper.year})" if paper.year else str(paper.title or "")
@@ -146,8 +148,17 @@ def _system(path: Path) -> list[str]:
         f"{lines} over {over}" if over is not None else str(lines),
         ", ".join(players),
         f"{count:,}",
+        _learned(spec.name),
         f'<a href="{picture}"><img src="{picture}" width="360" alt="diagram of {spec.name}"></a>',
     ]
+
+
+def _learned(name: str) -> str:
+    """The figure of learning.md that says most of a system: what its samples are told to be, or the first."""
+    page = (DOCS / "learning.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ")[-3:] for line in page.splitlines() if line.startswith(f"| {name} |")]
+    best = next((row for row in rows if row[0].startswith("told/")), rows[0] if rows else None)
+    return f"{best[0]} {best[1].partition(' (')[0]} to {best[2]}" if best else ""
 
 
 def _plain(text: str) -> str:
