@@ -8,6 +8,7 @@ from pathlib import Path
 from gangraph import _paths
 from gangraph.compiler import Spec, load
 from gangraph.page import Facts, find_facts
+from gangraph.page.facts import Stage
 
 GALLERY = sorted(path.stem for path in _paths.specs().glob("*.yaml"))
 HOSTILE = Path(__file__).parent / "data" / "hostile.yaml"
@@ -21,3 +22,8 @@ def spec(name: str) -> Spec:
 @functools.cache
 def facts(name: str) -> Facts:
     return find_facts(spec(name), shuffles=1)
+
+
+def stage(name: str) -> Stage:
+    """The last stage of a system, which is all of most."""
+    return facts(name).stages[-1]

@@ -264,6 +264,82 @@ def test_an_iteration_is_walked_through(window: Window, written: Path) -> None:
     assert page.locator("#card h2").text_content() == "D_latent forward"  # round and round
 
 
+# --- stages
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a system that grows through three stages."""
+    path = tmp_path_factory.mktemp("page") / "stylegan.html"
+    path.write_text(print_page(facts("stylegan")), encoding="utf-8")
+    return path
+
+
+def test_a_stage_is_chosen(window: Window, staged: Path) -> None:
+    page = window.open(staged)
+    fake = "#picture .node[aria-label='value fake']"
+    assert page.locator("#stage").input_value() == "size[5]" and "3×32×32" in page.locator(fake).text_content()
+    window.look("stage-last")
+    page.select_option("#stage", "size8")
+    assert "3×8×8" in page.locator(fake).text_content()
+    assert page.locator("#overview dd").first.text_content() == "size8, 1 of 3"
+    window.look("stage-first")
+    page.click(fake)
+    assert window.facts()["shape"] == "N × 3 × 8 × 8"
+    page.keyboard.press("s")  # the next: what was chosen is so still
+    assert page.locator("#stage").input_value() == "size[4]"
+    assert window.facts()["shape"] == "N × 3 × 16 × 16" and page.locator("#picture .chosen").count() == 1
+    page.keyboard.press("S")
+    page.keyboard.press("S")  # before the first is none
+    assert page.locator("#stage").input_value() == "size8" and window.facts()["shape"] == "N × 3 × 8 × 8"
+
+
+def test_every_stage_is_walked_through_and_lit(window: Window, staged: Path) -> None:
+    page = window.open(staged)
+    window.look("stage-before")
+    for stage, suffix in (("size8", "_size8"), ("size[4]", "_size_4"), ("size[5]", "_size_5")):
+        page.select_option("#stage", stage)
+        page.keyboard.press("Escape")
+        page.click("#steps [data-step='0'][data-moment='0']")
+        assert window.lit("program", "lit")[0] == f"def evaluate_critic{suffix}(self, draws):"
+        assert window.in_view("#program .l.lit") and page.locator("#program .l.lit.elsewhere").count() == 0
+        page.click("#players button:has-text('generator')")
+        assert page.locator("#picture .lit").count() > 5
+        page.hover("#spec .l:has-text('fake: g(w, noise)')")
+        lines = window.lit("program")
+        assert sum(line.startswith("fake = self.g") for line in lines) == 2  # once for each player, of one stage
+        window.look(f"stage{suffix}")
+    page.select_option("#stage", "size8")  # the player is lit in the other stage too
+    assert page.locator("#players [aria-pressed=true]").text_content().split() == ["●", "generator"]
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    page.keyboard.press("n")
+    page.keyboard.press("s")
+    assert page.locator("#card h2").text_content() == "critic gradient"
+    assert window.lit("program", "lit")[0].startswith("objective = ")
+
+
+def test_a_stage_is_kept_searched_for_and_printed(window: Window, staged: Path) -> None:
+    page = window.open(staged)
+    page.fill("#search", "size[4]")
+    page.keyboard.press("Enter")
+    assert page.locator("#stage").input_value() == "size[4]"
+    page.click("[data-zoom=in]")
+    kept = viewed(page)
+    page.reload()
+    assert page.locator("#stage").input_value() == "size[4]" and viewed(page) == pytest.approx(kept)
+    window.look("stage-kept")
+    page.keyboard.press("s")
+    assert viewed(page) == pytest.approx(kept)  # the same place in the other diagram
+    page.focus("#stage")
+    page.keyboard.press("n")  # a key for the list, not for the page
+    assert page.locator("#card").text_content() == ""
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#stage").is_visible() and page.locator("#picture").is_visible()
+    assert viewed(page)[0] == 0
+
+
 # --- the texts
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from pages import GALLERY, HOSTILE, facts, spec
+from pages import GALLERY, HOSTILE, facts, spec, stage
 
 from gangraph import _paths
 from gangraph.__main__ import main
@@ -28,6 +28,7 @@ from gangraph.draw import draw
 from gangraph.equations.formats import mathml
 from gangraph.errors import RunError, SpecError
 from gangraph.page import find_facts, print_page
+from gangraph.page.facts import Stage
 from gangraph.page.html import ALLOWED, MATHML, SVG, parsed
 from gangraph.page.names import Link, phase_key
 from gangraph.page.serve import Watch, serving
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.xdist_group("page")  # one worker makes the pages
 
 def rows(name: str, key: str) -> dict[str, str]:
     """What is said of a thing, as text."""
-    return {label: plain(parts) for label, parts in facts(name).things[key].rows}
+    return {label: plain(parts) for label, parts in stage(name).things[key].rows}
 
 
 def plain(parts: tuple[str | Link, ...]) -> str:
@@ -48,6 +49,18 @@ def plain(parts: tuple[str | Link, ...]) -> str:
 def declared(text: Text, key: str) -> list[str]:
     """The lines that declare a thing."""
     return [line for r in text.regions if key in r.keys for line in text.lines[r.first - 1 : r.last]]
+
+
+def elsewhere(found: Stage, line: int) -> bool:
+    """Whether only another stage runs a line of the program."""
+    return any(first <= line <= last for first, last in found.elsewhere)
+
+
+def run_in(name: str, number: int, key: str) -> list[str]:
+    """The lines of the program that declare a thing, of those that a stage may run."""
+    text, found = facts(name).program, facts(name).stages[number]
+    regions = [r for r in text.regions if key in r.keys and not elsewhere(found, r.first)]
+    return [line for r in regions for line in text.lines[r.first - 1 : r.last]]
 
 
 def ids(svg: str) -> set[str]:
@@ -63,55 +76,57 @@ def test_the_gallery_is_there() -> None:
 
 @pytest.mark.parametrize("name", GALLERY)
 def test_every_link_and_every_light_has_its_end(name: str) -> None:
-    found = facts(name)
-    drawn = ids(found.svg)
-    said = [row for thing in found.things.values() for row in thing.rows]
-    said += [row for stop in found.steps for moment in stop.moments for row in moment.rows]
-    links = [part for _, parts in said for part in parts if isinstance(part, Link)]
-    assert links and all(key in found.things for link in links for key in link.keys)
-    lights = [mark for stop in found.steps for moment in stop.moments for mark in moment.lights]
-    lights += [mark for _, lit in found.players for mark in lit]
-    assert lights and {*lights, *found.marks, *(m for t in found.things.values() for m in t.marks)} <= drawn
-    assert all(keys and set(keys) <= set(found.things) for keys in found.marks.values())
+    for found in facts(name).stages:
+        drawn = ids(found.svg)
+        said = [row for thing in found.things.values() for row in thing.rows]
+        said += [row for stop in found.steps for moment in stop.moments for row in moment.rows]
+        links = [part for _, parts in [*said, *found.rows] for part in parts if isinstance(part, Link)]
+        assert links and all(key in found.things for link in links for key in link.keys)
+        lights = [mark for stop in found.steps for moment in stop.moments for mark in moment.lights]
+        lights += [mark for _, lit in found.players for mark in lit]
+        assert lights and {*lights, *found.marks, *(m for t in found.things.values() for m in t.marks)} <= drawn
+        assert all(keys and set(keys) <= set(found.things) for keys in found.marks.values())
 
 
 @pytest.mark.parametrize("name", GALLERY)
 def test_every_box_of_the_diagram_stands_for_something(name: str) -> None:
-    nodes = re.findall(r'<g id="(\w+)" class="node"', facts(name).svg)
-    assert nodes and set(nodes) - {"rest"} <= set(facts(name).marks)
+    for found in facts(name).stages:
+        nodes = re.findall(r'<g id="(\w+)" class="node"', found.svg)
+        assert nodes and set(nodes) - {"rest"} <= set(found.marks)
 
 
 @pytest.mark.parametrize("name", GALLERY)
 def test_what_a_spec_declares_has_lines_in_both_texts(name: str) -> None:
     """A name of the spec stands in the lines that declare it; what a phase computes has its statement."""
-    found, graph = facts(name), spec(name).graph
-    for key in (*graph.values, *graph.losses, *graph.networks, *graph.inputs):
-        family = re.split(r"[\[.]", key)[0]
-        lines = [line for text in found.spec for line in declared(text, key)]
-        assert lines and any(family in line for line in lines), key
-    computed = {n.name for e in spec(name).schedules[-1].evaluations.values() for n in e.nodes if n.name}
-    for key in computed & {*graph.values, *graph.losses, *graph.inputs}:
-        word = identifier(key.replace(".", "_"))
-        lines = declared(found.program, key)
-        assert lines and any(re.search(rf"\b{word}\b", line) for line in lines), key
-    for key in graph.networks:
-        assert declared(found.program, key), key
+    found = facts(name)
+    for number, (graph, plan) in enumerate(zip(spec(name).graphs, spec(name).schedules, strict=True)):
+        for key in (*graph.values, *graph.losses, *graph.networks, *graph.inputs):
+            family = re.split(r"[\[.]", key)[0]
+            lines = [line for text in found.spec for line in declared(text, key)]
+            assert lines and any(family in line for line in lines), key
+        computed = {n.name for e in plan.evaluations.values() for n in e.nodes if n.name}
+        for key in computed & {*graph.values, *graph.losses, *graph.inputs}:
+            word = identifier(key.replace(".", "_"))
+            lines = run_in(name, number, key)
+            assert lines and any(re.search(rf"\b{word}\b", line) for line in lines), key
+        for key in graph.networks:
+            assert run_in(name, number, key), key
 
 
 @pytest.mark.parametrize("name", GALLERY)
 def test_every_phase_is_a_stop_with_its_function(name: str) -> None:
-    found, graph = facts(name), spec(name).graph
-    stops = [stop.name for stop in found.steps if len(stop.moments) == 3]
-    assert stops == [step.name for step in graph.steps() if step.phases]
-    for stop in found.steps:
-        for moment in stop.moments if len(stop.moments) == 3 else ():
-            assert moment.lines and moment.lights and moment.keys
-        if len(stop.moments) == 3:
-            first = found.program.lines[stop.moments[0].lines[0] - 1]
+    program = facts(name).program
+    for found, graph in zip(facts(name).stages, spec(name).graphs, strict=True):
+        stops = [stop for stop in found.steps if len(stop.moments) == 3]
+        assert [stop.name for stop in stops] == [step.name for step in graph.steps() if step.phases]
+        for stop in stops:
+            assert all(moment.lines and moment.lights and moment.keys for moment in stop.moments)
+            first = program.lines[stop.moments[0].lines[0] - 1]
             assert f"def evaluate_{identifier(stop.name)}" in first
-            assert any("self.play(" in found.program.lines[n - 1] for n in stop.moments[2].lines)
-    for phase in graph.phases():
-        assert any(phase_key(phase.name) in m.keys for stop in found.steps for m in stop.moments)
+            assert any("self.play(" in program.lines[n - 1] for n in stop.moments[2].lines)
+            assert not any(elsewhere(found, n) for moment in stop.moments for n in moment.lines)
+        for phase in graph.phases():
+            assert any(phase_key(phase.name) in m.keys for stop in found.steps for m in stop.moments)
 
 
 def test_a_value_says_its_shape_its_type_and_who_computes_it() -> None:
@@ -126,27 +141,26 @@ def test_a_value_says_its_shape_its_type_and_who_computes_it() -> None:
 
 def test_a_loss_says_who_minimizes_it_and_has_its_equations() -> None:
     assert rows("stargan-v2", "R1")["minimized by"] == "critic in D_latent, times r1; critic in D_reference, times r1"
-    found = facts("stargan-v2")
-    (number,) = found.things["R1"].equations
-    assert found.equations[number].title == "R1"
+    (number,) = stage("stargan-v2").things["R1"].equations
+    assert facts("stargan-v2").equations[number].title == "R1"
     assert rows("stargan-v2", "adv[latent]")["generator"] == "maker in G_latent"
 
 
 def test_a_network_says_its_layers_and_its_owner() -> None:
     assert rows("stylegan", "D")["trained by"] == "critic"  # through its parts
     assert rows("stylegan", "D")["maps"] == "N × 3 × 32 × 32 → N × 1"  # in the last stage
-    head, *layers = facts("stargan-v2").things["G"].layers
+    head, *layers = stage("stargan-v2").things["G"].layers
     assert head[0] == "layer" and any("Conv2d" in row[1] for row in layers)
 
 
 def test_a_call_in_place_is_found_in_the_program() -> None:
-    found = facts("stargan-v2")
-    (key,) = (k for k, t in found.things.items() if t.name == "E(x, y)")
-    assert [line.strip().split("  #")[0] for line in declared(found.program, key)] == ["E_out = self.E(x, y)"] * 2
+    (key,) = (k for k, t in stage("stargan-v2").things.items() if t.name == "E(x, y)")
+    lines = declared(facts("stargan-v2").program, key)
+    assert [line.strip().split("  #")[0] for line in lines] == ["E_out = self.E(x, y)"] * 2
 
 
 def test_the_gradient_of_a_player_lights_what_the_drawing_of_it_does() -> None:
-    found = facts("stargan-v2")
+    found = stage("stargan-v2")
     lit = {player.name: lights for player, lights in found.players}["maker"]
     svg = draw(spec("stargan-v2"), "svg", player="maker", quick=True)
     pale = {
@@ -158,18 +172,75 @@ def test_the_gradient_of_a_player_lights_what_the_drawing_of_it_does() -> None:
 
 
 def test_a_step_says_what_is_held_and_what_has_a_gradient() -> None:
-    translators, discriminators = facts("cyclegan").steps
+    translators, discriminators = stage("cyclegan").steps
     forward = {label: plain(parts) for label, parts in discriminators.moments[0].rows}
     assert forward["held from before"] == "fake_y, fake_x"
     assert forward["batch"] == "x, y"
     gradient = translators.moments[1].lights
-    (box,) = facts("cyclegan").things["fake_y"].marks
+    (box,) = stage("cyclegan").things["fake_y"].marks
     assert gradient[box] == "path c1" and box not in discriminators.moments[1].lights
 
 
 def test_steps_say_when_they_run() -> None:
-    notes = {stop.name: stop.note for stop in facts("drit").steps}
+    notes = {stop.name: stop.note for stop in stage("drit").steps}
     assert notes["makers"] == "when epoch_step % 3 == 2" and notes["Dc"] == ""
+
+
+# --- stages
+
+
+def test_every_stage_says_what_it_is() -> None:
+    first, *_, last = facts("stylegan").stages
+    assert {label: plain(parts) for label, parts in last.rows} == {
+        "stage": "size[5], 3 of 3",
+        "runs for": "23,200,000 images",
+        "batch": "4",
+        "resets": "critic, generator",
+    }
+    assert dict(first.rows)["stage"] == ("size8, 1 of 3",) and "resets" not in dict(first.rows)
+    assert stage("gan").name == "" and stage("gan").rows == ()
+    fakes = [plain(dict(found.things["fake"].rows)["shape"]) for found in facts("stylegan").stages]
+    assert fakes == ["N × 3 × 8 × 8", "N × 3 × 16 × 16", "N × 3 × 32 × 32"]
+
+
+def test_a_stage_has_the_equations_that_hold_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        "gangraph: 1\nname: two\nextends: gan\nlosses: {extra: expect(mean(fake))}\nstages:\n"
+        "  a: {iterations: 1}\n  b: {iterations: 1, losses: {extra: expect(sum(fake))}}\n"
+        "schedule: {G: adv.generator + extra}\n",
+        encoding="utf-8",
+    )
+    found = find_facts(load(path, tiny=True), shuffles=1)
+    titles = [[found.equations[n].title for n in each.things["extra"].equations] for each in found.stages]
+    assert titles == [["extra, in a"], ["extra, in b"]]
+
+
+def test_stages_stand_alike_where_they_are_alike() -> None:
+    for found in facts("stylegan").stages:
+        assert set(found.marks) == set(stage("stylegan").marks) and found.edges == stage("stylegan").edges
+        order = re.findall(r'<g id="(\w+)" class="(?:node|edge)"', found.svg)
+        assert order == re.findall(r'<g id="(\w+)" class="(?:node|edge)"', stage("stylegan").svg)
+
+
+def test_what_another_stage_runs_is_known() -> None:
+    program, first = facts("stylegan").program, facts("stylegan").stages[0]
+    heads = [program.lines[start - 1].strip() for start, _ in first.elsewhere]
+    assert "def evaluate_critic_size_5(self, draws):" in heads and "def iteration_size_4(self):" in heads
+    assert not any("_size8" in head or "def iteration(self)" in head for head in heads)
+    assert all(stage(name).elsewhere == () for name in ("gan", "stargan-v2"))
+
+
+def test_a_method_that_ends_in_the_name_of_a_stage_is_not_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        "gangraph: 1\nname: two\nextends: gan\nschedule: {G: ~, G_b: {player: G, minimize: adv.generator}}\n"
+        "stages: {a: {iterations: 1}, b: {iterations: 1}}\n",
+        encoding="utf-8",
+    )
+    found = find_facts(load(path, tiny=True), shuffles=1)
+    assert "    def evaluate_G_b(self, draws):" in found.program.lines
+    assert [each.elsewhere for each in found.stages] == [(), ()]
 
 
 # --- the file
@@ -226,7 +297,7 @@ def test_no_text_of_a_spec_is_markup_or_script() -> None:
 
 @pytest.mark.parametrize("name", GALLERY)
 def test_what_our_own_printers_make_is_let_through(name: str) -> None:
-    made = [(SVG, facts(name).svg), *((MATHML, mathml(e)) for s in facts(name).equations for e in s.equations)]
+    made = [(SVG, stage(name).svg), *((MATHML, mathml(e)) for s in facts(name).equations for e in s.equations)]
     for space, markup in made:
         whole, kept = ElementTree.fromstring(markup), parsed(markup, space)
         lost = {

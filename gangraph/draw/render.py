@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from gangraph.draw.changes import Marks
 from gangraph.draw.dot import Positions, print_dot, things, titles
 from gangraph.draw.geometry import Curve, Line, Point, Rectangle, along, crossings, runs_through
-from gangraph.draw.picture import Picture
+from gangraph.draw.picture import Box, Loss, Move, Picture, Player
 from gangraph.frozen import frozen
 
 SHUFFLES, SEED = 300, 14
@@ -73,6 +73,27 @@ def arrange(picture: Picture, shuffles: int | None = None, marks: Marks | None =
         if cost <= least:
             best, least = plan, cost
     return best
+
+
+def follow(plan: Plan, picture: Picture) -> Plan | None:
+    """A picture with the nodes, rows and edges of another's, in the order of that plan; none where they differ."""
+    rows = {(p.id, t.port): n for p in plan.picture.players for m in p.moves for n, t in enumerate(m.terms)}
+    if _skeleton(picture) != _skeleton(plan.picture):
+        return None
+
+    def placed(player: Player, move: Move) -> Move:
+        return replace(move, terms=tuple(sorted(move.terms, key=lambda term: rows[player.id, term.port])))
+
+    players = tuple(replace(p, moves=tuple(placed(p, m) for m in p.moves)) for p in picture.players)
+    return replace(plan, picture=replace(picture, players=players))
+
+
+def _skeleton(picture: Picture) -> tuple[object, ...]:
+    """What stands in an order: the names of nodes, the rows that edges enter, and the ends of edges."""
+    rows = tuple((p.id, m.port, frozenset(t.port for t in m.terms)) for p in picture.players for m in p.moves)
+    nodes: list[Box | Loss | Player] = [*picture.boxes, *picture.losses, *picture.players]
+    ends = [(e.tail, e.head, e.tail_port, e.head_port) for e in picture.edges]
+    return [(n.id, n.name) for n in nodes], rows, ends
 
 
 def _shuffled(plan: Plan, chance: random.Random, rows: bool) -> Plan:

@@ -33,8 +33,9 @@ def _variants(variants: list[tuple[Section, list[str]]], stages: int) -> Iterato
         yield dataclasses.replace(last, notes=tuple(notes))
         return
     for section, where in variants[-1:] if last.kind == "with" else variants:
-        title = section.title if len(where) == stages else f"{section.title}, {_stages(where)}"
-        yield dataclasses.replace(section, title=title)
+        if len(where) < stages:
+            section = dataclasses.replace(section, title=f"{section.title}, {_stages(where)}", stages=tuple(where))
+        yield section
 
 
 def _stages(names: list[str]) -> str:

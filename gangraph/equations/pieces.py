@@ -78,6 +78,7 @@ class Section:
     equations: tuple[Equation, ...]
     notes: tuple[str, ...] = ()
     kind: str = "loss"  # one of KINDS
+    stages: tuple[str, ...] = ()  # where it holds; in all if there are none
 
 
 def form(latex: str, text: str, *parts: Piece, strength: int = ATOM) -> Piece:

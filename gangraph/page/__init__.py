@@ -9,7 +9,7 @@ and `programtext` say which line is about what, and `steps` walks through an ite
 
 >>> import gangraph
 >>> facts = find_facts(gangraph.load("gan", tiny=True))
->>> fake = facts.things["fake"]
+>>> fake = facts.stages[-1].things["fake"]
 >>> fake.kind, fake.marks, dict(fake.rows)["shape"]
 ('value', ('n2',), ('N × 2',))
 >>> [region.first for text in facts.spec for region in text.regions if "fake" in region.keys]

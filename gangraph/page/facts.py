@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 
 from gangraph.compiler import Spec
 from gangraph.draw.describe import describe
 from gangraph.draw.picture import Picture, Player
-from gangraph.draw.render import arrange, clean_svg, render
+from gangraph.draw.render import Plan, arrange, clean_svg, follow, render
 from gangraph.equations.merge import sections
 from gangraph.equations.pieces import Section
 from gangraph.errors import Problem
 from gangraph.frozen import frozen
 from gangraph.page.dataflow import find_dataflow
 from gangraph.page.names import Keys, Names, call_key, merged, phase_key, player_key
-from gangraph.page.programtext import program_text
+from gangraph.page.programtext import Lines, Parsed, ProgramText, parse_program, program_text, read_program
 from gangraph.page.spectext import spec_texts
 from gangraph.page.steps import Lights, Stop, find_steps, player_lights
 from gangraph.page.texts import Text
-from gangraph.page.things import Thing, find_things
+from gangraph.page.things import Row, Thing, find_things, stage_rows
+
+
+@frozen
+class Stage:
+    """What a page says of one stage; a system without stages has one that has no name."""
+
+    name: str
+    rows: tuple[Row, ...]  # how long it runs, and what it does first
+    svg: str
+    things: dict[str, Thing]
+    marks: dict[str, Keys]  # what a group of the SVG stands for, by its id
+    edges: tuple[tuple[str, str], ...]  # tail and head of `e0`, `e1`, ...
+    players: tuple[tuple[Player, Lights], ...]
+    steps: tuple[Stop, ...]
+    elsewhere: tuple[Lines, ...]  # of the program, what other stages run
 
 
 @frozen
@@ -30,42 +46,65 @@ class Facts:
     credit: str  # its authors, venue and year
     notes: tuple[str, ...]
     warnings: tuple[Problem, ...]
-    svg: str
-    things: dict[str, Thing]
-    marks: dict[str, Keys]  # what a group of the SVG stands for, by its id
-    edges: tuple[tuple[str, str], ...]  # tail and head of `e0`, `e1`, ...
-    players: tuple[tuple[Player, Lights], ...]
-    steps: tuple[Stop, ...]
     equations: tuple[Section, ...]
-    spec: tuple[Text, ...]
+    spec: tuple[Text, ...]  # with the things of all stages, as the program
     program: Text
+    stages: tuple[Stage, ...]
 
 
 def find_facts(spec: Spec, shuffles: int | None = None) -> Facts:
     """The facts of a spec. `shuffles` bounds the search for the layout with the fewest crossings."""
-    plan = arrange(describe(spec), shuffles)
-    picture, names, equations = plan.picture, Names(spec), sections(spec)
-    flow = find_dataflow(spec, picture)
-    things = find_things(spec, picture, flow, names, equations)
-    program = program_text(spec, flow, things)
+    equations, parsed = sections(spec), parse_program(spec.program)
+    found: list[tuple[Stage, Names, ProgramText]] = []
+    plan: Plan | None = None
+    for number in reversed(range(len(spec.graphs))):  # the last stage first, which the others follow
+        view = _in_stage(spec, number)
+        picture = describe(view)
+        plan = (plan and follow(plan, picture)) or arrange(picture, shuffles)
+        found.insert(0, _stage(view, plan, equations, parsed))
+    stages, names, programs = zip(*found, strict=True)
     paper = spec.parsed.file.paper
-    stage = f"stage {spec.graph.resolved.stage}" if spec.graph.resolved.stage else ""
     return Facts(
         spec.name,
-        ", ".join(filter(None, (str(paper.title or ""), stage))),
+        str(paper.title or ""),
         ", ".join(filter(None, (", ".join(map(str, paper.authors)), str(paper.venue or ""), str(paper.year or "")))),
         _texts(spec.parsed.file.notes),
         spec.warnings,
+        equations,
+        spec_texts(spec, names, {key for stage in stages for key in stage.things}),
+        program_text(spec.program.source, programs),
+        stages,
+    )
+
+
+def _in_stage(spec: Spec, number: int) -> Spec:
+    """The spec as it is in one stage: those that follow are left out, but for the program, which is that of all."""
+    found, program = copy.copy(spec), spec.program
+    known = {key: getattr(spec, key)[: number + 1] for key in ("resolved", "graphs", "routings", "schedules")}
+    vars(found).update(known, program=program)
+    return found
+
+
+def _stage(spec: Spec, plan: Plan, equations: tuple[Section, ...], parsed: Parsed) -> tuple[Stage, Names, ProgramText]:
+    """The last stage of a spec, what its names stand for, and how the program runs it."""
+    picture, names = plan.picture, Names(spec)
+    flow = find_dataflow(spec, picture)
+    things = find_things(spec, picture, flow, names, equations)
+    stages = [schedule.graph.resolved.stage for schedule in spec.program.schedules]
+    name = spec.graph.resolved.stage
+    program = read_program(spec, flow, things, parsed, [other for other in stages if other != name])
+    stage = Stage(
+        name,
+        stage_rows(spec.graph.resolved, len(stages)),
         clean_svg(render(plan, "svg").decode(), picture),
         things,
         _marks(picture, things),
         tuple((e.tail, e.head) for e in picture.edges),
         tuple((p, player_lights(p, picture)) for p in picture.players if p.name),
         find_steps(spec, picture, names, program),
-        equations,
-        spec_texts(spec, names, things),
-        program.text,
+        program.elsewhere,
     )
+    return stage, names, program
 
 
 def _texts(notes: str | Iterable[str]) -> tuple[str, ...]:

@@ -23,9 +23,9 @@ from gangraph.equations.formats import mathml
 from gangraph.equations.pieces import Section
 from gangraph.errors import Problem
 from gangraph.frozen import frozen
-from gangraph.page.facts import Facts
+from gangraph.page.facts import Facts, Stage
 from gangraph.page.names import Part
-from gangraph.page.steps import colour
+from gangraph.page.steps import Moment, colour
 from gangraph.page.texts import Text
 from gangraph.page.things import Row, Thing
 
@@ -63,17 +63,17 @@ def print_page(facts: Facts | None, live: int = 0, wrong: Wrong | None = None) -
     script, style = _file("page.js"), _file("page.css") + "".join(_colours())
     policy = [f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src data:"]
     policy += ["connect-src 'self'"] * bool(live)
-    numbers = {key: i for i, key in enumerate(facts.things)} if facts else {}
+    stages = facts.stages if facts else ()
+    numbers = {key: i for i, key in enumerate(dict.fromkeys(key for stage in stages for key in stage.things))}
     texts = [("spec", t) for t in (wrong.texts if wrong else facts.spec if facts else ())]
     texts += [("program", facts.program)] if facts else []
     return _template().render(
         policy="; ".join([*policy, "base-uri 'none'; form-action 'none'"]),
         style=Markup(style),
         script=Markup(script),
-        data=Markup(json.dumps(_data(facts, numbers, live, wrong), ensure_ascii=False).replace("<", "\\u003c")),
+        data=Markup(_json(_data(facts, numbers, live, wrong)).replace("<", "\\u003c")),
         facts=facts,
-        svg=_diagram(facts.svg) if facts else "",
-        players=[(p, colour([p]), COLOURS[p.colour % len(COLOURS)].glyph) for p, _ in facts.players] if facts else [],
+        games=[(stage, _diagram(stage.svg), _buttons(stage)) for stage in stages],
         equations=[(s, _formula(s)) for s in facts.equations] if facts else [],
         texts=[(kind, text, _lines(text, numbers)) for kind, text in texts],
         problems=wrong.problems if wrong else (),
@@ -100,6 +100,11 @@ def _file(name: str) -> str:
 
 def _digest(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _buttons(stage: Stage) -> list[tuple[str, str, str]]:
+    """Name, class and glyph of every player."""
+    return [(p.name, colour([p]), COLOURS[p.colour % len(COLOURS)].glyph) for p, _ in stage.players]
 
 
 # --- markup of our own printers
@@ -148,42 +153,50 @@ def _data(facts: Facts | None, numbers: dict[str, int], live: int, wrong: Wrong 
     def rows(found: tuple[Row, ...]) -> list[Any]:
         return [[label, parts(said)] for label, said in found]
 
-    def thing(one: Thing) -> dict[str, Any]:
-        tables = {p.name: colour([p]) for p, _ in facts.players}
+    def thing(one: Thing, stage: Stage) -> dict[str, Any]:
+        tables = {p.name: colour([p]) for p, _ in stage.players}
         found = {"kind": one.kind, "name": one.name, "rows": rows(one.rows), "marks": one.marks}
         found |= {"colour": tables[one.player]} if one.player in tables else {}
         found |= {"equations": one.equations} if one.equations else {}
         return found | ({"layers": one.layers} if one.layers else {})
 
+    pool: dict[str, int] = {}  # the things of all stages, each once: most are the same in several
+
+    def pooled(one: Thing, stage: Stage) -> int:
+        return pool.setdefault(_json(thing(one, stage)), len(pool))
+
+    def moment(one: Moment) -> dict[str, Any]:
+        things = [numbers[k] for k in one.keys if k in numbers]
+        return {"name": one.name, "rows": rows(one.rows), "lights": one.lights, "things": things, "lines": one.lines}
+
+    def data(stage: Stage) -> dict[str, Any]:
+        return {
+            "name": stage.name,
+            "rows": rows(stage.rows),
+            "things": [[numbers[key], pooled(one, stage)] for key, one in stage.things.items()],
+            "marks": {mark: [numbers[k] for k in keys] for mark, keys in stage.marks.items()},
+            "edges": stage.edges,
+            "players": [
+                {"name": p.name, "mark": p.id, "colour": colour([p]), "lights": lights} for p, lights in stage.players
+            ],
+            "steps": [
+                {"name": stop.name, "note": stop.note, "moments": [*map(moment, stop.moments)]} for stop in stage.steps
+            ],
+            "elsewhere": stage.elsewhere,
+        }
+
     texts = [*(() if wrong else facts.spec), facts.program]
     return {
         "name": facts.name,
         "live": live,
-        "things": [thing(one) for one in facts.things.values()],
-        "marks": {mark: [numbers[k] for k in keys] for mark, keys in facts.marks.items()},
-        "edges": facts.edges,
-        "players": [
-            {"name": p.name, "mark": p.id, "colour": colour([p]), "lights": lights} for p, lights in facts.players
-        ],
-        "steps": [
-            {
-                "name": stop.name,
-                "note": stop.note,
-                "moments": [
-                    {
-                        "name": m.name,
-                        "rows": rows(m.rows),
-                        "lights": m.lights,
-                        "things": [numbers[k] for k in m.keys if k in numbers],
-                        "lines": m.lines,
-                    }
-                    for m in stop.moments
-                ],
-            }
-            for stop in facts.steps
-        ],
+        "stages": [data(stage) for stage in facts.stages],
+        "things": [json.loads(one) for one in pool],
         "regions": [[[r.first, r.last, [numbers[k] for k in r.keys]] for r in text.regions] for text in texts],
     }
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _lines(text: Text, numbers: dict[str, int]) -> list[tuple[str, list[tuple[str, str, str]]]]:

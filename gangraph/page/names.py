@@ -1,7 +1,7 @@
 """The keys of things, and texts with links to them.
 
-The key of a thing is its name. Phases and players have namespaces of their own, and a call in place has no name: their
-keys have a word in front.
+The key of a thing is its name, in all stages. Phases and players have namespaces of their own, and a call in place has
+no name: their keys have a word in front.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Part = str | Link
 
 
 def call_key(box: Box) -> str:
-    return f"call {box.id}"
+    return f"call of {', '.join(box.networks)} at {box.place}"
 
 
 def phase_key(name: str) -> str:
@@ -53,7 +53,7 @@ def merged(keys: Iterable[Iterable[str]]) -> Keys:
 
 
 class Names:
-    """What a name in an expression of a spec stands for, in its last stage."""
+    """What a name in an expression of a spec stands for, in one stage."""
 
     def __init__(self, spec: Spec):
         graph, resolved = spec.graph, spec.graph.resolved

@@ -4,7 +4,9 @@
   const facts = JSON.parse(document.getElementById("facts").textContent);
   const find = (selector, within = document) => within.querySelector(selector);
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-  const numbers = (element) => (element?.dataset.t ?? "").split(" ").filter(Boolean).map(Number);
+  let stage = null; // what is said of the stage that is shown
+  const known = []; // number -> thing, of those that it has
+  const numbers = (element) => (element?.dataset.t ?? "").split(" ").filter((n) => n && known[n]).map(Number);
 
   // An element with attributes and children; a text is a text, never markup.
   function make(tag, attributes = {}, ...children) {
@@ -21,11 +23,12 @@
 
   const store = `gangraph ${facts.name}`;
   const state = { chosen: [], member: 0, player: -1, step: -1, moment: 0, view: null, scroll: [], tab: "details", sizes: {} };
-  const names = (things) => things.map((n) => `${facts.things[n].kind} ${facts.things[n].name}`);
+  const names = (things) => things.map((n) => `${known[n].kind} ${known[n].name}`);
 
   function save() {
     const panes = all(".pane").map((pane) => [pane.scrollTop, pane.scrollLeft]);
-    const kept = { ...state, chosen: names(state.chosen), scroll: panes, theme: document.documentElement.dataset.theme };
+    const theme = document.documentElement.dataset.theme;
+    const kept = { ...state, stage: stage?.name, chosen: names(state.chosen), scroll: panes, theme };
     try {
       sessionStorage.setItem(store, JSON.stringify(kept));
     } catch {} // a browser that is told to keep nothing
@@ -44,13 +47,15 @@
     if (!kept) return;
     if (kept.theme) document.documentElement.dataset.theme = kept.theme;
     for (const [name, size] of Object.entries(kept.sizes)) resize(name, size);
+    const number = facts.stages?.findIndex(({ name }) => name === kept.stage) ?? -1;
+    if (number >= 0 && facts.stages[number] !== stage) enter(number);
     all(".pane").forEach((pane, i) => pane.scrollTo(...(kept.scroll[i] ?? [0, 0]).toReversed()));
-    if (!facts.things) return;
-    const known = new Map(names(facts.things.map((_, n) => n)).map((name, n) => [name, n]));
-    state.chosen = kept.chosen.filter((name) => known.has(name)).map((name) => known.get(name));
+    if (!stage) return;
+    const named = new Map(stage.things.map(([n]) => [names([n])[0], n]));
+    state.chosen = kept.chosen.filter((name) => named.has(name)).map((name) => named.get(name));
     state.member = Math.min(kept.member, Math.max(0, state.chosen.length - 1));
-    if (kept.player < facts.players.length) state.player = kept.player;
-    if (facts.steps[kept.step]?.moments[kept.moment]) [state.step, state.moment] = [kept.step, kept.moment];
+    if (kept.player < stage.players.length) state.player = kept.player;
+    if (stage.steps[kept.step]?.moments[kept.moment]) [state.step, state.moment] = [kept.step, kept.moment];
     if (kept.view) setView(kept.view);
     showTab(kept.tab);
     render(false);
@@ -115,7 +120,7 @@
     events.onmessage = () => location.reload();
     addEventListener("pagehide", () => events.close());
   }
-  if (!facts.things) {
+  if (!facts.stages) {
     restore();
     return;
   }
@@ -123,9 +128,7 @@
   // --- the diagram: pan and zoom
 
   const canvas = find("#canvas");
-  const picture = find("#picture");
-  const whole = picture.getAttribute("viewBox").split(" ").map(Number);
-  let view = [...whole];
+  let picture, whole, view; // of the stage
 
   function setView(next) {
     const [x, y, w, h] = next;
@@ -204,29 +207,39 @@
 
   // --- what stands for what: groups of the diagram, lines of the texts
 
-  const groups = new Map(); // id -> element
-  const marks = new Map(); // thing -> elements
-  for (const element of all("#picture g[id]")) groups.set(element.id, element);
-  for (const [id, things] of Object.entries(facts.marks)) {
-    const element = groups.get(id);
-    if (!element) continue;
-    element.setAttribute("tabindex", "0");
-    element.setAttribute("role", "button");
-    element.setAttribute("aria-label", things.map((n) => `${facts.things[n].kind} ${facts.things[n].name}`).join(", "));
-  }
-  facts.things.forEach((thing, n) => marks.set(n, thing.marks.map((id) => groups.get(id)).filter(Boolean)));
-
   const texts = all(".text");
   const lines = texts.map((text) => all(".l", text));
-  const regions = new Map(); // thing -> [text, first, last]
-  const shown = texts.slice(texts.length - facts.regions.length); // the spec has none while it is wrong
-  facts.regions.forEach((found, i) => {
-    for (const [first, last, things] of found) {
-      for (const n of things) regions.set(n, [...(regions.get(n) ?? []), [texts.indexOf(shown[i]), first, last]]);
+  const program = texts.length - 1;
+  const [groups, marks] = [new Map(), new Map()]; // of the stage: id -> element, thing -> elements
+  const regions = new Map(); // of the stage: thing -> [text, first, last]
+  const spelled = new Map(); // of the stage: thing -> its names in the texts
+  const add = (map, key, value) => map.get(key)?.push(value) ?? map.set(key, [value]);
+
+  function mark() {
+    for (const map of [groups, marks, regions, spelled]) map.clear();
+    for (const element of all("#picture g[id]")) groups.set(element.id, element);
+    for (const [id, things] of Object.entries(stage.marks)) {
+      const element = groups.get(id);
+      if (!element) continue;
+      element.setAttribute("tabindex", "0");
+      element.setAttribute("role", "button");
+      element.setAttribute("aria-label", names(things).join(", "));
     }
-  });
-  const spelled = new Map(); // thing -> its names in the texts
-  for (const span of all(".name[data-t]")) for (const n of numbers(span)) spelled.set(n, [...(spelled.get(n) ?? []), span]);
+    known.forEach((thing, n) => marks.set(n, thing.marks.map((id) => groups.get(id)).filter(Boolean)));
+    for (const line of lines[program]) line.classList.remove("elsewhere");
+    for (const [first, last] of stage.elsewhere) {
+      for (let i = first - 1; i < last; i++) lines[program][i].classList.add("elsewhere");
+    }
+    const skipped = texts.length - facts.regions.length; // the spec has none while it is wrong
+    facts.regions.forEach((found, i) => {
+      for (const [first, last, things] of found) {
+        const text = i + skipped;
+        if (lines[text][first - 1].classList.contains("elsewhere")) continue;
+        for (const n of things) if (known[n]) add(regions, n, [text, first, last]);
+      }
+    });
+    for (const span of all(".name[data-t]")) for (const n of numbers(span)) add(spelled, n, span);
+  }
 
   const linesOf = (things) => things.flatMap((n) => regions.get(n) ?? []);
 
@@ -300,14 +313,14 @@
   }
 
   const markAt = (target) => {
-    for (let g = target.closest?.("g[id]"); g; g = g.parentElement.closest("g[id]")) if (facts.marks[g.id]) return g;
+    for (let g = target.closest?.("g[id]"); g; g = g.parentElement.closest("g[id]")) if (stage.marks[g.id]) return g;
     return null;
   };
   canvas.addEventListener("pointerover", (event) => {
     const mark = pointers.size ? null : markAt(event.target);
-    point(mark ? facts.marks[mark.id] : [], null);
+    point(mark ? stage.marks[mark.id] : [], null);
     clear("near");
-    if (mark) facts.edges.forEach((ends, i) => {
+    if (mark) stage.edges.forEach((ends, i) => {
       if (ends.includes(mark.id)) groups.get(`e${i}`)?.classList.add("near");
     });
   });
@@ -319,12 +332,12 @@
     else choose([]);
   });
 
-  const pick = (mark) => go(facts.marks[mark.id], canvas);
+  const pick = (mark) => go(stage.marks[mark.id], canvas);
 
   // To things, from a part of the page; of a player, to its gradient.
   function go(things, from = null) {
-    const tables = new Set(things.filter((n) => facts.things[n].kind === "player").flatMap((n) => facts.things[n].marks));
-    const player = tables.size === 1 ? facts.players.findIndex((p) => tables.has(p.mark)) : -1;
+    const tables = new Set(things.filter((n) => known[n].kind === "player").flatMap((n) => known[n].marks));
+    const player = tables.size === 1 ? stage.players.findIndex((p) => tables.has(p.mark)) : -1;
     if (player >= 0) light(player, things);
     else choose(things, from);
   }
@@ -337,7 +350,7 @@
     render(true, from);
   }
 
-  function light(player, things = facts.marks[facts.players[player].mark]) {
+  function light(player, things = stage.marks[stage.players[player].mark]) {
     const again = state.player === player;
     Object.assign(state, { chosen: again ? [] : things, member: 0, player: again ? -1 : player, step: -1 });
     if (!again) showTab("details");
@@ -350,8 +363,8 @@
     render();
   }
 
-  const order = facts.steps.flatMap((stop, s) => stop.moments.map((_, m) => [s, m]));
   function walk(by) {
+    const order = stage.steps.flatMap((stop, s) => stop.moments.map((_, m) => [s, m]));
     const at = order.findIndex(([s, m]) => s === state.step && m === state.moment);
     const next = at < 0 ? (by > 0 ? 0 : order.length - 1) : (at + by + order.length) % order.length;
     if (order.length) step(...order[next]);
@@ -359,13 +372,12 @@
 
   // Everything that follows from the state.
   function render(scrolling = true, from = null) {
-    const moment = state.step >= 0 ? facts.steps[state.step].moments[state.moment] : null;
+    const moment = state.step >= 0 ? stage.steps[state.step].moments[state.moment] : null;
     const things = moment ? moment.things : state.chosen;
     clear("chosen", "lit");
-    illuminate(moment ? moment.lights : state.player >= 0 ? facts.players[state.player].lights : {});
+    illuminate(moment ? moment.lights : state.player >= 0 ? stage.players[state.player].lights : {});
     canvas.classList.toggle("flowing", moment?.name === "gradient" || state.player >= 0);
     if (state.player < 0) for (const n of state.chosen) for (const mark of marks.get(n)) mark.classList.add("chosen");
-    const program = texts.length - 1;
     const found = linesOf(things).filter(([text]) => !moment?.lines.length || text !== program);
     if (moment?.lines.length) found.push([program, moment.lines[0], moment.lines[0]]);
     for (const [text, first, last] of found) for (let i = first - 1; i < last; i++) lines[text][i].classList.add("lit");
@@ -422,7 +434,7 @@
     at.replaceChildren();
     find("#overview").hidden = moment !== null || state.chosen.length > 0;
     if (moment) {
-      const stop = facts.steps[state.step];
+      const stop = stage.steps[state.step];
       at.append(make("h2", {}, stop.name, " ", make("small", {}, moment.name)));
       if (stop.note) at.append(make("p", {}, `runs ${stop.note}`));
       at.append(list(moment.rows));
@@ -432,9 +444,9 @@
     if (state.chosen.length > 1) {
       at.append(make("div", { class: "members" }, ...state.chosen.map((n, i) => make("button", {
         type: "button", "aria-pressed": String(i === state.member), onclick: () => { state.member = i; card(null); },
-      }, facts.things[n].name))));
+      }, known[n].name))));
     }
-    const thing = facts.things[state.chosen[state.member]];
+    const thing = known[state.chosen[state.member]];
     at.append(make("h2", { class: thing.colour ?? "" }, thing.name, " ", make("small", {}, thing.kind)), list(thing.rows));
     for (const number of thing.equations ?? []) {
       at.append(find(`#equations [data-section="${number}"]`).cloneNode(true));
@@ -458,10 +470,11 @@
   for (const tab of all("[role=tab]")) tab.addEventListener("click", () => showTab(tab.getAttribute("aria-controls")));
   showTab("details");
 
-  for (const button of all("[data-player]")) button.addEventListener("click", () => light(Number(button.dataset.player)));
-  for (const button of all("[data-step]")) {
-    button.addEventListener("click", () => step(Number(button.dataset.step), Number(button.dataset.moment)));
-  }
+  find("#game").addEventListener("click", (event) => {
+    const { player, step: number, moment } = event.target.closest("button")?.dataset ?? {};
+    if (player) light(Number(player));
+    else if (number) step(Number(number), Number(moment));
+  });
   find("#back").addEventListener("click", () => walk(-1));
   find("#next").addEventListener("click", () => walk(1));
 
@@ -470,8 +483,9 @@
   const search = find("#search");
   const found = find("#found");
   const plain = (rows) => rows.map(([label, said]) => `${label} ${said.map((p) => (typeof p === "string" ? p : p[0])).join("")}`).join("; ");
-  const entries = [
-    ...facts.things.map((thing, n) => ({ name: thing.name, note: thing.kind, more: plain(thing.rows), go: () => go([n]) })),
+  const entries = () => [
+    ...known.map((thing, n) => ({ name: thing.name, note: thing.kind, more: plain(thing.rows), go: () => go([n]) })).filter(Boolean),
+    ...facts.stages.map(({ name, rows }, number) => ({ name, note: "stage", more: plain(rows), go: () => turn(number) })),
     ...lines.flatMap((own, text) => own.map((line) => {
       const pane = texts[text].closest(".pane");
       const reach = () => {
@@ -494,7 +508,7 @@
 
   function seek() {
     const word = search.value.trim().toLowerCase();
-    const hits = word ? entries.map((entry) => [rank(entry, word), entry]).filter(([r]) => r >= 0) : [];
+    const hits = word ? entries().map((entry) => [rank(entry, word), entry]).filter(([r]) => r >= 0) : [];
     hits.sort(([a], [b]) => a - b);
     const shown = hits.slice(0, 50).map(([rank, entry]) => {
       const said = rank < 3 ? entry.name : entry.name ? `${entry.name}: ${entry.more}` : entry.more.trim();
@@ -508,10 +522,10 @@
     if (word && !shown.length) found.append(make("li", {}, "nothing found"));
     found.hidden = !word;
     search.ariaExpanded = String(!found.hidden);
-    if (shown.length) mark(shown[0]);
+    if (shown.length) propose(shown[0]);
   }
 
-  function mark(item) {
+  function propose(item) {
     for (const other of found.children) other.ariaSelected = "false";
     item.ariaSelected = "true";
     search.setAttribute("aria-activedescendant", item.id);
@@ -531,7 +545,7 @@
   search.addEventListener("keydown", (event) => {
     const now = find("[aria-selected=true]", found);
     const next = { ArrowDown: now?.nextElementSibling, ArrowUp: now?.previousElementSibling }[event.key];
-    if (next) { event.preventDefault(); mark(next); }
+    if (next) { event.preventDefault(); propose(next); }
     else if (event.key === "Enter") take(now);
     else if (event.key === "Escape") { search.value = ""; search.blur(); }
     event.stopPropagation();
@@ -542,29 +556,70 @@
   const keys = {
     "/": () => search.focus(), n: () => walk(1), p: () => walk(-1), t: turnTheme, "?": () => find("#help").showModal(),
     e: () => showTab(state.tab === "details" ? "equations" : "details"),
+    s: () => turn(facts.stages.indexOf(stage) + 1), S: () => turn(facts.stages.indexOf(stage) - 1),
     "+": zooms.in, "=": zooms.in, "-": zooms.out, 0: zooms.fit, Escape: () => { choose([]); point([], null); },
   };
   const moves = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || find("#help").open) return;
     const active = document.activeElement;
+    if (active === choice && event.key !== "Escape") return;
     if (event.key in moves && canvas.contains(active)) pan(...moves[event.key]);
-    else if ((event.key === "Enter" || event.key === " ") && active.getAttribute?.("role") === "button" && facts.marks[active.id]) pick(active);
-    else if (/^[1-9]$/.test(event.key) && facts.players[event.key - 1]) light(event.key - 1);
+    else if ((event.key === "Enter" || event.key === " ") && active.getAttribute?.("role") === "button" && stage.marks[active.id]) pick(active);
+    else if (/^[1-9]$/.test(event.key) && stage.players[event.key - 1]) light(event.key - 1);
     else if (keys[event.key]) keys[event.key]();
     else return;
     event.preventDefault();
   });
 
-  // Before anything is chosen: all that may be, by kind; and the program at its phases, behind what all programs share.
+  // --- the stage: its diagram, its players and its steps come to their places
+
+  const games = all("template.stage").map((template) => [...template.content.children]);
+  games.push(["players", "picture", "steps"].map((id) => find(`#${id}`)));
+  const choice = find("#stage");
+  choice?.addEventListener("change", () => turn(choice.selectedIndex));
+
+  // All that may be chosen, by kind.
   const kinds = { player: "players", network: "networks", phase: "phases", loss: "losses", value: "values", call: "calls in place",
     input: "inputs", draw: "draws", average: "averages", state: "states", constant: "constants", size: "sizes" };
-  const links = (kind) => facts.things.flatMap((thing, n) => (thing.kind === kind ? [", ", [thing.name, [n]]] : [])).slice(1);
-  const index = Object.entries(kinds).map(([kind, label]) => [label, links(kind)]);
-  find("#overview").prepend(list(index.filter(([, said]) => said.length)));
-  const begin = facts.steps.flatMap((stop) => stop.moments.flatMap((m) => m.lines))[0];
-  if (begin) scrollTo(panes.program, [[texts.length - 1, begin, begin]]);
+  const links = (kind) => known.flatMap((thing, n) => (thing.kind === kind ? [", ", [thing.name, [n]]] : [])).slice(1);
+  const index = find("#overview").insertBefore(make("div"), find("#overview").firstChild);
+
+  function enter(number) {
+    for (const part of games[number]) find(`#${part.id}`).replaceWith(part);
+    stage = facts.stages[number];
+    known.length = 0;
+    for (const [n, thing] of stage.things) known[n] = facts.things[thing];
+    picture = find("#picture");
+    const fitted = String(view) === String(whole);
+    whole = (picture.dataset.whole ??= picture.getAttribute("viewBox")).split(" ").map(Number);
+    setView(fitted ? whole : view);
+    mark();
+    if (choice) choice.selectedIndex = number;
+    const rows = Object.entries(kinds).map(([kind, label]) => [label, links(kind)]);
+    index.replaceChildren(list([...stage.rows, ...rows.filter(([, said]) => said.length)]));
+    const begin = stage.steps.flatMap((stop) => stop.moments.flatMap((m) => m.lines))[0];
+    if (begin) scrollTo(panes.program, [[program, begin, begin]]); // behind what all programs share
+  }
+
+  // To another stage, where what is chosen, lit or stepped to is so still, if it is there.
+  function turn(number) {
+    if (!facts.stages[number] || facts.stages[number] === stage) return;
+    const [player, stop] = [stage.players[state.player]?.name, stage.steps[state.step]?.name];
+    illuminate({});
+    point([], null);
+    clear("chosen", "lit", "near");
+    enter(number);
+    state.chosen = state.chosen.filter((n) => known[n]);
+    state.member = Math.min(state.member, Math.max(0, state.chosen.length - 1));
+    state.player = stage.players.findIndex(({ name }) => name === player);
+    state.step = stage.steps.findIndex(({ name }) => name === stop);
+    if (!stage.steps[state.step]?.moments[state.moment]) state.step = -1;
+    render();
+  }
+
+  enter(games.length - 1);
   // A diagram that is illegible as a whole begins at its players.
-  if (picture.getScreenCTM().a < 0.3) reveal(groups.get(facts.players[0]?.mark) ?? picture);
+  if (picture.getScreenCTM().a < 0.3) reveal(groups.get(stage.players[0]?.mark) ?? picture);
   restore();
 })();

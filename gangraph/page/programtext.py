@@ -2,6 +2,7 @@
 
 A statement is about what it assigns, by the name that the emitter gives to a value; a method about its phase or value;
 a class about the networks that are made of it. A call in place has no name: it is known by its network and arguments.
+Every stage is read for itself, and each in its own methods.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Container, Iterable, Iterator
 
 from gangraph.code import identifier
 from gangraph.compiler import Spec
+from gangraph.emit import Program
 from gangraph.frozen import frozen
 from gangraph.ir import Node
 from gangraph.page.dataflow import Dataflow
@@ -28,25 +30,55 @@ MOVES = ("iteration", "finish")  # the methods that say what an iteration does
 
 @frozen
 class ProgramText:
-    """The text, and the lines where each evaluation stands, ends in its objectives, and is played."""
+    """What the program says of one stage: the lines where each evaluation stands, ends in its objectives and is played,
+    and the methods that only other stages run.
+    """
 
-    text: Text
+    regions: tuple[Region, ...]
+    spans: tuple[Span, ...]
     functions: dict[str, Lines]
     objectives: dict[str, tuple[int, ...]]
     plays: dict[str, tuple[int, ...]]
+    elsewhere: tuple[Lines, ...]
 
 
-def program_text(spec: Spec, flow: Dataflow, things: Container[str]) -> ProgramText:
-    """The program of a spec; where stages have methods of their own, those of the last are linked too."""
-    return _Reader(spec, flow, things).read()
+@frozen
+class Parsed:
+    """The parsed program: its game, its other classes, and the classes that the lines of each name."""
+
+    game: ast.ClassDef
+    classes: dict[str, ast.ClassDef]
+    inside: dict[str, tuple[str, ...]]
+
+
+def parse_program(program: Program) -> Parsed:
+    tree = ast.parse(program.source)
+    classes = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
+    game = classes.pop(program.title)
+    inside = {n: tuple(c for c in _names(node) if c in classes and c != n) for n, node in classes.items()}
+    return Parsed(game, classes, inside)
+
+
+def program_text(source: str, stages: Iterable[ProgramText]) -> Text:
+    """The program with what it says of every stage."""
+    read = list(stages)
+    regions = dict.fromkeys(region for stage in read for region in stage.regions)
+    spans = dict.fromkeys(span for stage in read for span in stage.spans)
+    return Text("", tuple(source.split("\n")), tuple(regions), (*spans, *_styles(source)))
+
+
+def read_program(
+    spec: Spec, flow: Dataflow, things: Container[str], parsed: Parsed, others: Iterable[str]
+) -> ProgramText:
+    """The program of a spec as one stage runs it; `others` are the names of the other stages."""
+    return _Reader(spec, flow, things).read(parsed, [f"_{identifier(stage)}" for stage in others])
 
 
 class _Reader:
     def __init__(self, spec: Spec, flow: Dataflow, things: Container[str]):
-        self.source, self.graph, self.flow, self.things = spec.program.source, spec.graph, flow, things
-        self.lines = tuple(self.source.split("\n"))
+        self.graph, self.flow, self.things = spec.graph, flow, things
+        self.lines = tuple(spec.program.source.split("\n"))
         graph = spec.graph
-        self.title = spec.program.title
         self.values = self._identifiers([*flow.keys.values(), *graph.values, *graph.state])
         self.attributes = {attribute(n): n for n in (*graph.networks, *graph.constants) if n in things}
         self.evaluations = {s.name: tuple(phase_key(p.name) for p in s.phases) for s in graph.steps() if s.phases}
@@ -75,20 +107,31 @@ class _Reader:
         keys = (self.flow.keys.get(id(a), self.flow.keys.get(id(a.args[0])) if a.args else None) for a in call.args)
         return (call.fields["source"], *(key for key in keys if key))
 
-    def read(self) -> ProgramText:
-        tree = ast.parse(self.source)
-        game = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == self.title)
-        self._networks(tree, game)
-        for part in game.body:
+    def read(self, parsed: Parsed, others: list[str]) -> ProgramText:
+        methods = [part for part in parsed.game.body if isinstance(part, ast.FunctionDef)]
+        elsewhere = tuple(self._elsewhere(methods, others))
+        self._networks(parsed)
+        for part in parsed.game.body:
             if isinstance(part, ast.FunctionDef):
-                self._method(part)
+                if (part.lineno, part.end_lineno) not in elsewhere:
+                    self._method(part)
             elif isinstance(part, ast.Assign) and isinstance(
                 part.targets[0], ast.Name
             ):  # a constant that never changes
                 self._region(part, [self.attributes.get(part.targets[0].id, "")])
-        text = Text("", self.lines, tuple(self.regions), (*self.spans, *self._styles()))
         objectives, plays = ({k: tuple(v) for k, v in found.items()} for found in (self.objectives, self.plays))
-        return ProgramText(text, self.functions, objectives, plays)
+        return ProgramText(tuple(self.regions), tuple(self.spans), self.functions, objectives, plays, elsewhere)
+
+    def _elsewhere(self, methods: list[ast.FunctionDef], others: list[str]) -> Iterator[Lines]:
+        """The methods of other stages: named like one of this stage, or like one that picks, with their suffix."""
+        known = {method.name for method in methods}
+        for method in methods:
+            for suffix in others if method.name not in self.methods else ():
+                name = method.name.removesuffix(suffix)
+                picked = name.startswith(("evaluate_", "made_")) or name in known or f"{name}{self.stage}" in known
+                if name != method.name and picked:
+                    yield method.lineno, method.end_lineno or method.lineno
+                    break
 
     # --- regions and spans
 
@@ -105,23 +148,11 @@ class _Reader:
             start, end = (len(line[:n].decode()) for n in (node.col_offset, node.end_col_offset))
             self.spans.append(Span(node.lineno, start + inset, end - inset, "name", kept))
 
-    def _styles(self) -> Iterator[Span]:
-        kinds = {tokenize.COMMENT: "comment", tokenize.STRING: "string", tokenize.NUMBER: "number"}
-        for token in tokenize.generate_tokens(io.StringIO(self.source).readline):
-            style = kinds.get(token.type) or ("keyword" if keyword.iskeyword(token.string) else "")
-            if style:
-                for line in range(token.start[0], token.end[0] + 1):
-                    start = token.start[1] if line == token.start[0] else 0
-                    end = token.end[1] if line == token.end[0] else len(self.lines[line - 1])
-                    yield Span(line, start, end, style)
-
     # --- networks and their classes
 
-    def _networks(self, tree: ast.Module, game: ast.ClassDef) -> None:
+    def _networks(self, parsed: Parsed) -> None:
         """Statements of `build`, and the classes that each network is made of."""
-        classes = {n.name: n for n in tree.body if isinstance(n, ast.ClassDef)}
-        inside = {n: [c for c in self._names(node) if c in classes and c != n] for n, node in classes.items()}
-        build = next(n for n in game.body if isinstance(n, ast.FunctionDef) and n.name == "build")
+        build = next(n for n in parsed.game.body if isinstance(n, ast.FunctionDef) and n.name == "build")
         networks = {identifier(name): name for name in self.graph.networks}
         made: dict[str, dict[str, None]] = {}
         for statement in build.body:
@@ -130,18 +161,14 @@ class _Reader:
                 if network is not None:
                     self._region(statement, [network])
                     self._span(statement.targets[0], [network])
-                    stack = [c for c in self._names(statement.value) if c in classes]
+                    stack = [c for c in _names(statement.value) if c in parsed.classes]
                     while stack:
                         top = stack.pop()
                         if network not in made.setdefault(top, {}):
                             made[top][network] = None
-                            stack += inside[top]
+                            stack += parsed.inside[top]
         for name, keys in made.items():
-            self._region(classes[name], keys)
-
-    @staticmethod
-    def _names(node: ast.AST) -> list[str]:
-        return [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
+            self._region(parsed.classes[name], keys)
 
     # --- methods
 
@@ -241,3 +268,19 @@ class _Reader:
                 self._span(node, [self.attributes[node.attr]])
             elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in self.things:
                 self._span(node, [node.value], inset=1)
+
+
+def _names(node: ast.AST) -> list[str]:
+    return [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
+
+
+def _styles(source: str) -> Iterator[Span]:
+    kinds = {tokenize.COMMENT: "comment", tokenize.STRING: "string", tokenize.NUMBER: "number"}
+    lines = source.split("\n")
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        style = kinds.get(token.type) or ("keyword" if keyword.iskeyword(token.string) else "")
+        if style:
+            for line in range(token.start[0], token.end[0] + 1):
+                start = token.start[1] if line == token.start[0] else 0
+                end = token.end[1] if line == token.end[0] else len(lines[line - 1])
+                yield Span(line, start, end, style)

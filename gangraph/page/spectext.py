@@ -20,12 +20,16 @@ from gangraph.page.things import moves_in
 from gangraph.resolve import Move, Resolved
 
 
-def spec_texts(spec: Spec, names: Names, things: Container[str]) -> tuple[Text, ...]:
-    """The files of a spec; what earlier stages declare is at its line where the last stage has it too."""
+def spec_texts(spec: Spec, names: Iterable[Names], things: Container[str]) -> tuple[Text, ...]:
+    """The files of a spec, with the things of all its stages; `names` are those of each."""
     trees = [spec.parsed.tree, *(tree for _, tree in spec.parsed.stage_trees)]
     files = {place.file for tree in trees for place in _places(tree)}
     declared = _declared(spec, things)
-    links = dict.fromkeys(link for resolved in spec.resolved for link in _links(resolved, names))
+    found: dict[tuple[Place, str], dict[str, None]] = {}
+    for resolved, known in zip(spec.resolved, names, strict=True):
+        for place, text, keys in _links(resolved, known):
+            found.setdefault((place, text), {}).update(dict.fromkeys(keys))
+    links = [(place, text, tuple(keys)) for (place, text), keys in found.items()]
     return tuple(
         _text(name, lines, declared, links) for name, lines in spec.parsed.sources.files.items() if name in files
     )

@@ -43,7 +43,7 @@ class Stop:
 
 
 def find_steps(spec: Spec, picture: Picture, names: Names, program: ProgramText) -> tuple[Stop, ...]:
-    """The iteration of the last stage."""
+    """The iteration of one stage."""
     return tuple(_Walk(spec, picture, names, program).stops())
 
 

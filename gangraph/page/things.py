@@ -19,10 +19,11 @@ from gangraph.expressions import show
 from gangraph.families import Member
 from gangraph.frozen import frozen
 from gangraph.graph import Phase, Step
+from gangraph.infer import known
 from gangraph.ir import Node, Type, visit
 from gangraph.page.dataflow import Dataflow, leaves
 from gangraph.page.names import Link, Names, Part, call_key, phase_key, player_key, sides_of
-from gangraph.resolve import Move
+from gangraph.resolve import Move, Resolved
 from gangraph.writer import host_text
 
 DTYPES = {"float": "real numbers", "int": "integers", "bool": "truth values"}
@@ -84,10 +85,26 @@ def links(keys: Iterable[str], texts: Mapping[str, str]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def stage_rows(resolved: Resolved, count: int) -> tuple[Row, ...]:
+    """Which of how many stages this is, how long it runs, on how many samples at a time, and who starts anew."""
+    if count == 1:
+        return ()
+    keys = resolved.keys
+    lasts = [
+        f"{int(known(resolved, expr)):,} {word}"
+        for word, expr in (("iterations", keys.iterations), ("images", keys.images))
+        if expr is not None
+    ]
+    rows: list[Row] = [("stage", (f"{resolved.stage}, {resolved.stage_index + 1} of {count}",))]
+    rows += [("runs for", (", ".join(lasts),))] * bool(lasts)
+    rows.append(("batch", (str(resolved.batch.now),)))
+    return (*rows, *[("resets", links(map(player_key, map(show, keys.reset)), {}))] * bool(keys.reset))
+
+
 def find_things(
     spec: Spec, picture: Picture, flow: Dataflow, names: Names, sections: tuple[Section, ...]
 ) -> dict[str, Thing]:
-    """Every thing of the last stage by its key, in the order of the file."""
+    """Every thing of one stage by its key, in the order of the file."""
     return _Finder(spec, picture, flow, names, sections).things()
 
 
@@ -130,9 +147,14 @@ class _Finder:
         return links(keys, self.texts)
 
     def _equations(self, kind: str, *names: str) -> tuple[int, ...]:
-        """The sections of a kind that are about a name, in whichever stage."""
-        titles = [re.split(r" \(a move of |, in ", section.title)[0] for section in self.sections]
-        return tuple(i for i, title in enumerate(titles) if title in names and self.sections[i].kind == kind)
+        """The sections of a kind that are about a name, in this stage."""
+        return tuple(
+            number
+            for number, section in enumerate(self.sections)
+            if section.kind == kind
+            and re.split(r" \(a move of |, in ", section.title)[0] in names
+            and self.resolved.stage in (section.stages or (self.resolved.stage,))
+        )
 
     # --- facts
 
@@ -225,7 +247,7 @@ class _Finder:
         table: tuple[tuple[str, ...], ...] = ()
         if network.variants:
             called = (node.fields["module"] for node, _ in self.flow.calls if node.fields["source"] == name)
-            module = next(called, network.module)  # of the last stage
+            module = next(called, network.module)  # of this stage
             shapes = [", ".join(self._shape(n.type) for n in nodes) for nodes in (module.inputs, module.outputs)]
             rows.append(("maps", (f"{shapes[0] or 'nothing'} → {shapes[1]}",)))
             made = tables.network(self.spec, name, module)
