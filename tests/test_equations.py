@@ -11,6 +11,8 @@ import pytest
 import gangraph
 from gangraph import _paths
 from gangraph.equations import Writer, _Stage, equations, escape, sections, simple, symbol
+from gangraph.equations.breaks import PAGE, lines, width
+from gangraph.equations.pieces import MARKS, plain
 from gangraph.errors import Fact
 from gangraph.expressions import parse, show
 
@@ -20,7 +22,7 @@ WORDS = r"""
 \alpha \beta \gamma \delta \epsilon \varepsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi \pi \rho \sigma
 \tau \phi \varphi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Phi \Psi \Omega
 \mathbb \mathcal \mathfrak \mathrm \text \left \right \middle \lVert \rVert \Vert \lfloor \rfloor \frac \tfrac
-\sqrt \sum \min \max \log \exp \nabla \sim \in \dots \cdots \cdot \land \lor \lnot \le \ne \lt \gt \bmod \qquad
+\sqrt \sum \min \max \log \exp \nabla \sim \in \dots \cdots \cdot \land \lor \lnot \le \ne \lt \gt \bmod \quad \qquad
 \begin \end \paragraph \item \backslash \hat \prime \textbackslash \textless \textgreater \times \gets
 """  # what amsmath, amssymb and plain LaTeX define
 COMMANDS = frozenset(WORDS.split())
@@ -134,7 +136,7 @@ def test_mathml_is_xml_without_leftovers_of_latex(spec: gangraph.Spec) -> None:
     formulas = root.findall(f"{MATHML}math")
     assert len(formulas) == sum(1 for s in sections(spec) if s.equations)
     rows = [row for formula in formulas for row in formula.findall(f"{MATHML}mtable/{MATHML}mtr")]
-    assert len(rows) == sum(len(equation.rows) for s in sections(spec) for equation in s.equations)
+    assert len(rows) == sum(1 + len(more) for s in sections(spec) for _, _, more in lines(s, "latex"))
     assert not root.findall(f".//{MATHML}msub/{MATHML}mo[.='∑']")
     for node in root.iter():
         assert "\\" not in (node.text or "")
@@ -148,8 +150,44 @@ def test_a_long_sum_breaks_over_lines_in_every_format() -> None:
     spec = gangraph.load("unit")
     assert re.search(r"J_gen = .*\n +\+ λ_kl Σ.*\n +\+ λ_kl_cycle", equations(spec))
     assert re.search(r"\\mathcal\{J\}_\{\\mathrm\{gen\}\} &= .* \\\\\n  &\\qquad \{\}\+", equations(spec, "latex"))
-    formula = next(e for s in sections(spec) for e in s.equations if "J_gen" in e.left.text)
-    assert len(formula.rows) == 3
+    section = next(s for s in sections(spec) if s.title == "gen")
+    assert [len(more) for _, _, more in lines(section, "text")] == [2]
+
+
+def test_no_line_runs_over_a_page(spec: gangraph.Spec) -> None:
+    assert max(map(len, equations(spec).splitlines())) <= PAGE["text"] + 2
+    for section in sections(spec):
+        for equation, first, more in lines(section, "latex"):
+            left = width(equation.left.latex, "latex") + 3
+            assert all(left + width(line, "latex") <= PAGE["latex"] for line in [first, *more]), first
+
+
+def test_breaks_change_nothing_but_the_lines(spec: gangraph.Spec) -> None:
+    def said(*written: str) -> str:
+        return re.sub(r"\\(?:left|right)\.|\\q?quad|\s", "", plain("".join(written)))
+
+    for section in sections(spec):
+        for form in ("text", "latex"):
+            for equation, first, more in lines(section, form):
+                assert said(first, *more) == said(getattr(equation.right, form))
+    for format in ("text", "latex", "mathml"):
+        assert not set(equations(spec, format)) & set(MARKS)
+
+
+def test_a_bracket_that_is_too_long_breaks_inside(tmp_path: Path) -> None:
+    text = equations(gangraph.load("munit"))
+    assert re.search(r"ℒ_adv_d\^dis = Σ_k \(𝔼_.*\]\n {20}\+ 𝔼_.*\]\)   for d", text)
+    long = f"three * ({' + '.join(f'expect(l2(fake, {n} * x))' for n in range(2, 6))})"
+    latex = equations(gangraph.load(written(tmp_path, filled("hinge(real=D(x), fake=D(fake))", f'"{long}"'))), "latex")
+    assert latex_problems(latex) == []
+    assert re.search(r"\\left\(.*\\right\. \\\\\n  &\\qquad \{\}\\quad \\left\. \+ .*\\right\)", latex)
+
+
+def test_of_two_places_to_break_the_outer_one_is_taken(tmp_path: Path) -> None:
+    long = " + ".join(f"{n} * expect(l2(fake, x) + {n} * l1(fake, x))" for n in range(2, 6))
+    (found,) = re.findall(r"ℒ_extra = (.*?)\n\n", made(tmp_path, extra=f'"{long}"'), re.DOTALL)
+    assert len(found.split("\n")) > 1
+    assert all(line.count("[") == line.count("]") for line in found.split("\n"))
 
 
 def test_an_unknown_format_is_a_fact() -> None:

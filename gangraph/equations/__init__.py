@@ -1,11 +1,12 @@
 r"""Spec -> equations: the objective of every player, as its paper would print it, in LaTeX, MathML or plain text.
 
-    facts, sources -> settle -> write -> stage -> merge -> formats
+    facts, sources -> settle -> write -> stage -> merge -> breaks -> formats
 
 The expressions of the file are the source, and the compiler's facts say what cannot be read off them (`facts.py`),
 as what an expectation runs over (`sources.py`). A formula is brought to the form that papers print (`settle.py`) and
 written once in two forms, LaTeX and terminal text, as a `Piece` (`write.py`, with `symbols.py` and `pieces.py`).
-`stage.py` collects the sections of one stage, `merge.py` those of all stages, and `formats.py` prints them.
+`stage.py` collects the sections of one stage, `merge.py` those of all stages, `breaks.py` makes lines that fit a page,
+and `formats.py` prints them.
 
 >>> import gangraph
 >>> spec = gangraph.load("gan-minimax")
@@ -34,7 +35,6 @@ from gangraph.equations.pieces import (
     PREFIX,
     PRODUCT,
     SUM,
-    WIDTH,
     Equation,
     Piece,
     Section,

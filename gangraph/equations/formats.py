@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from xml.etree.ElementTree import Element, fromstring, tostring
 
-from gangraph.equations.pieces import Equation, Section
+from gangraph.equations.breaks import lines as broken_lines
+from gangraph.equations.pieces import Section, plain
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
@@ -27,12 +28,11 @@ _LETTERS = re.compile(r'(?:<mi mathvariant="normal">[^<&]</mi>){2,}')
 def as_text(sections: Iterable[Section], name: str = "") -> str:
     blocks = [name] if name else []
     for section in sections:
-        width = max((len(e.left.text) for e in section.equations), default=0)
+        width = max((len(plain(e.left.text)) for e in section.equations), default=0)
         lines = [section.title]
-        for equation in section.equations:
-            first, *more = (row.text for row in equation.rows)
-            lines.append(f"  {equation.left.text:>{width}} {equation.relation.text} {first}")
-            lines += [f"  {'':{width + 5}}{row}" for row in more]
+        for equation, first, more in broken_lines(section, "text"):
+            lines.append(f"  {plain(equation.left.text):>{width}} {equation.relation.text} {first}")
+            lines += [f"  {'':{width + 5}}{line}" for line in more]
         lines += [f"  {note}" for note in section.notes]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
@@ -42,7 +42,7 @@ def as_latex(sections: Iterable[Section], name: str) -> str:
     blocks = [f"% {name}. Needs the packages amsmath and amssymb."]
     for section in sections:
         if section.equations:
-            rows = " \\\\\n".join(line for equation in section.equations for line in _aligned(equation))
+            rows = " \\\\\n".join(_aligned(section))
             blocks.append(f"\\paragraph{{{_prose(section.title)}}}\n\\begin{{align*}}\n{rows}\n\\end{{align*}}")
         if section.notes:
             items = "\n".join(f"\\item {_prose(note)}" for note in section.notes)
@@ -52,14 +52,13 @@ def as_latex(sections: Iterable[Section], name: str) -> str:
 
 def aligned(section: Section) -> list[str]:
     """The rows of an `align*` for one section, its title first."""
-    rows = [line for equation in section.equations for line in _aligned(equation)]
-    return [rf"  & \textbf{{{_prose(section.title)}}}", *rows]
+    return [rf"  & \textbf{{{_prose(section.title)}}}", *_aligned(section)]
 
 
-def _aligned(equation: Equation) -> list[str]:
-    first, *more = (row.latex for row in equation.rows)
-    start = f"  {equation.left.latex} &{equation.relation.latex} {first}"
-    return [start, *(rf"  &\qquad {{}}{row}" for row in more)]
+def _aligned(section: Section) -> Iterator[str]:
+    for equation, first, more in broken_lines(section, "latex"):
+        yield f"  {plain(equation.left.latex)} &{equation.relation.latex} {first}"
+        yield from (rf"  &\qquad {{}}{line}" for line in more)
 
 
 def _prose(text: str) -> str:
@@ -74,19 +73,18 @@ def as_mathml(sections: Iterable[Section], name: str) -> str:
     lines = ['<div class="equations">', f"<style>{STYLE}</style>", f"<h2>{html.escape(name)}</h2>"]
     for section in sections:
         lines.append(f"<h3>{html.escape(section.title)}</h3>")
-        lines += [mathml(*section.equations)] if section.equations else []
+        lines += [mathml(section)] if section.equations else []
         if section.notes:
             lines += ["<ul>", *(f"<li>{html.escape(note)}</li>" for note in section.notes), "</ul>"]
     return "\n".join([*lines, "</div>"])
 
 
-def mathml(*equations: Equation) -> str:
+def mathml(section: Section) -> str:
     """Equations as one `<math>`: their lines are rows of a table, aligned at the relations."""
     pairs: list[tuple[str, str]] = []
-    for equation in equations:
-        first, *more = (row.latex for row in equation.rows)
-        pairs.append((f"{equation.left.latex} {equation.relation.latex}", first))
-        pairs += [("", rf"\qquad {row}") for row in more]
+    for equation, first, more in broken_lines(section, "latex"):
+        pairs.append((f"{plain(equation.left.latex)} {equation.relation.latex}", first))
+        pairs += [("", rf"\qquad {line}") for line in more]
     rows = "".join(
         f'<mtr><mtd columnalign="right">{_converted(left)}</mtd><mtd columnalign="left">{_converted(right)}</mtd></mtr>'
         for left, right in pairs

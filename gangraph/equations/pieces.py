@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from gangraph.frozen import frozen
 
-WIDTH = 110  # an equation that is longer breaks over lines
+BREAK, LATE, LAST = MARKS = "\ue000\ue001\ue002"  # where a formula may break, and where only if no better place is
 KINDS = ("objective", "loss", "where", "functions", "with", "notes")  # of sections, in their order
 OR, NOT, COMPARISON, SUM, PRODUCT, PREFIX, POWER, ATOM = range(2, 10)  # how strongly a piece holds together
 
@@ -46,28 +46,13 @@ class Equation:
     word: str = "for"
 
     @property
-    def rows(self) -> list[Piece]:
-        """What stands right of the relation, in lines that, with what stands left of it, have at most `WIDTH`
-        characters of text, where terms allow it.
-        """
-        rows: list[list[tuple[str, Piece]]] = [[]]
-        room = max(WIDTH - len(self.left.text), WIDTH // 2)
-        width = 0
-        for sign, piece in self.terms:
-            length = len(piece.text) + 3
-            if rows[-1] and width + length > room:
-                rows.append([])
-                width = 0
-            rows[-1].append((sign, piece))
-            width += length
-        made = [joined(row, first=i == 0) for i, row in enumerate(rows)]
-        if self.condition is not None:
-            behind = form(rf"\text{{{self.word} }} %s", f"{self.word} %s", self.condition)
-            if len(made[-1].text) + len(behind.text) > room:
-                made.append(behind)
-            else:
-                made[-1] += form(r" \qquad %s", "   %s", behind)
-        return made
+    def right(self) -> Piece:
+        """What stands right of the relation."""
+        made = joined(self.terms)
+        if self.condition is None:
+            return made
+        behind = form(rf"{BREAK} \qquad \text{{{self.word} }} %s", f"{BREAK}   {self.word} %s", whole(self.condition))
+        return made + behind
 
 
 @frozen
@@ -79,6 +64,22 @@ class Section:
     notes: tuple[str, ...] = ()
     kind: str = "loss"  # one of KINDS
     stages: tuple[str, ...] = ()  # where it holds; in all if there are none
+
+
+def plain(formula: str) -> str:
+    """A formula without the marks of breaks."""
+    return formula.translate(dict.fromkeys(map(ord, MARKS)))
+
+
+def whole(piece: Piece) -> Piece:
+    """A piece that does not break."""
+    return Piece(plain(piece.latex), plain(piece.text), piece.strength)
+
+
+def reluctant(piece: Piece) -> Piece:
+    """A piece that breaks last."""
+    marks = str.maketrans(MARKS, LAST * 3)
+    return Piece(piece.latex.translate(marks), piece.text.translate(marks), piece.strength)
 
 
 def form(latex: str, text: str, *parts: Piece, strength: int = ATOM) -> Piece:
@@ -99,13 +100,13 @@ def together(pieces: list[Piece]) -> Piece:
 
 def below(*indices: Piece) -> Piece:
     """A subscript, or nothing."""
-    inside = listed(indices, ",", ",")
+    inside = whole(listed(indices, ",", ","))
     return Piece(f"_{{{inside.latex}}}", f"_{braced(inside.text)}") if indices else EMPTY
 
 
 def above(mark: Piece) -> Piece:
     """A superscript."""
-    return Piece(f"^{{{mark.latex}}}", f"^{braced(mark.text)}")
+    return Piece(f"^{{{plain(mark.latex)}}}", f"^{braced(plain(mark.text))}")
 
 
 def braced(text: str) -> str:
@@ -126,9 +127,9 @@ def product(left: Piece, right: Piece) -> Piece:
 
 def fraction(top: Piece, bottom: Piece) -> Piece:
     """A fraction; in a line of text its parts may need brackets."""
-    return Piece(
-        rf"\frac{{{top.latex}}}{{{bottom.latex}}}", f"{top.within(PRODUCT).text} / {bottom.within(POWER).text}", PRODUCT
-    )
+    above_, below_ = plain(top.latex), plain(bottom.latex)
+    text = f"{top.within(PRODUCT).text}{LATE} / {bottom.within(POWER).text}"
+    return Piece(rf"\frac{{{above_}}}{{{below_}}}", text, PRODUCT)
 
 
 def power(base: Piece, exponent: Piece) -> Piece:
@@ -140,15 +141,12 @@ def power(base: Piece, exponent: Piece) -> Piece:
     return Piece(f"{latex}^{{{exponent.latex}}}", held.text + raised, POWER)
 
 
-def joined(terms: Iterable[tuple[str, Piece]], first: bool = True) -> Piece:
-    """A signed sum in one line; one that goes on from the line above begins with its sign."""
-    signed = list(terms)
-    if first and len(signed) == 1 and signed[0][0] == "+":
-        return signed[0][1]
-    shown = {"+": "+", "-": "−"}
-    held = [form(f" {sign} %s", f" {shown[sign]} %s", piece.within(PRODUCT)) for sign, piece in signed]
-    made = listed(held, "", "", SUM if len(signed) > 1 else PREFIX)
-    latex, text = made.latex[1:], made.text[1:]
-    if first:  # its sign stands close, or is left out
-        latex, text = (latex[2:], text[2:]) if signed[0][0] == "+" else (f"-{latex[2:]}", f"−{text[2:]}")
-    return Piece(latex, text, made.strength)
+def joined(terms: Iterable[tuple[str, Piece]]) -> Piece:
+    """A signed sum, which may break before its signs; the first one stands close, or is left out."""
+    (sign, piece), *rest = terms
+    if not rest and sign == "+":
+        return piece
+    made = form("%s", "%s", piece.within(PRODUCT)) if sign == "+" else form("-%s", "−%s", piece.within(PRODUCT))
+    for sign, piece in rest:
+        made += form(f"{BREAK} {sign} %s", f"{BREAK} {'+' if sign == '+' else '−'} %s", piece.within(PRODUCT))
+    return Piece(made.latex, made.text, SUM if rest else PREFIX)

@@ -19,6 +19,7 @@ from gangraph.equations.pieces import (
     form,
     fraction,
     listed,
+    plain,
     product,
     together,
 )
@@ -149,7 +150,7 @@ class Stage:
 
     def _heading(self, phase: Phase, move: Move) -> str:
         title = phase.name if phase.player == phase.name else f"{phase.name} (a move of {phase.player})"
-        times = f", {self.writer.piece(move.repeat).text} times an iteration" if move.repeat is not None else ""
+        times = f", {plain(self.writer.piece(move.repeat).text)} times an iteration" if move.repeat is not None else ""
         return title + times
 
     def letters(self, networks: Iterable[str]) -> Piece:

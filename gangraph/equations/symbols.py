@@ -6,7 +6,7 @@ import re
 from collections.abc import Container, Iterable
 from typing import Any
 
-from gangraph.equations.pieces import DOTS, EMPTY, POWER, PREFIX, PRODUCT, Piece, below, braced, form, listed
+from gangraph.equations.pieces import BREAK, DOTS, EMPTY, POWER, PREFIX, PRODUCT, Piece, below, braced, form, listed
 
 GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ",
@@ -88,7 +88,7 @@ def number(value: float) -> Piece:
 def operator(name: str, *arguments: Piece, index: Piece | None = None) -> Piece:
     """`name(a, b)` with an upright name."""
     head = upright(name) + (below(index) if index else EMPTY)
-    return head + form(r"\left(%s\right)", "(%s)", listed(arguments))
+    return head + form(r"\left(%s\right)", "(%s)", listed(arguments, f",{BREAK} ", f",{BREAK} "))
 
 
 def member_of(letter: str, members: Iterable[Piece]) -> Piece:

@@ -11,7 +11,9 @@ from gangraph import ops
 from gangraph.equations.facts import SIDES, Facts
 from gangraph.equations.pieces import (
     ATOM,
+    BREAK,
     COMPARISON,
+    LAST,
     NOT,
     OR,
     POWER,
@@ -28,6 +30,7 @@ from gangraph.equations.pieces import (
     part_of,
     power,
     product,
+    reluctant,
     together,
 )
 from gangraph.equations.sources import Source, sources
@@ -294,7 +297,7 @@ class Writer:
         """`G(z, y)`; a network without inputs is a parameter, and has no brackets."""
         if not given(expr):
             return function
-        inside = listed(map(self.piece, given(expr)))
+        inside = listed(map(self.piece, given(expr)), f",{BREAK} ", f",{BREAK} ")
         tall = r"\left" in inside.latex or r"\frac" in inside.latex
         return function + form(r"\left(%s\right)" if tall else "(%s)", "(%s)", inside)
 
@@ -342,7 +345,9 @@ class Writer:
             return None
         over, inner = self._over(expr.arguments[0]), self.piece(expr.arguments[0])
         return (
-            Piece(r"\mathbb{E}", "𝔼") + (below(over) if over.text else over) + form(r"\left[%s\right]", "[%s]", inner)
+            Piece(r"\mathbb{E}", "𝔼")
+            + (below(over) if over.text else over)
+            + form(rf"{LAST}\left[%s\right]", f"{LAST}[%s]", inner)
         )
 
     def _write_total(self, expr: Call) -> Piece | None:
@@ -403,7 +408,8 @@ class Writer:
 
     def _norm(self, inner: Expr, order: int, square: bool = False, mean: bool = False) -> Piece:
         self.notes["n" if mean else "norm"] = None
-        made = form(rf"\left\lVert %s \right\rVert_{{{order}}}", f"‖%s‖{'₁₂'[order - 1]}", self.piece(inner))
+        held = reluctant(self.piece(inner))
+        made = form(rf"\left\lVert %s \right\rVert_{{{order}}}", f"‖%s‖{'₁₂'[order - 1]}", held)
         made += Piece("^{2}", "²") if square else Piece("", "")
         return form(r"\tfrac{1}{n}%s", "%s/n", made, strength=PRODUCT) if mean else made
 

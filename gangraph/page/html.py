@@ -114,7 +114,7 @@ def _formula(section: Section) -> Markup:
     """The equations of a section, aligned; nothing where there are none."""
     if not section.equations:
         return Markup("")
-    return Markup(ElementTree.tostring(parsed(mathml(*section.equations), MATHML), encoding="unicode"))
+    return Markup(ElementTree.tostring(parsed(mathml(section), MATHML), encoding="unicode"))
 
 
 def parsed(markup: str, space: str) -> ElementTree.Element:
