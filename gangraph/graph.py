@@ -172,11 +172,14 @@ class Graph:
         return found
 
     def governed(self, player: Player, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """The parameters that each form of a player's rule is for: the one meant for the fewest has them."""
+        """The parameters that each form of a player's rule is for: the one meant for the fewest has them.
+
+        One that names a part goes before the player's own, also where the part is all that the player has.
+        """
         meant = {key: tuple(self.part(key) if key else self.parameters(player.networks)) for key in keys}
         found: dict[str, tuple[str, ...]] = {}
         taken: set[str] = set()
-        for key in sorted(meant, key=lambda key: len(meant[key])):
+        for key in sorted(meant, key=lambda key: (len(meant[key]), key == "")):
             found[key] = tuple(p for p in meant[key] if p not in taken)
             taken.update(meant[key])
         return {key: found[key] for key in meant}

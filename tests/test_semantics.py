@@ -1874,6 +1874,14 @@ def test_an_optimizer_of_its_own_for_one_network(tmp_path: Path) -> None:
         assert torch.allclose(p, before[name] - (0.1 if name[0] == "D" else 0.001) * gradients[name], atol=1e-15)
 
 
+def test_an_optimizer_of_its_own_for_all_that_a_player_has(tmp_path: Path) -> None:
+    players = "  D: {networks: [D], optimizer: SGD(lr=0.1)}\n"
+    players += "  G: {networks: [G], optimizer: SGD(lr=0.1), optimizer.G: SGD(lr=0.001)}\n"
+    start, end = HEAD.index("players:\n"), HEAD.index("train:")
+    gan = system(tmp_path, "schedule:\n  D: d\n  G: g\n", HEAD[:start] + "players:\n" + players + HEAD[end:])
+    assert [o.param_groups[0]["lr"] for o in gan.game.players["G"]] == [0.001]
+
+
 def test_a_reset_empties_the_state_of_an_optimizer(tmp_path: Path) -> None:
     gan = system(tmp_path, "schedule:\n  D: d\n  G: g\n  forget: {reset: [G], when: step == 1}\n")
     counts = []
