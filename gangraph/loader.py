@@ -10,6 +10,7 @@ import linecache
 import sys
 import types
 from collections.abc import Callable, Iterator
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -56,8 +57,13 @@ def load_program(spec: Spec) -> Compiled:
     module = types.ModuleType(f"gangraph_program_{identifier(spec.name)}")
     module.__file__ = name
     sys.modules[module.__name__] = module
-    exec(compile(source, name, "exec"), module.__dict__)
+    exec(_code(source, name), module.__dict__)
     return Compiled(spec, module)
+
+
+@lru_cache(maxsize=8)
+def _code(source: str, name: str) -> types.CodeType:
+    return compile(source, name, "exec")
 
 
 class Compiled:
@@ -66,8 +72,11 @@ class Compiled:
     def __init__(self, spec: Spec, module: types.ModuleType):
         self.spec, self.module = spec, module
         self.game = getattr(module, spec.program.title)()
-        self._inspection = _inspection(spec, module)
         self._kept: dict[str, Any] = {}
+
+    @cached_property
+    def _losses(self) -> list[dict[str, Any]]:
+        return _inspection(self.spec, self.module)
 
     # --- what it is
 
@@ -268,7 +277,7 @@ class Compiled:
         """Each loss or side as if it alone were evaluated at the present weights; nothing changes."""
         found = {}
         with self._untouched(batch, draws, seed):
-            for name, function in self._inspection[self.clocks["stage"]].items():
+            for name, function in self._losses[self.clocks["stage"]].items():
                 self.game.held, self.game.counts = {}, {}
                 self.game.batch = self._present(batch)
                 found[name] = function(self.game, self.game.draws()).detach()
@@ -458,9 +467,9 @@ def _count(value: Any, game: Any) -> int:
 
 
 def number_at(node: Node, game: Any) -> Any:
-    """A number of clocks and constants, as it is at a game's present clocks."""
+    """A number of clocks, constants and losses, as they are at a game's present clocks, in its latest evaluations."""
     writer = PhaseWriter.__new__(PhaseWriter)
-    writer.names = {}
+    writer.names = {id(part): f"self.last({part.name!r})" for part in walk([node]) if part.op == "loss"}
     words = {"__builtins__": {"max": max, "min": min}, "self": game}
     return eval(writer.code(node).plain(), words)  # text that gangraph made
 

@@ -20,6 +20,7 @@ from gangraph.emit import emit
 from gangraph.errors import RunError
 from gangraph.schedule import plan_schedule
 from gangraph.verify import verify
+from gangraph.verify.bench import Bench
 from gangraph.verify.rounding import SIZE, Noisy
 
 
@@ -31,6 +32,29 @@ def test_verify_shrinks_a_difference_to_the_smallest_case(tmp_path: Path) -> Non
     first = report.rows[1].differences[0]
     assert first.case.startswith("seed 0, batch of ") and "usual weights" in first.case
     assert "batch of 1," not in first.case
+
+
+GATED = """
+gangraph: 1
+name: gated
+extends: gan
+schedule:
+  G: {minimize: adv.generator, when: adv.discriminator > 1.35 or adv.discriminator < 0.7}
+"""
+
+
+def test_a_condition_is_tried_on_both_sides_of_where_it_turns(tmp_path: Path) -> None:
+    """Each comparison that a condition hangs on is, so that another threshold is seen."""
+    spec = load(written(tmp_path, GATED), tiny=True)
+    bench = Bench(spec)
+    assert len(bench.edges) == 4
+    for before, behind, threshold in zip(bench.edges[::2], bench.edges[1::2], (1.35, 0.7), strict=True):
+        values = [bench.at(case).iterations[0].log["D/adv.discriminator"] for case in (before, behind)]
+        assert min(values) <= threshold <= max(values) and max(values) - min(values) < 0.05
+    for old, new in (("> 1.35", "> 1.4"), ("< 0.7", "< 0.65")):
+        assert old in spec.program.source
+        edited = written(tmp_path, spec.program.source.replace(old, new), "edited.py")
+        assert verify(spec, cases=1, program=edited).rows[3].verdict == "differs", new
 
 
 def test_verify_refuses_a_program_that_cannot_be_loaded(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ Hypothesis chooses, and shrinks what differs:
 7. (of an edited program) first weights, noise and samples are those of the spec's own program.
 
     cases        what a comparison starts from
+    edges        cases around which a condition turns
     bench        the programs, and what the reference says to a case
     properties   the comparisons
     report       differences, and the table
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROPERTIES", "Difference", "Report", "Row", "verify", "verify_with_bar"]
 
+ITERATIONS = 3
 OWN, EDITED = (1, 2, 3, 4, 5, 6), (1, 2, 3, 7)
 Progress = Callable[[int], None]  # told the number of a property after each of its cases
 
@@ -90,7 +92,7 @@ def _explore(row: Row, subject: Subject, count: int, seed: int, progress: Progre
         database=None,
         deadline=None,
         verbosity=Verbosity.quiet,
-        phases=(Phase.generate, Phase.shrink),
+        phases=(Phase.explicit, Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
@@ -110,6 +112,9 @@ def _explore(row: Row, subject: Subject, count: int, seed: int, progress: Progre
                 found[:] = compared.differences
                 raise AssertionError
 
+        for edge in subject.bench.edges if row.number == ITERATIONS else ():  # where alone conditions show
+            if edge.stage == stage:
+                holds = hypothesis.example(edge)(holds)
         try:
             holds()
         except AssertionError:

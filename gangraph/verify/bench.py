@@ -25,6 +25,7 @@ from gangraph.ops import COMPARISONS
 from gangraph.reference import Reference
 from gangraph.verify import cases
 from gangraph.verify.cases import MOMENTS, Arrays, Case
+from gangraph.verify.edges import edges
 
 ROUND = 8  # iterations in a row, at most, that a case takes to see a phase that plays every few of them twice
 DIVERGED = 1e30  # beyond it, numbers compare nothing but noise
@@ -133,6 +134,11 @@ class Bench:
         rounds = [a.value for n in every for a in n.args if isinstance(a.value, int) and 1 < a.value < ROUND]
         return [2, *(r + 1 for r in [max(rounds, default=0)] if r)]
 
+    @cached_property
+    def edges(self) -> list[Case]:
+        """Cases on both sides of where what a loss or a state decides turns."""
+        return [case for stage in range(len(self.spec.graphs)) for case in edges(self, stage)]
+
     def _turn(self, choice: Node, clock: str) -> list[int]:
         """The times, if any, at which a choice between numbers begins to go the other way."""
         game = copy.deepcopy(self.own.game)
@@ -225,11 +231,10 @@ class Beginning:
         self.clocks = bench.moments[case.moment]
         generator = np.random.default_rng(case.seed)
         own = bench.own
-        shapes = {n: tuple(p.shape) for n, p in own.named_parameters().items()}
-        self.parameters = {
-            n: cases.weights(n, shape, case.weights, generator, bench.factors.get(n, 1.0))
-            for n, shape in shapes.items()
-        }
+        self.parameters = self._weights(generator)
+        if case.way:
+            others = self._weights(np.random.default_rng(case.other))
+            self.parameters = {n: cases.between(p, others[n], case.way) for n, p in self.parameters.items()}
         self.buffers: Arrays = {}
         for name, b in buffers(bench, own):
             new = b.is_floating_point()
@@ -251,6 +256,11 @@ class Beginning:
         self.batch = batches[0] if batches else cases.batch(own.inputs, case, 0)
         if not batches:  # a loss alone, or a phase, may read one all the same
             self.noise = noise(self.enter(load_program(bench.spec)), case, 0, case.batch_size)
+
+    def _weights(self, generator: np.random.Generator) -> Arrays:
+        kind, factors = self.case.weights, self.bench.factors
+        named = self.bench.own.named_parameters().items()
+        return {n: cases.weights(n, tuple(p.shape), kind, generator, factors.get(n, 1.0)) for n, p in named}
 
     @property
     def said(self) -> str:

@@ -30,7 +30,10 @@ Arrays = dict[str, Any]
 
 @frozen
 class Case:
-    """`turns` is how many iterations follow each other; `changed` are sizes or constants that are other ones here."""
+    """`turns` is how many iterations follow each other; `changed` are sizes or constants that are other ones here.
+
+    `way` is how far the weights have gone towards those of the seed `other`.
+    """
 
     batch_size: int
     stage: int = 0
@@ -40,10 +43,13 @@ class Case:
     pools: str = "empty"
     turns: int = 2
     seed: int = 0
+    other: int = 0
+    way: float = 0.0
     changed: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         said = [f"seed {self.seed}", f"batch of {self.batch_size}", f"{self.weights} weights"]
+        said += [f"{self.way:g} of the way to those of seed {self.other}"] if self.way else []
         said += [f"data: {self.data}"] if self.data != "usual" else []
         said += [f"{self.pools} pools"] if self.pools != "empty" else []
         said += [f"stage {self.stage}"] if self.stage else []
@@ -71,6 +77,11 @@ def weights(name: str, shape: tuple[int, ...], kind: str, generator: np.random.G
     if kind == "zero":
         values = np.zeros(shape)
     return _single(values / factor)
+
+
+def between(a: Any, b: Any, way: float) -> Any:
+    """The weights at some part of the way from a to b."""
+    return _single((1 - way) * a + way * b)
 
 
 def layer_state(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> Any:
