@@ -49,7 +49,7 @@ def caught(bench: Bench, mutant: Mutant, few: bool) -> bool:
         return True
     tried = ((n, case) for case in itertools.islice(cases(bench), FEW if few else None) for n in (3, 2))
     first = next(cases(bench))
-    return any(compare(n, subject, case).differences for n, case in itertools.chain(tried, [(7, first)]))
+    return any(compare(n, subject, case).differences for n, case in itertools.chain(tried, [(7, first), (8, first)]))
 
 
 @dataclass

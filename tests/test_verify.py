@@ -57,6 +57,40 @@ def test_a_condition_is_tried_on_both_sides_of_where_it_turns(tmp_path: Path) ->
         assert verify(spec, cases=1, program=edited).rows[3].verdict == "differs", new
 
 
+SHOWN = """
+gangraph: 1
+name: shown
+extends: gan
+networks: {G: ["Linear(4), BatchNorm1d(), Dropout(0.5), Linear(X)"]}
+sample: {points: fake}
+averages: {G_ema: "average(G, decay=0.5)"}
+metrics:
+  error: unexplained(G(z), x)
+  level: ["training(G)(z)", mean(_)]
+stages:
+  first: {iterations: 2}
+  second: {metrics: {error: "expect(l1(fake, x))"}}
+"""
+
+
+def test_views_and_metrics_are_compared_in_every_stage(tmp_path: Path) -> None:
+    spec = load(written(tmp_path, SHOWN), tiny=True)
+    row = verify(spec, cases=4).rows[7]
+    assert row.verdict == "agrees" and row.cases == 4 and 0 < row.deviation < 1e-12
+    text = spec.program.source
+    start = text.index("    def view_")
+    for old, new in (
+        ('self.averages["G_ema"](', "self.G("),  # a sample of the network itself
+        ("training=True", "training=False"),
+        (".abs()", ""),
+        ("x.mean(dim=0)", "x.mean()"),
+    ):
+        assert old in text[start:], old
+        edited = written(tmp_path, text[:start] + text[start:].replace(old, new, 1), "edited.py")
+        report = verify(spec, cases=2, program=edited)
+        assert [row.number for row in report.rows.values() if row.differences] == [7], (old, str(report))
+
+
 def test_verify_refuses_a_program_that_cannot_be_loaded(tmp_path: Path) -> None:
     for text, message in (
         ("x = (", "does not load: SyntaxError"),

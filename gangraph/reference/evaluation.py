@@ -14,7 +14,7 @@ import autograd.numpy as np
 
 from gangraph.expressions import Call, Expr, Name
 from gangraph.reference import operators as o
-from gangraph.reference.blocks import Blocks, Named, Run, parameter
+from gangraph.reference.blocks import Blocks, Named, Run, View, parameter
 from gangraph.reference.expressions import CLOCKS, each_side
 from gangraph.reference.scopes import MISSING, Place, Scope
 from gangraph.reference.stage import Expansion, Stage
@@ -355,6 +355,13 @@ class Evaluation(Blocks):
         """A number for the schedule: `when`, `repeat`, `accumulate`."""
         return default if expr is None else number(self.value(expr, self.scope(bound, home=home, knowing=True)))
 
+    def shown(self, name: str) -> Value:
+        """A view, with the pictures of a row along the first own axis, or a metric."""
+        bodies = {str(k): body for k, body in (*self.stage.file.sample.items(), *self.stage.file.metrics.items())}
+        scope, body = self.scope(home=name), bodies[name]
+        value = self.chain(body, None, scope, Place(None)) if isinstance(body, Chain) else self.value(body, scope)
+        return o.stack(*value) if isinstance(value, tuple) else value
+
     def forget(self) -> None:
         """Lets go of all arrays, and of the record behind them."""
         for kept in (self.made, self.losses, self.log, self.constants, self.templates):
@@ -363,6 +370,22 @@ class Evaluation(Blocks):
     def numbers(self) -> dict[str, float]:
         """Every loss that was evaluated."""
         return {name: float(constant(value.data).reshape(())) for name, value in self.log.items()}
+
+
+class Showing(Evaluation):
+    """An evaluation of views and metrics: in evaluation mode, and averages stand for the networks that they follow.
+
+    A call that says its mode is of the network itself.
+    """
+
+    def _run(self, view: View, outer: Run | None, home: str, frozen: bool, mode: str | None) -> Run:
+        run = super()._run(view, outer, home, frozen, mode)
+        if view.training is None and (outer is None or outer.forced is None):
+            run.training, run.forced = False, None
+            if outer is None and run.average is None:
+                followers = (a for a in self.stage.averages if self.average_source(a) == run.network)
+                run.average = next(followers, None)
+        return run
 
 
 class Rehearsal(Evaluation):
@@ -476,13 +499,8 @@ class Rehearsal(Evaluation):
             force(self.loss(name))
         for move, _ in stage.phases():
             self.objective(move)
-        for expr in [*stage.file.sample.values()]:
-            self.value(expr, self.scope(home="sample"))
-        for key, body in stage.file.metrics.items():
-            self.metric(str(key), body)
-
-    def metric(self, key: str, body: Any) -> None:
-        """Metrics only count for the shapes that they give; what they are is another evaluator's."""
+        for name in [*stage.file.sample, *stage.file.metrics]:
+            self.shown(str(name))
 
 
 def force(value: Any) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from gangraph.expressions import Call, Expr, Name, parse
-from gangraph.reference.evaluation import Evaluation, Rehearsal, force
+from gangraph.reference.evaluation import Evaluation, Rehearsal, Showing, force
 from gangraph.reference.expressions import CLOCKS
 from gangraph.reference.optimizers import OPTIMIZERS, clipped_norm, clipped_value
 from gangraph.reference.stage import Expansion, Stage
@@ -227,10 +227,12 @@ class Reference:
             self._needs[place] = order, set(rehearsal.log)
         return self._needs[place]  # type: ignore[no-any-return]
 
-    def _evaluation(self, label: tuple[str, int], key: Any, read: Any) -> Evaluation:
+    def _evaluation(
+        self, label: tuple[str, int], key: Any, read: Any, kind: type[Evaluation] = Evaluation
+    ) -> Evaluation:
         """An evaluation in which the values are made; the losses come when they are read."""
         order, _ = self.needed(key, read)
-        evaluation = Evaluation(self, self.stage, label, self.tape)
+        evaluation = kind(self, self.stage, label, self.tape)
         for name in order:
             evaluation.named_value(name)
         return evaluation
@@ -296,6 +298,19 @@ class Reference:
                 for i, one in enumerate(value) if isinstance(value, tuple) else [(None, value)]:
                     text = ".".join(filter(None, (name, side))) + (f"[{i}]" if i is not None else "")
                     found[text] = float(constant(one.data).reshape(()))
+        return found
+
+    def shown(self, batch: Any, draws: Arrays | None = None) -> Arrays:
+        """Each view and metric, [n, ...] or one number, as if it alone were looked at now; nothing changes."""
+        found: Arrays = {}
+        for name in map(str, (*self.stage.file.sample, *self.stage.file.metrics)):
+            with self._untouched(batch, draws), self._recording(phases=False):
+
+                def read(evaluation: Evaluation, name: str = name) -> Value:
+                    return evaluation.shown(name)
+
+                value = read(self._evaluation(("", 1), f"shown {name}", read, Showing))
+                found[name] = constant(value.data)[0] if value.shared else constant(value.data)
         return found
 
     def _sides(self) -> list[tuple[str, str | None]]:

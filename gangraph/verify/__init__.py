@@ -9,7 +9,8 @@ Hypothesis chooses, and shrinks what differs:
 4. the program without the planner's savings (`no_grad`, graphs freed early) gives the same;
 5. the emitted file, run by itself, gives the same bit for bit;
 6. in float32 losses and gradients are as near as their conditioning lets them be (`rounding`);
-7. (of an edited program) first weights, noise and samples are those of the spec's own program.
+7. every view and metric, in evaluation mode and from the averages;
+8. (of an edited program) first weights and noise are those of the spec's own program.
 
     cases        what a comparison starts from
     edges        cases around which a condition turns
@@ -17,9 +18,9 @@ Hypothesis chooses, and shrinks what differs:
     properties   the comparisons
     report       differences, and the table
 
-1 to 5 are in float64. Losses and gradients agree to 1e-9. After a step a tensor may also be off by a multiple of what
-rounding alone does to it, measured with a twin of the reference whose parameters and gradients carry noise of 1e-16:
-where a gradient is zero in exact arithmetic, Adam makes full steps of rounding noise.
+All but 6 are in float64. Losses, gradients, views and metrics agree to 1e-9. After a step a tensor may also be off by a
+multiple of what rounding alone does to it, measured with a twin of the reference whose parameters and gradients carry
+noise of 1e-16: where a gradient is zero in exact arithmetic, Adam makes full steps of rounding noise.
 
 The package may be called itself: `gangraph.verify(spec)` is `gangraph.verify.verify(spec)`.
 """
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["PROPERTIES", "Difference", "Report", "Row", "verify", "verify_with_bar"]
 
 ITERATIONS = 3
-OWN, EDITED = (1, 2, 3, 4, 5, 6), (1, 2, 3, 7)
+OWN, EDITED = (1, 2, 3, 4, 5, 6, 7), (1, 2, 3, 7, 8)
 Progress = Callable[[int], None]  # told the number of a property after each of its cases
 
 

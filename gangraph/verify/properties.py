@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ import torch
 from gangraph.emit import emit
 from gangraph.errors import Place
 from gangraph.loader import Compiled
+from gangraph.reference import Reference
 from gangraph.schedule import plan_schedule
+from gangraph.verify import cases
 from gangraph.verify.bench import DIVERGED, After, Beginning, Bench, Subject, array, buffers, everything, tensors
 from gangraph.verify.cases import Arrays, Case
 from gangraph.verify.report import Difference
@@ -206,8 +209,38 @@ class Comparison:
 
     # --- 7
 
+    def shown(self) -> None:
+        gan = self.subject.start(self.beginning)
+        for p in gan.averages.parameters():  # so that an average is not its network
+            p.data.mul_(0.5)
+        theirs: Arrays = {}
+        draws: Arrays = {}
+        before, batch = gan._keep(), tensors(self.beginning.batch)
+        for name in (*gan.views, *gan.metrics):
+            with _noted(gan) as drawn:
+                theirs[name] = array(gan.sample(name, self.case.batch_size, batch, self.case.seed))
+            gan._restore(before)
+            draws |= drawn
+        ours = self._shown(self.beginning.start(), draws)
+        self.same_names("views and metrics", theirs, ours)
+        off = any(n in theirs and not _near(theirs[n], v.reshape(theirs[n].shape)) for n, v in ours.items())
+        twins = [self._shown(twin.copy(), draws, i) for i, twin in enumerate(self.beginning.twins)] if off else []
+        for name in ours.keys() & theirs.keys():
+            spread = max((_largest(twin[name] - ours[name]) for twin in twins), default=0.0)
+            value = ours[name].reshape(theirs[name].shape)
+            self.tensor(name, theirs[name], value, max(_largest(value), SMALL), spread, name)
+
+    def _shown(self, side: Reference, draws: Arrays, twin: int | None = None) -> Arrays:
+        batch = self.beginning.batch
+        if twin is not None:
+            batch, draws = cases.shaken(batch, twin), cases.shaken(draws, twin)
+        side.averages = {a: {n: 0.5 * p for n, p in kept.items()} for a, kept in side.averages.items()}
+        return side.shown(batch, draws)
+
+    # --- 8
+
     def beside_own(self) -> None:
-        """First weights, noise and views have no reference: an edited program is compared with the spec's own."""
+        """First weights and noise have no reference: an edited program is compared with the spec's own."""
         first = []
         for subject in (self.subject, Subject(self.bench)):
             torch.manual_seed(self.case.seed)
@@ -223,13 +256,6 @@ class Comparison:
             if abs(theirs.std() - ours.std()) > error or abs(theirs.mean() - ours.mean()) > np.sqrt(2) * error:
                 a, b = (f"mean {v.mean():.3g}, deviation {v.std():.3g}" for v in (theirs, ours))
                 self.add(f"first weights {name}", a, b, name)
-        gan, own = (subject.start(self.beginning) for subject in (self.subject, Subject(self.bench)))
-        for p in [p for game in (gan, own) for p in game.averages.parameters()]:
-            p.data.mul_(0.5)  # so that an average is not its network
-        batch = tensors(self.beginning.batch)
-        for view in own.views:
-            a, b = (array(game.sample(view, self.case.batch_size, batch)) for game in (gan, own))
-            self.tensor(f"samples of {view}", a, b, max(_largest(b), SMALL), 0.0, view)
         theirs, ours = (self._drawn(subject) for subject in (self.subject, Subject(self.bench)))
         self.same_names("noise", theirs, ours)
         for name in theirs.keys() & ours.keys():
@@ -237,20 +263,9 @@ class Comparison:
 
     def _drawn(self, subject: Subject) -> dict[str, Any]:
         """What a program makes of a seed in an iteration, by name."""
-        found: dict[str, Any] = {}
         gan = subject.start(self.beginning)
-        draws, find = gan.module.Draws, gan.module.Draws.find
-
-        def noted(self: Any, name: str, make: Any) -> Any:
-            value = find(self, name, make)
-            found[f"{self.evaluation}/{name}"] = array(value)
-            return value
-
-        draws.find = noted
-        try:
+        with _noted(gan) as found:
             gan.game.step(tensors(self.beginning.turns[0][0]), seed=self.case.seed)
-        finally:
-            draws.find = find
         return found
 
     # --- comparing
@@ -294,7 +309,8 @@ PROPERTIES: dict[int, Callable[[Comparison], None]] = {
     4: Comparison.unplanned,
     5: Comparison.alone,
     6: Comparison.single,
-    7: Comparison.beside_own,
+    7: Comparison.shown,
+    8: Comparison.beside_own,
 }
 
 
@@ -311,6 +327,24 @@ def _answers(gan: Compiled, batch: Any, noise: Any) -> Iterator[tuple[tuple[str,
     for phase in gan.phases:
         for name, g in gan.gradients(phase, batch, noise).items():
             yield (phase, name), array(g).astype(float)
+
+
+@contextmanager
+def _noted(gan: Compiled) -> Iterator[dict[str, Any]]:
+    """What a program draws meanwhile, by name."""
+    found: dict[str, Any] = {}
+    draws, find = gan.module.Draws, gan.module.Draws.find
+
+    def noted(self: Any, name: str, make: Any) -> Any:
+        value = find(self, name, make)
+        found["/".join(filter(None, (self.evaluation, name)))] = array(value)
+        return value
+
+    draws.find = noted
+    try:
+        yield found
+    finally:
+        draws.find = find
 
 
 def _numbers(log: Any) -> dict[str, float]:

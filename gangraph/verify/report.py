@@ -15,7 +15,8 @@ PROPERTIES = {
     4: "the same without the planner",
     5: "the emitted file by itself",
     6: "losses and gradients in float32",
-    7: "first weights, noise and samples",
+    7: "views and metrics",
+    8: "first weights and noise",
 }
 
 
