@@ -83,7 +83,7 @@ def learn(name: str, plan: Plan) -> list[str]:
             sys.exit(f"{name} was interrupted after {result.step} of {plan.iterations} iterations")
         seconds = time.perf_counter() - start
         after = evaluate_run(run, n=SAMPLES, seed=SEED)
-    sizes = ", ".join(f"{k}={v}" for k, v in (plan.sizes | plan.constants).items()) or "the spec's"
+    sizes = ", ".join(f"{k}={v}" for k, v in (plan.sizes | plan.constants).items()) or plan.spec or "the spec's"
     if plan.tiny:
         sizes = "tiny" if not (plan.sizes or plan.constants) else f"tiny, {sizes}"
     head = f"| {name} | {sizes} | {batch} | {plan.iterations} | {seconds:.0f}"

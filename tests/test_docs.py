@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import gangraph
+from benchmarks.gallery import plans
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = ("language.md", "tutorial.md", "compiler.md")
@@ -63,6 +64,17 @@ def test_the_tables_of_a_page_are_those_of_the_code(name: str) -> None:
     (file,) = [path for path in script.PAGES if path.name == name]
     page = file.read_text(encoding="utf-8")
     assert script.written(page, script.PAGES[file]()) == page, "run: python docs/tables.py"
+
+
+def test_every_system_of_the_gallery_is_trained_small_or_it_is_said_why_not() -> None:
+    known = plans()
+    assert set(known) >= {path.stem for path in (DOCS.parent / "specs").glob("*.yaml")}
+    page = (DOCS / "learning.md").read_text(encoding="utf-8")
+    for name, plan in known.items():
+        assert plan.iterations or plan.note, name
+        assert f"| {name} |" in page or f"- `{name}`: {plan.note}" in page, f"run: make gallery, of {name}"
+        if plan.iterations:
+            plan.load(name)  # its sizes and constants are those of the spec
 
 
 def test_every_picture_and_spec_of_the_readme_is_there() -> None:
