@@ -17,7 +17,7 @@ import gangraph
 from benchmarks.legible import legible, written
 from gangraph import _paths
 from gangraph.compiler import Spec, load
-from gangraph.draw import draw, write
+from gangraph.draw import draw, tables, write
 from gangraph.draw.describe import describe
 from gangraph.draw.dot import COLOURS, INK, LIVE, MARKS, print_dot
 from gangraph.draw.mermaid import print_mermaid
@@ -304,6 +304,13 @@ def test_tables_of_layers_schedule_and_weights() -> None:
 
 
 @pytest.mark.parametrize("name", ["stargan-v2", "cyclegan", "drit"])
+def test_the_schedule_says_when_and_how_often() -> None:
+    said = {name: str(tables.schedule(spec(name)).rows) for name in ("drit", "biggan", "vae-gan")}
+    assert "makers\\nwhen epoch_step % 3 == 2" in said["drit"]
+    assert "D\\n2 times, each on a fresh batch, the mean gradient of 8 evaluations" in said["biggan"]
+    assert "encoder steps Enc, Lat\\ndecoder steps Dec, when not (c_r > e + m" in said["vae-gan"]
+
+
 def test_every_row_of_the_svg_has_an_id(name: str) -> None:
     ids = {element.get("id") for element in ElementTree.fromstring(draw(spec(name), quick=True)).iter()}
     drawn = picture(name)

@@ -193,6 +193,7 @@ def test_every_stage_says_what_it_is() -> None:
     first, *_, last = facts("stylegan").stages
     assert {label: plain(parts) for label, parts in last.rows} == {
         "stage": "size[5], 3 of 3",
+    assert rows("biggan", "phase G")["runs"].startswith("the mean gradient of ")
         "runs for": "23,200,000 images",
         "batch": "4",
         "resets": "critic, generator",

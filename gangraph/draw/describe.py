@@ -22,6 +22,7 @@ from gangraph.draw.words import (
     family_of,
     inside,
     leaf_words,
+    moves_in,
     pretty,
     range_text,
     references,
@@ -29,6 +30,7 @@ from gangraph.draw.words import (
     short,
     side_of,
     span,
+    steps_above,
     whole_loss,
 )
 from gangraph.errors import Place
@@ -82,7 +84,7 @@ class _Describer:
         self.resolved = self.graph.resolved
         self.reach = Reach(self.graph)
         self.phases = {p.name: p for p in self.graph.phases()}
-        self.written = {m.name: m for m in _flat(self.resolved.schedule)}
+        self.written = {m.name: m for m in moves_in(self.resolved.schedule)}
         self.places = self._calls_by_place()
         r = self.resolved
         declared = (*r.inputs, *r.draws, *r.networks, *r.values, *r.losses, *r.players)
@@ -264,7 +266,7 @@ class _Describer:
     def _conditions(self) -> list[tuple[Node, str]]:
         """The losses that a condition or a number of repeats reads, with the phase that waits for it."""
         found = []
-        for phase, above in _phases(self.graph.schedule, ()):
+        for phase, above in _phases(self.graph.schedule):
             for value in [phase.when, phase.repeat, *(v for s in above for v in (s.when, s.repeat))]:
                 nodes = walk([value]) if isinstance(value, Node) else []
                 read = [n for n in nodes if n.op in ("loss", "latest")]
@@ -629,7 +631,7 @@ class _Describer:
     def _fold_phases(self) -> dict[str, list[list[str]]]:
         """Every table's name -> its phases, those with the same objective together."""
         found: dict[str, dict[Any, list[str]]] = {}
-        for phase, above in _phases(self.graph.schedule, ()):
+        for phase, above in _phases(self.graph.schedule):
             terms = tuple((w, t, frozenset(self.losses[n] for n in losses)) for w, t, losses in self._terms(phase))
             key = (terms, self._circumstances(phase, above))
             found.setdefault(self.player_of[phase.player], {}).setdefault(key, []).append(phase.name)
@@ -709,7 +711,7 @@ class _Describer:
             part = set(phase.networks) != set(self.graph.players[phase.player].networks)
             number = f"{order[name]}. " if order[name] != order.get(before) else ""
             said.append(number + name + (f" (steps {', '.join(phase.networks)})" if part else ""))
-        above = {phase.name: steps for phase, steps in _phases(self.graph.schedule, ())}
+        above = {phase.name: steps for phase, steps in _phases(self.graph.schedule)}
         together = [s.name for s in above[group[0]] if s.kind == "group"]
         extra = [f"in group {name}" for name in together]
         extra += self._circumstances(self.phases[group[0]], above[group[0]])
@@ -786,18 +788,9 @@ def _indexed(member: Member) -> bool:
     return bool(member.patterns and member.patterns[0].items)
 
 
-def _flat(moves: Iterable[Any]) -> Iterator[Any]:
-    for move in moves:
-        yield move
-        yield from _flat(move.moves)
-
-
-def _phases(steps: Iterable[Step], above: tuple[Step, ...]) -> Iterator[tuple[Phase, tuple[Step, ...]]]:
+def _phases(steps: Iterable[Step]) -> Iterator[tuple[Phase, tuple[Step, ...]]]:
     """Every phase with the steps that it stands in."""
-    for step in steps:
-        for phase in step.phases:
-            yield phase, (*above, step)
-        yield from _phases(step.steps, (*above, step))
+    return ((phase, path) for path in steps_above(steps) for phase in path[-1].phases)
 
 
 def _leaves(value: Any) -> list[Node]:

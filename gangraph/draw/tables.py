@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 
 from gangraph.compiler import Spec
 from gangraph.draw.describe import describe
+from gangraph.draw.words import circumstances, moves_in, occasion, steps_above
 from gangraph.frozen import frozen
 from gangraph.graph import Step
 from gangraph.ir import Module, Node, Type, walk
+from gangraph.resolve import Move
 from gangraph.schedule import Evaluation, Schedule, held_name
 
 
@@ -113,34 +115,36 @@ def schedule(spec: Spec) -> Table:
 
 
 def _evaluations(steps: Iterable[Step], plan: Schedule) -> Iterator[tuple[str, ...]]:
-    number = 0
-    for step in _flat(steps):
+    number, moves = 0, {m.name: m for m in moves_in(plan.graph.resolved.schedule)}
+    for path in steps_above(steps):
+        step, when = path[-1], occasion(path, moves)
+        name = "\n".join(filter(None, (step.name, when)))
         if step.kind in ("update", "reset"):
-            yield ("", step.name, "", "", "", "", "", "", f"{step.kind}s {', '.join(step.names)}")
+            yield ("", name, "", "", "", "", "", "", f"{step.kind}s {', '.join(step.names)}")
         elif step.phases:
             number += 1
-            yield (str(number), *_evaluation(plan.evaluations[step.name], step, plan))
+            yield (str(number), name, *_evaluation(plan.evaluations[step.name], plan), _steps(step, moves))
 
 
-def _flat(steps: Iterable[Step]) -> Iterator[Step]:
-    for step in steps:
-        yield step
-        yield from _flat(step.steps)
-
-
-def _evaluation(evaluation: Evaluation, step: Step, plan: Schedule) -> Iterator[str]:
+def _evaluation(evaluation: Evaluation, plan: Schedule) -> Iterator[str]:
     named = [n for n in evaluation.nodes if n.name and id(n) in plan.graph.order]
     held = dict.fromkeys(held_name(n) for n in evaluation.nodes if id(n) in evaluation.held)
     values = [n for n in named if id(n) not in evaluation.held and n.op not in ("input", "draw")]
-    fresh = step.fresh or any(p.fresh for p in step.phases)
-    yield evaluation.name
-    yield ("fresh: " if fresh else "") + _names(n for n in evaluation.inputs if n.name in plan.graph.inputs)
+    yield _names(n for n in evaluation.inputs if n.name in plan.graph.inputs)
     yield _names(n for n in evaluation.draws if id(n) not in evaluation.held)
     yield ", ".join(held)
     yield _names(n for n in values if id(n) not in evaluation.tracked)
     yield _names(n for n in values if id(n) in evaluation.tracked)
     yield _names(evaluation.losses)
-    yield "; ".join(f"{p.player} steps {', '.join(p.networks)}" for p in evaluation.phases)
+
+
+def _steps(step: Step, moves: dict[str, Move]) -> str:
+    """A line for every phase, in a group with its own condition."""
+    lines = []
+    for phase in step.phases:
+        own = circumstances([phase], moves) if step.kind == "group" else ""
+        lines.append(", ".join([f"{phase.player} steps {', '.join(phase.networks)}", *filter(None, [own])]))
+    return "\n".join(lines)
 
 
 def _names(nodes: Iterable[Node]) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 from gangraph.expressions import STRENGTH, Attribute, Binary, Call, Expr, Index, Name, Number, show
-from gangraph.graph import Graph
+from gangraph.graph import Graph, Phase, Step
 from gangraph.ir import Node, Type
+from gangraph.resolve import Move
 from gangraph.spec import Chain, TwoSides
+from gangraph.writer import host_text
 
 SIDES = ("discriminator", "generator")
 
@@ -143,6 +145,45 @@ def family_of(name: str) -> str:
 def whole_loss(name: str) -> str:
     """The name of a loss without its side."""
     return name.removesuffix(f".{side_of(name)}") if side_of(name) else name
+
+
+# --- the schedule
+
+
+def moves_in(moves: Iterable[Move]) -> Iterator[Move]:
+    """The moves of a schedule, each before those inside it."""
+    for move in moves:
+        yield move
+        yield from moves_in(move.moves)
+
+
+def steps_above(steps: Iterable[Step], above: tuple[Step, ...] = ()) -> Iterator[tuple[Step, ...]]:
+    """Every step of a schedule behind the steps that it stands in."""
+    for step in steps:
+        yield (*above, step)
+        yield from steps_above(step.steps, (*above, step))
+
+
+def occasion(path: Sequence[Step], moves: dict[str, Move]) -> str:
+    """When the last step of a path runs, how often, and on which batch; the members of a group may say more."""
+    alone = path[-1].phases if path[-1].kind == "phase" else ()
+    return circumstances((*path, *alone), moves)
+
+
+def circumstances(steps: Iterable[Step | Phase], moves: dict[str, Move]) -> str:
+    """When steps inside one another run, how often, on which batch: `when step % 5 == 0, 2 times, on a fresh batch`."""
+    found = []
+    for step in steps:
+        if step.when is not None:
+            written = moves[step.name].when if step.name in moves else None
+            found.append(f"when {show(written) if written is not None else host_text(step.when)}")
+        if step.repeat is not None:
+            found.append(f"{host_text(step.repeat)} times")
+        if step.fresh:
+            found.append("each on a fresh batch" if step.repeat is not None else "on a fresh batch")
+        if isinstance(step, Phase) and step.accumulate is not None:
+            found.append(f"the mean gradient of {host_text(step.accumulate)} evaluations")
+    return ", ".join(dict.fromkeys(found))
 
 
 # --- facts

@@ -11,12 +11,11 @@ from typing import Any
 
 from gangraph.compiler import Spec
 from gangraph.document import Mapping, Sequence, Tree, read_text
-from gangraph.draw.words import SIDES, expressions, inside
+from gangraph.draw.words import SIDES, expressions, inside, moves_in
 from gangraph.errors import Place
 from gangraph.expressions import Attribute, Expr, Index, Name, show
 from gangraph.page.names import Keys, Names, phase_key, player_key, sides_of
 from gangraph.page.texts import Region, Span, Text, yaml_styles
-from gangraph.page.things import moves_in
 from gangraph.resolve import Move, Resolved
 
 

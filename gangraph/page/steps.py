@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from gangraph.compiler import Spec
 from gangraph.draw.dot import COLOURS
 from gangraph.draw.picture import Box, Loss, Picture, Player, Role
-from gangraph.draw.words import side_of
+from gangraph.draw.words import moves_in, occasion, side_of, steps_above
 from gangraph.frozen import frozen
 from gangraph.graph import Phase, Step
 from gangraph.page.names import Keys, Names, Part, call_key, phase_key, player_key
 from gangraph.page.programtext import ProgramText
-from gangraph.page.things import Row, circumstances, links, moves_in, steps_above
+from gangraph.page.things import Row, links
 from gangraph.schedule import Evaluation
 
 Lights = dict[str, str]  # the id of a group in the SVG -> the classes by which it is lit
@@ -87,7 +87,7 @@ class _Walk:
 
     def stops(self) -> Iterator[Stop]:
         for path in steps_above(self.graph.schedule):
-            step, note = path[-1], circumstances(path, self.moves)
+            step, note = path[-1], occasion(path, self.moves)
             if step.phases:
                 yield Stop(step.name, note, tuple(self._moments(step)))
             elif step.kind in ("update", "reset"):

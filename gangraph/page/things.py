@@ -13,17 +13,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from gangraph.compiler import Spec
 from gangraph.draw import tables
 from gangraph.draw.picture import Box, Loss, Picture
-from gangraph.draw.words import SIDES, expressions, family_of, leaf_words, pretty, range_text
+from gangraph.draw.words import (
+    SIDES,
+    circumstances,
+    expressions,
+    family_of,
+    leaf_words,
+    moves_in,
+    pretty,
+    range_text,
+    steps_above,
+)
 from gangraph.equations.pieces import Section
 from gangraph.expressions import show
 from gangraph.families import Member
 from gangraph.frozen import frozen
-from gangraph.graph import Phase, Step
+from gangraph.graph import Phase
 from gangraph.infer import known
 from gangraph.ir import Node, Type, visit
 from gangraph.page.dataflow import Dataflow, leaves
 from gangraph.page.names import Link, Names, Part, call_key, phase_key, player_key, sides_of
-from gangraph.resolve import Move, Resolved
+from gangraph.resolve import Resolved
 from gangraph.writer import host_text
 
 DTYPES = {"float": "real numbers", "int": "integers", "bool": "truth values"}
@@ -44,36 +54,6 @@ class Thing:
     player: str = ""  # whose colour it has
     equations: tuple[int, ...] = ()  # numbers of sections
     layers: tuple[tuple[str, ...], ...] = ()  # the header, then a row for each layer
-
-
-def moves_in(moves: Iterable[Move]) -> Iterator[Move]:
-    """The moves of a schedule, each before those inside it."""
-    for move in moves:
-        yield move
-        yield from moves_in(move.moves)
-
-
-def steps_above(steps: Iterable[Step], above: tuple[Step, ...] = ()) -> Iterator[tuple[Step, ...]]:
-    """Every step of a schedule behind the steps that it stands in."""
-    for step in steps:
-        yield (*above, step)
-        yield from steps_above(step.steps, (*above, step))
-
-
-def circumstances(steps: Iterable[Step | Phase], moves: dict[str, Move]) -> str:
-    """When a step runs, how often, and on which batch: `when step % 5 == 0, 2 times, on a fresh batch`."""
-    found = []
-    for step in steps:
-        if step.when is not None:
-            written = moves[step.name].when if step.name in moves else None
-            found.append(f"when {show(written) if written is not None else host_text(step.when)}")
-        if step.repeat is not None:
-            found.append(f"{host_text(step.repeat)} times")
-        if step.fresh:
-            found.append("each on a fresh batch" if step.repeat is not None else "on a fresh batch")
-        if isinstance(step, Phase) and step.accumulate is not None:
-            found.append(f"the mean gradient of {host_text(step.accumulate)} evaluations")
-    return ", ".join(dict.fromkeys(found))
 
 
 def links(keys: Iterable[str], texts: Mapping[str, str]) -> tuple[Part, ...]:
@@ -373,7 +353,7 @@ class _Finder:
         rows: list[Row] = [("player", self._links([player_key(phase.player)]))]
         rows.append(("minimizes", self.names.linked(phase.text)))
         path = next(p for p in steps_above(self.graph.schedule) if phase in p[-1].phases)
-        above = circumstances((*path, phase) if path[-1].kind == "group" else path, self.moves)
+        above = circumstances((*path, phase), self.moves)
         rows += [("runs", (above,))] * bool(above)
         rows += [("in group", (path[-1].name,))] * (path[-1].kind == "group")
         rows.append(("steps", self._links(phase.networks)))
