@@ -405,6 +405,12 @@ def test_the_equations_are_there(window: Window, written: Path) -> None:
     formulas = page.locator("#equations math")
     assert formulas.count() > 8
     assert all(formulas.nth(i).bounding_box()["height"] > 10 for i in range(formulas.count()))
+    ends = (
+        "rows => rows.map(row => [...row.firstElementChild.querySelectorAll('*')].pop().getBoundingClientRect().right)"
+    )
+    for section in page.locator("#equations section:has(mtr + mtr)").all():  # their relations stand below one another
+        rights = section.locator("mtr:has(mtd:first-child *)").evaluate_all(ends)
+        assert max(rights) - min(rights) < 1
     window.look("equations")
     page.click("#tab-details")
     assert page.locator("#details").is_visible()
@@ -601,6 +607,7 @@ def test_a_page_holds_for_three_hundred_values(window: Window, tmp_path: Path) -
     assert page.locator("#card h2").text_content() == "v150 value"
     assert window.in_view("#spec .l.lit") and window.in_view("#program .l.lit")
     assert page.evaluate(IN_CANVAS, "#picture .chosen")
+    assert viewed(page)[0] >= 0  # and no blank beside it
     page.keyboard.press("1")
     page.keyboard.press("n")
     acted = time.perf_counter() - started

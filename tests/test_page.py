@@ -172,6 +172,14 @@ def test_the_gradient_of_a_player_lights_what_the_drawing_of_it_does() -> None:
 
 
 def test_a_step_says_what_is_held_and_what_has_a_gradient() -> None:
+def test_a_player_lights_no_row_of_a_loss_beside_its_path() -> None:
+    found = stage("cross-domain-disentanglement")
+    lights = {player.name: lit for player, lit in found.players}["D_ex[d]"]
+    (other,), (own,) = found.things["adv[0]"].marks, found.things["adv_ex[0]"].marks
+    assert own in lights and f"{own}-s_generator" in lights
+    assert not [mark for mark in lights if mark.startswith(other)]
+
+
     translators, discriminators = stage("cyclegan").steps
     forward = {label: plain(parts) for label, parts in discriminators.moments[0].rows}
     assert forward["held from before"] == "fake_y, fake_x"

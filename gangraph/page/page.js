@@ -163,7 +163,9 @@
     if (inside && scale > 0.4) return;
     const [x, y] = place((at.left + at.right) / 2, (at.top + at.bottom) / 2);
     const [w, h] = [box.width, box.height].map((n) => n / Math.max(scale, 1));
-    setView([x - w / 2, y - h / 2, w, h]);
+    const top = at.height / scale < h ? y - h / 2 : place(at.left, at.top)[1] - h / 20; // of a tall one its head
+    const within = (from, size, begin, full) => (size < full ? Math.max(begin, Math.min(from, begin + full - size)) : from);
+    setView([within(x - w / 2, w, whole[0], whole[2]), within(top, h, whole[1], whole[3]), w, h]);
   }
 
   canvas.addEventListener("wheel", (event) => {

@@ -53,8 +53,8 @@ def player_lights(player: Player, picture: Picture) -> Lights:
     boxes = [b for b in picture.boxes if player.name in b.paths]
     frozen = {b.id for b in boxes if b.kind == "call" and player.name not in b.players}
     lights = {b.id: f"{path} frozen" if b.id in frozen else path for b in boxes}
-    lights |= {x.id: path for x in picture.losses if player.name in x.paths}
-    for loss in picture.losses:
+    for loss in [x for x in picture.losses if player.name in x.paths]:
+        lights[loss.id] = path
         lights |= _off(loss, [side.name for side in loss.sides if player.name in side.players])
     lights |= {f"e{i}": path for i, e in enumerate(picture.edges) if player.name in e.paths}
     return lights | {player.id: path}
