@@ -19,11 +19,12 @@ from gangraph import _paths
 from gangraph.compiler import Spec, load
 from gangraph.draw import draw, tables, write
 from gangraph.draw.describe import describe
-from gangraph.draw.dot import COLOURS, INK, LIVE, MARKS, print_dot
+from gangraph.draw.dot import COLOURS, FADED_EDGE, INK, LIVE, MARKS, print_dot
 from gangraph.draw.mermaid import print_mermaid
 from gangraph.draw.picture import Box, Loss, Picture, Player
 from gangraph.draw.render import arrange, lay_out, measure
 from gangraph.errors import RunError
+from gangraph.page.html import DARK
 
 GALLERY = sorted(path.stem for path in _paths.specs().glob("*.yaml"))
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
@@ -303,7 +304,6 @@ def test_tables_of_layers_schedule_and_weights() -> None:
         ElementTree.fromstring(drawn)
 
 
-@pytest.mark.parametrize("name", ["stargan-v2", "cyclegan", "drit"])
 def test_the_schedule_says_when_and_how_often() -> None:
     said = {name: str(tables.schedule(spec(name)).rows) for name in ("drit", "biggan", "vae-gan")}
     assert "makers\\nwhen epoch_step % 3 == 2" in said["drit"]
@@ -311,6 +311,7 @@ def test_the_schedule_says_when_and_how_often() -> None:
     assert "encoder steps Enc, Lat\\ndecoder steps Dec, when not (c_r > e + m" in said["vae-gan"]
 
 
+@pytest.mark.parametrize("name", ["stargan-v2", "cyclegan", "drit"])
 def test_every_row_of_the_svg_has_an_id(name: str) -> None:
     ids = {element.get("id") for element in ElementTree.fromstring(draw(spec(name), quick=True)).iter()}
     drawn = picture(name)
@@ -420,13 +421,20 @@ def test_what_is_hard_to_read_is_found() -> None:
 
 
 # Machado, Oliveira and Fernandes 2009, of full severity, on linear RGB
-DEUTERANOPIA = ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881))
+BLINDNESS = {
+    "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.01182, 0.04294, 0.968881)),
+    "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.3039)),
+}
+
+
+def values(colour: str) -> list[float]:
+    return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
 
 
 def linear(colour: str) -> list[float]:
     """Linear RGB of `#rrggbb`."""
-    values = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    return [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
+    return [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values(colour)]
 
 
 def lab(rgb: list[float]) -> list[float]:
@@ -447,10 +455,13 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_colours_are_told_apart_without_green() -> None:
-    seen = [lab([sum(a * b for a, b in zip(row, linear(c.line), strict=True)) for row in DEUTERANOPIA])
-            for c in COLOURS[:4]]  # fmt: skip
-    assert min(math.dist(a, b) for a, b in itertools.combinations(seen, 2)) > 17
+@pytest.mark.parametrize("kind", BLINDNESS)
+def test_colours_are_told_apart_by_those_who_see_fewer(kind: str) -> None:
+    def seen(colour: str) -> list[float]:
+        mixed = (sum(a * b for a, b in zip(row, linear(colour), strict=True)) for row in BLINDNESS[kind])
+        return lab([min(1, max(0, v)) for v in mixed])
+
+    assert min(math.dist(a, b) for a, b in itertools.combinations([seen(c.line) for c in COLOURS], 2)) > 16.9
 
 
 def test_glyphs_and_signs_speak_where_colours_do_not() -> None:
@@ -462,8 +473,23 @@ def test_texts_stand_out_of_what_they_stand_on() -> None:
     """Every text has a ground of its own, so that these hold on a white page and on a dark one."""
     assert all(contrast(INK, c.tint) >= 12 and contrast(c.ink, c.line) >= 3 for c in COLOURS)
     assert all(contrast(look.ink, look.tint) >= 4.5 for look in MARKS.values())
-    for page in ("#FFFFFF", "#0D1117"):  # lines, on both
-        assert all(contrast(line, page) >= 2.9 for line in (*(c.line for c in COLOURS[:4]), LIVE))
+    for page in ("#FFFFFF", "#0D1117", DARK):  # lines, on white, on a dark page, and on our own
+        assert all(contrast(line, page) >= 3 for line in (*(c.line for c in COLOURS), LIVE))
+
+
+def test_what_is_left_out_is_paler_than_the_rest_on_every_page() -> None:
+    for page in ("#FFFFFF", "#0D1117", DARK):
+        share = int(FADED_EDGE[7:], 16) / 255
+        mixed = [
+            round(255 * v)
+            for v in (share * a + (1 - share) * b for a, b in zip(*map(values, (LIVE, page)), strict=True))
+        ]
+        assert contrast("#" + "".join(f"{v:02x}" for v in mixed), page) < contrast(LIVE, page) / 1.8
+
+
+@pytest.mark.parametrize(("name", "most"), [("stargan-v2", 16), ("cyclegan", 8), ("drit", 12)])
+def test_pictures_cross_no_more_than_the_model_that_was_drawn_by_hand(name: str, most: int) -> None:
+    assert legible((PICTURES / f"{name}.svg").read_text(encoding="utf-8")).crossings <= most
 
 
 def test_the_table_of_the_pictures_is_current() -> None:

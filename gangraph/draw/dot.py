@@ -47,20 +47,20 @@ class Colour:
     ink: str = "#FFFFFF"
 
 
-# The first four are told apart in every pair under simulated deuteranopia, and by their glyphs in grey.
+# Told apart in every pair by readers who lack one kind of cones, by their glyphs in grey, and on white as on black.
 COLOURS = (
     Colour("▲", "#0072B2", "#D9EAF4"),
     Colour("●", "#D55E00", "#FBE5D6"),
     Colour("■", "#009E73", "#D6F0E8"),
     Colour("◆", "#CC79A7", "#F6E4EE", INK),
-    Colour("★", "#8C6D00", "#F3EBCB"),
-    Colour("▼", "#56B4E9", "#DDF0FB", INK),
-    Colour("✚", "#5B4BA8", "#E4E0F5"),
-    Colour("◗", "#4D4D4D", "#E3E3E3"),
+    Colour("★", "#849C54", "#E8EDDF", INK),
+    Colour("▼", "#8484F0", "#E6E6FC", INK),
+    Colour("✚", "#9C5424", "#EFE0D6"),
+    Colour("◗", "#546C6C", "#DCE3E3"),
 )
 NOBODY = Colour("❄", DATA, DATA_TINT)
 FADED = Colour("", "#BBBBBB", DATA_TINT, "#6B6B6B")  # what the view of one player leaves out; `ink` is its text
-FADED_EDGE, FADED_HEAD = "#C4C4C4", "#8A8A8A"
+FADED_EDGE, FADED_HEAD = f"{LIVE}66", "#8A8A8A"  # an edge that the ground shines through is pale on a dark page too
 
 # A picture of changes: what is kept is pale, what is gone is dashed. `tint` fills, `ink` writes.
 MARKS = {
@@ -319,7 +319,8 @@ class _Changes(_Printer):
     def edge(self, number: int, edge: Edge) -> str:
         mark = self.marks[f"e{number}"]
         width = {"kept": "0.9", "added": "2.2"}.get(mark, "1.4")
-        attributes = {"id": f"e{number}", "color": MARKS[mark].line, "penwidth": width}
+        colour = FADED_EDGE if mark == "kept" else MARKS[mark].line
+        attributes = {"id": f"e{number}", "color": colour, "penwidth": width}
         attributes |= {"style": "dashed"} if mark == "removed" else {}
         return f"{self._tail(edge)} -> {self._head(edge)} [{_attributes(attributes)}]"
 

@@ -81,6 +81,8 @@ def _cross(one: Curve, other: Curve, boxes: dict[str, Rectangle]) -> int:
     shared = [boxes[name] for name in {one.tail, one.head} & {other.tail, other.head}]
     found = 0
     for p, q, here in one.segments:
+        if apart(here, other.around):
+            continue
         for r, s, there in other.segments:
             meeting = None if apart(here, there) else _meet(p, q, r, s)
             if meeting is not None and not any(within(meeting, box, NEAR) for box in shared):

@@ -1,7 +1,8 @@
 """Picture -> laid out and rendered: the order of declaration with the fewest crossings, then SVG, PNG or PDF.
 
-Graphviz's layout hangs on the order in which nodes and edges are declared. A few dozen shuffles with a fixed seed are
-laid out, and the one with the fewest crossings is taken, so the same spec gives the same picture.
+Graphviz's layout hangs on the order in which nodes and edges are declared. Some shuffles with a fixed seed are laid
+out; the best of them are declared as they stand, from top to bottom, and changed a little, again and again, while half
+of them drop out after every round. The one with the fewest crossings is taken, so a spec always gives the same picture.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from gangraph.draw.geometry import Curve, Line, Point, Rectangle, along, crossin
 from gangraph.draw.picture import Box, Loss, Move, Picture, Player
 from gangraph.frozen import frozen
 
-SHUFFLES, SEED = 300, 14
-ENOUGH = 40  # shuffles, where nothing crosses
-WILD = 0.3  # of the shuffles; the others are small changes of the best so far
+SHUFFLES, SEED = 300, 1
+STARTS = 8  # of the shuffles, that are changed a little
+WILD = 0.15  # the share of the shuffles that know nothing of each other
 WORK = 24_000_000  # shuffles times the square of the points of all edges: a few seconds
 T = TypeVar("T")
 
@@ -56,22 +57,51 @@ class Plan:
         return print_dot(self.picture, self.order, player, at, self.marks)
 
 
+@frozen
+class _Tried:
+    """A plan that was laid out: its cost, and how high each node stands."""
+
+    plan: Plan
+    cost: tuple[float, float]
+    heights: dict[str, float]
+
+
 def arrange(picture: Picture, shuffles: int | None = None, marks: Marks | None = None) -> Plan:
     """The plan whose layout crosses least, the plain one among them; with one shuffle, the plain one."""
-    plain = best = Plan(picture, marks=marks)
+    plain = Plan(picture, marks=marks)
     if shuffles == 1:
-        return best
-    graph, chance = lay_out(best.dot()), random.Random(SEED)
-    least = measure(graph).cost
+        return plain
+    graph, chance = lay_out(plain.dot()), random.Random(SEED)
     points = sum(len(e.attr["pos"].split()) for e in graph.edges())
-    tries = shuffles or min(SHUFFLES, WORK // max(1, points) ** 2)
-    for number in range(1, tries):
-        if least[0] == 0 and number >= ENOUGH:
+    left = (shuffles or min(SHUFFLES, WORK // max(1, points) ** 2)) - 1
+    wild = min(left, max(STARTS, int(left * WILD)))
+    tried = [_measured(plain, graph), *(_try(_shuffled(plain, chance, rows=n % 2 == 1)) for n in range(wild))]
+    pool, left = sorted(tried, key=lambda one: one.cost)[:STARTS], left - wild
+    while pool[0].cost[0] > 0:
+        share = left // len(pool).bit_length() // len(pool)  # as many for each round, whose number is that of the bits
+        pool = sorted((_climbed(one, share, chance) for one in pool), key=lambda one: one.cost)
+        if len(pool) == 1:
             break
-        plan = _shuffled(plain, chance, rows=number % 2 == 1) if number < tries * WILD else _stirred(best, chance)
-        cost = measure(lay_out(plan.dot()), least[0]).cost
-        if cost <= least:
-            best, least = plan, cost
+        pool, left = pool[: len(pool) // 2], left - share * len(pool)
+    return pool[0].plan
+
+
+def _try(plan: Plan, most: float = math.inf) -> _Tried:
+    return _measured(plan, lay_out(plan.dot()), most)
+
+
+def _measured(plan: Plan, graph: Any, most: float = math.inf) -> _Tried:
+    heights = {n.attr["id"]: float(n.attr["pos"].split(",")[1]) for n in graph.nodes()}
+    return _Tried(plan, measure(graph, most).cost, heights)
+
+
+def _climbed(best: _Tried, tries: int, chance: random.Random) -> _Tried:
+    """The best of a plan and of small changes, each of the best so far."""
+    for _ in range(tries):
+        if best.cost[0] == 0:
+            break
+        tried = _try(_stirred(best, chance), best.cost[0])
+        best = tried if tried.cost <= best.cost else best
     return best
 
 
@@ -110,8 +140,9 @@ def _shuffled(plan: Plan, chance: random.Random, rows: bool) -> Plan:
     return replace(plan, picture=picture, order=(*shuffled(range(nodes)), *shuffled(range(nodes, count))))
 
 
-def _stirred(plan: Plan, chance: random.Random) -> Plan:
-    """The same with a few nodes and edges declared at other places, or with a term in another row."""
+def _stirred(best: _Tried, chance: random.Random) -> Plan:
+    """The same with a few nodes at other heights, or with a term in another row."""
+    plan, heights = best.plan, dict(best.heights)
     players = list(plan.picture.players)
     long = [(p, m) for p, player in enumerate(players) for m, move in enumerate(player.moves) if len(move.terms) > 1]
     if long and chance.random() < 0.25:
@@ -119,11 +150,20 @@ def _stirred(plan: Plan, chance: random.Random) -> Plan:
         moves = list(players[p].moves)
         moves[m] = replace(moves[m], terms=_moved(moves[m].terms, chance))
         players[p] = replace(players[p], moves=tuple(moves))
-        return replace(plan, picture=replace(plan.picture, players=tuple(players)))
-    order = plan.order or tuple(range(things(plan.picture)))
-    for _ in range(chance.choice((1, 2, 4))):
-        order = _moved(order, chance)
-    return replace(plan, order=order)
+        return _ordered(replace(plan, picture=replace(plan.picture, players=tuple(players))), heights)
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        one, other = chance.sample(sorted(heights), 2)
+        heights[one] = heights[other] + chance.choice((-0.5, 0.5))
+    return _ordered(plan, heights)
+
+
+def _ordered(plan: Plan, heights: dict[str, float]) -> Plan:
+    """Nodes and edges declared from top to bottom, which is how Graphviz then begins."""
+    nodes: list[Box | Loss | Player] = [*plan.picture.boxes, *plan.picture.losses, *plan.picture.players]
+    edges = plan.picture.edges
+    first = sorted(range(len(nodes)), key=lambda i: -heights[nodes[i].id])
+    then = sorted(range(len(edges)), key=lambda i: (-heights[edges[i].tail], -heights[edges[i].head]))
+    return replace(plan, order=(*first, *(len(nodes) + i for i in then)))
 
 
 def _moved(items: Sequence[T], chance: random.Random) -> tuple[T, ...]:

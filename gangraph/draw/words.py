@@ -211,8 +211,8 @@ def range_text(type_: Type) -> str:
     if type_.range is None:
         return ""
     low, high = type_.range
-    said = f"≥ {low:g}" if high == math.inf else f"≤ {high:g}" if low == -math.inf else f"[{low:g}, {high:g}]"
-    return said.replace("-", "−")
+    ends = ("(−∞" if low == -math.inf else f"[{low:g}", "∞)" if high == math.inf else f"{high:g}]")
+    return ", ".join(ends).replace("-", "−")
 
 
 def span(texts: Iterable[str]) -> str:
