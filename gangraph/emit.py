@@ -318,7 +318,8 @@ class Emitter:
         iterations, images = (
             None if e is None else int(known(graph.resolved, e)) for e in (keys.iterations, keys.images)
         )
-        reset = tuple(map(show, keys.reset))
+        families = graph.resolved.player_families
+        reset = tuple(n for text in map(show, keys.reset) for n in families.get(text, {0: text}).values())
         return (
             f"({literal(identifier(graph.resolved.stage))}, {literal(iterations)}, {literal(images)}, {literal(reset)})"
         )

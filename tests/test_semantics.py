@@ -1891,6 +1891,25 @@ def test_a_reset_empties_the_state_of_an_optimizer(tmp_path: Path) -> None:
     assert counts == [{"D": 4, "G": 4}, {"D": 4, "G": 0}, {"D": 4, "G": 4}]
 
 
+def test_a_stage_resets_a_family_of_players(tmp_path: Path) -> None:
+    text = """
+gangraph: 1
+name: two
+sizes: {n: 2}
+index: {d: [0, 1]}
+inputs: {x: vector(n)}
+networks: {"D[d]": Linear(1)}
+losses: {"near[d]": "expect(D[d](x)**2)"}
+players: {"D[d]": {networks: ["D[d]"], optimizer: Adam(lr=1e-3)}}
+schedule: {"D[d]": "near[d]"}
+stages: {one: {iterations: 1}, two: {reset: [D]}}
+"""
+    gan = build(written(tmp_path, text))
+    gan.step(batch(gan, 4), seed=0)
+    assert gan.clocks["stage"] == 1
+    assert [len(o[0].state) for o in gan.game.players.values()] == [0, 0]
+
+
 STAGES = """
 stages:
   one:
