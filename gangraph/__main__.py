@@ -241,10 +241,13 @@ def math(source: str, format_: str, settings: Sequence[str], tiny: bool) -> None
 @SETTINGS
 @TINY
 def compile_(source: str, output: Path, settings: Sequence[str], tiny: bool) -> None:
-    """The emitted program: one file that needs torch and nothing else."""
+    """The emitted program: one file that needs torch and nothing else. `-o -` prints it."""
     spec = read(source, settings, tiny)
     warn(spec)
-    write(output, spec.program.source)
+    if str(output) == "-":
+        print(spec.program.source, end="")
+    else:
+        write(output, spec.program.source)
 
 
 @app.command()

@@ -100,7 +100,7 @@ class Emitter:
             game = "\n".join(line for line in game.split("\n") if "self.pooled()" not in line and "Pool(" not in line)
         parts = [_part("runtime", name) for name in self.runtime] + [game]
         inits, starts = self._inits(), self._from_data()
-        methods += starts
+        methods += starts + self._batch_of()
         begins = any("begin(" in c for c in classes) or any("begin(" in line for line in builds["lines"])
         if inits or starts or begins or "layers_of(" in body:
             parts.insert(0, _part("runtime", "init"))
@@ -281,17 +281,29 @@ class Emitter:
         return None not in values and len(set(map(str, values))) == 1
 
     def _attributes(self, tables: list[dict[str, Any]]) -> list[str]:
-        lines = [f"batch_size = {self.graph.resolved.batch.now}"]
-        plain = [
-            n
-            for n, node in self.graph.inputs.items()
-            if node.type.samples is not None and node.type.samples.text == "N"
-        ]
-        lines.append(f"plain_inputs = {literal(tuple(plain))}")
+        lines = [f"batch_size = {self.graph.resolved.batch.now}", f"plain_inputs = {literal(self._plain())}"]
         if self.staged:
             lines += fit("stages = (" + ", ".join(self._stage(g) for g in self.graphs) + ")", 4)
             lines = [lines[0], lines[1], *(line.removeprefix("    ") for line in lines[2:])]
         return lines
+
+    def _plain(self) -> tuple[str, ...]:
+        """The inputs with one sample for each of the batch."""
+        return tuple(n for n, node in self.graph.inputs.items() if node.type.samples == self.graph.resolved.batch)
+
+    def _batch_of(self) -> list[str]:
+        """The batch size from an input with several samples for each, where none has one."""
+        batch = self.graph.resolved.batch.values
+        for name, node in self.graph.inputs.items() if not self._plain() else ():
+            found = node.type.samples.values if node.type.samples is not None else batch[:1] * len(batch)
+            each = (found[1] - found[0]) // (batch[1] - batch[0])
+            more = found[0] - each * batch[0]
+            if each > 0 and all(each * n + more == k for n, k in zip(batch, found, strict=True)):
+                count = f"len(batch[{literal(name)}])"
+                count = f"({count} - {more})" if more else count
+                count += f" // {each}" if each > 1 else ""
+                return [f"    def batch_of(self, batch):\n        return {count}"]
+        return []
 
     def _tables(self) -> list[str]:
         """The phases of each stage: the player of each, its networks and losses; views and metrics."""

@@ -26,7 +26,7 @@ class View:
                 names = [f"network.{name}" for name, _ in self.network.named_parameters()]
                 held = dict(zip(names, values, strict=True))
                 return torch.func.functional_call(Entry(self.network, self.entry), held, inputs)
-            return getattr(self.network, self.entry)(*inputs)
+            return self.network(*inputs) if self.entry == "forward" else getattr(self.network, self.entry)(*inputs)
         finally:
             for hook in hooks:
                 hook.remove()

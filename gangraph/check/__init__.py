@@ -234,7 +234,7 @@ def stage_keys(case: Case) -> Iterator[Finding]:
             yield from _length(stage, path, key, getattr(keys, key))
         for expr in keys.reset:
             text = show(expr)
-            players = [*stage.graph.players, *resolved.player_families]
+            players = [*(member.name for member in resolved.players), *resolved.player_families]
             if text not in players:
                 yield Finding(expr.at, f"{path}.reset", f"no player is called '{text}'", nearest(text, players))
 

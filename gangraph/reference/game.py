@@ -24,7 +24,7 @@ from gangraph.reference.expressions import CLOCKS
 from gangraph.reference.optimizers import OPTIMIZERS, clipped_norm, clipped_value
 from gangraph.reference.stage import Expansion, Stage
 from gangraph.reference.tape import Tape, constant
-from gangraph.reference.values import Value, integer, number
+from gangraph.reference.values import Live, Value, integer, number
 from gangraph.resolve import Move, Resolved
 
 Arrays = dict[str, Any]
@@ -190,6 +190,12 @@ class Reference:
         for name, member in self.stage.inputs.items():
             if not any(key == "samples" for key, _ in _keywords(member.body)):
                 return len(batch[name])
+        for name, member in self.stage.inputs.items():  # of several samples for each: the N with which they are as many
+            for self.N in range(1, len(batch[name]) + 1):
+                evaluation = Evaluation(self, self.stage)
+                length = evaluation.value(dict(_keywords(member.body))["samples"], evaluation.scope())
+                if isinstance(length, Live) and integer(length) == len(batch[name]):
+                    return self.N
         return self.stage.resolved.batch.now
 
     # --- one evaluation
