@@ -226,7 +226,7 @@ class After:
 class Beginning:
     """A case made: weights, layer state, batches and draws, and what the reference says to them."""
 
-    def __init__(self, bench: Bench, case: Case):
+    def __init__(self, bench: Bench, case: Case, program: Compiled | None = None):
         self.bench, self.case = bench, case
         self.clocks = bench.moments[case.moment]
         generator = np.random.default_rng(case.seed)
@@ -245,7 +245,7 @@ class Beginning:
             if node is not None and node.type.dtype == "float":
                 count = pool.size - (case.pools == "nearly full")
                 self.pools[name] = generator.uniform(-1, 1, (count, *node.type.shape))
-        gan = self.enter(load_program(bench.spec).to(torch.float64))
+        gan = self.enter(program or load_program(bench.spec).to(torch.float64))
         self.turns: list[tuple[list[Arrays], Arrays]] = []
         for turn in range(case.turns):
             self.turns.append(given(gan, case, turn))

@@ -75,9 +75,11 @@ class Watch:
     def _look(self, case: Case) -> list[Seen]:
         from gangraph.verify.bench import Beginning, tensors
 
-        beginning, game = Beginning(self.bench, case), self.gan.game
         self.gan.load_state_dict(self.first)
-        beginning.enter(self.gan)
+        beginning, game = Beginning(self.bench, case, self.gan), self.gan.game
+        if case.turns > 1:
+            self.gan.load_state_dict(self.first)
+            beginning.enter(self.gan)
         clocks = dict(game.clocks)
         with torch.set_grad_enabled(self.bench.reference.stages[case.stage].depth > 0):
             game.step(*map(tensors, beginning.turns[0]))
