@@ -176,17 +176,25 @@ def show(source: str, after: str | None, settings: Sequence[str], tiny: bool, as
 @click.option("--view", default="game", show_default=True, help="game, network, schedule or weights")
 @click.option("--network", metavar="NAME", help="with --view network: which")
 @click.option("--player", metavar="NAME", help="the path of one player's gradient alone")
+@click.option("--iterations", type=int, help="with --view schedule: how often each phase runs in so many")
 @SETTINGS
 @TINY
 def draw(
-    source: str, output: Path, view: str, network: str | None, player: str | None, settings: Sequence[str], tiny: bool
+    source: str,
+    output: Path,
+    view: str,
+    network: str | None,
+    player: str | None,
+    iterations: int | None,
+    settings: Sequence[str],
+    tiny: bool,
 ) -> None:
     """The diagram, as .svg .png .pdf .dot or .mmd by suffix; or .html, the interactive page."""
     from gangraph.draw import write as write_drawing
 
     spec = read(source, settings, tiny)
     warn(spec)
-    write_drawing(spec, output, view=view, network=network, player=player)
+    write_drawing(spec, output, view=view, network=network, player=player, iterations=iterations)
 
 
 @app.command()

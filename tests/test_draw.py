@@ -311,6 +311,18 @@ def test_the_schedule_says_when_and_how_often() -> None:
     assert "encoder steps Enc, Lat\\ndecoder steps Dec, when not (c_r > e + m" in said["vae-gan"]
 
 
+def test_the_first_iterations_say_how_often_each_phase_runs() -> None:
+    def runs(name: str, count: int) -> dict[str, list[str]]:
+        return {row[0]: list(row[1:]) for row in tables.timeline(spec(name), count).rows}
+
+    assert runs("wgan", 27) == {"D": ["100"] * 25 + ["5"] * 2, "G": ["1"] * 27}
+    assert runs("drit", 4)["EG1"] == ["", "", "1", ""] and runs("drit", 4)["Dc"] == ["1"] * 4
+    assert runs("vae-gan", 2) == {"encoder": ["1", "1"], "decoder": ["?", "?"], "critic": ["?", "?"]}
+    assert runs("stylegan", 2)["ema"] == ["1", "1"]
+    drawn = draw(spec("discogan"), view="schedule", iterations=4)
+    assert isinstance(drawn, str) and "the first 4 iterations" in drawn and not hard_to_read(drawn)
+
+
 @pytest.mark.parametrize("name", ["stargan-v2", "cyclegan", "drit"])
 def test_every_row_of_the_svg_has_an_id(name: str) -> None:
     ids = {element.get("id") for element in ElementTree.fromstring(draw(spec(name), quick=True)).iter()}
@@ -545,6 +557,8 @@ def test_hostile_names_in_a_picture_are_text() -> None:
         ({"view": "network", "network": "H"}, "no network is called 'H' (there are G, D)"),
         ({"network": "G"}, "--network goes with --view network, not with --view game"),
         ({"view": "weights", "player": "G"}, "--player goes with --view game, not with --view weights"),
+        ({"iterations": 3}, "--iterations goes with --view schedule, not with --view game"),
+        ({"view": "schedule", "iterations": 0}, "--iterations is a number from 1 to 100, not 0"),
     ],
 )
 def test_wrong_words_are_named(options: dict[str, str], message: str) -> None:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("svg", "png", "pdf", "dot", "mmd", "html")
 VIEWS = ("game", "network", "schedule", "weights")
+MOST = 100  # iterations of a schedule
 
 __all__ = ["FORMATS", "VIEWS", "draw", "write"]
 
@@ -67,6 +68,7 @@ def draw(
     player: str | None = None,
     quick: bool = False,
     before: Spec | str | Path | None = None,
+    iterations: int | None = None,
 ) -> str: ...
 @overload
 def draw(
@@ -77,6 +79,7 @@ def draw(
     player: str | None = None,
     quick: bool = False,
     before: Spec | str | Path | None = None,
+    iterations: int | None = None,
 ) -> str | bytes: ...
 def draw(
     spec: Spec | str | Path,
@@ -86,12 +89,14 @@ def draw(
     player: str | None = None,
     quick: bool = False,
     before: Spec | str | Path | None = None,
+    iterations: int | None = None,
 ) -> str | bytes:
     """A view of a spec: text for `svg`, `dot`, `mmd` and `html`, bytes for `png` and `pdf`.
 
     `network` says whose layers the view `network` shows; `player` lights up the path of one player's gradient in the
     game; `quick` takes the first layout instead of looking for the one with the fewest crossings; `before` is another
-    spec, from which the game shows what is kept, added, removed and changed.
+    spec, from which the game shows what is kept, added, removed and changed; `iterations` makes the view `schedule` say
+    how often each phase runs in so many.
     """
     from gangraph.compiler import load
 
@@ -101,6 +106,10 @@ def draw(
         raise RunError(f"--network goes with --view network, not with --view {view}")
     if player is not None and view != "game":
         raise RunError(f"--player goes with --view game, not with --view {view}")
+    if iterations is not None and view != "schedule":
+        raise RunError(f"--iterations goes with --view schedule, not with --view {view}")
+    if iterations is not None and not 1 <= iterations <= MOST:
+        raise RunError(f"--iterations is a number from 1 to {MOST}, not {iterations}")
     if before is not None and (view != "game" or player is not None):
         raise RunError("changes are drawn in the game of all players: leave view and player out")
     loaded = load(spec)
@@ -112,7 +121,7 @@ def draw(
         return page(loaded, 1 if quick else None)
     if before is not None:
         return _changes(load(before), loaded, format, quick)
-    return _game(loaded, format, player, quick) if view == "game" else _table(loaded, format, view, network)
+    return _game(loaded, format, player, quick) if view == "game" else _table(loaded, format, view, network, iterations)
 
 
 def write(spec: Spec | str | Path, path: str | Path, **options: Any) -> None:
@@ -164,7 +173,7 @@ def _changes(before: Spec, after: Spec, format: str, quick: bool) -> str | bytes
     return clean_svg(drawn.decode(), picture) if format == "svg" else drawn
 
 
-def _table(spec: Spec, format: str, view: str, network: str | None) -> str | bytes:
+def _table(spec: Spec, format: str, view: str, network: str | None, iterations: int | None) -> str | bytes:
     from gangraph.draw import tables
     from gangraph.draw.dot import print_table
     from gangraph.draw.render import render_dot, tidy_svg
@@ -176,6 +185,8 @@ def _table(spec: Spec, format: str, view: str, network: str | None) -> str | byt
             raise RunError(f"--view network needs --network, one of {', '.join(spec.graph.networks)}")
         _known("network", network, spec.graph.networks)
         table = tables.network(spec, network)
+    elif iterations is not None:
+        table = tables.timeline(spec, iterations)
     else:
         table = tables.schedule(spec) if view == "schedule" else tables.weights(spec)
     dot = print_table(table)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from gangraph.compiler import Spec
 from gangraph.draw.describe import describe
-from gangraph.draw.words import circumstances, moves_in, occasion, steps_above
+from gangraph.draw.words import circumstances, host_value, moves_in, occasion, steps_above
 from gangraph.frozen import frozen
-from gangraph.graph import Step
+from gangraph.graph import Phase, Step
 from gangraph.ir import Module, Node, Type, walk
 from gangraph.resolve import Move
 from gangraph.schedule import Evaluation, Schedule, held_name
@@ -149,6 +149,40 @@ def _steps(step: Step, moves: dict[str, Move]) -> str:
 
 def _names(nodes: Iterable[Node]) -> str:
     return ", ".join(dict.fromkeys(n.name or "" for n in nodes))
+
+
+def timeline(spec: Spec, count: int) -> Table:
+    """How often each phase runs in the first iterations, of the last stage where there are several: nothing where it
+    does not, `?` where that hangs on what is only known then.
+    """
+    resolved = spec.graph.resolved
+    found: list[tuple[str, tuple[Step | Phase, ...]]] = []
+    for path in steps_above(spec.graph.schedule):
+        if path[-1].kind == "group":
+            found += [(phase.name, (*path, phase)) for phase in path[-1].phases]
+        elif path[-1].kind != "sequence":
+            found.append((path[-1].name, path))
+    clocks = [_clocks(number, resolved.stage_index) for number in range(count)]
+    rows = [(name, *(_times(steps, now) for now in clocks)) for name, steps in found]
+    title = f"{spec.name}: how often each phase runs in the first {count} iterations"
+    return Table(title, ("", *map(str, range(count))), tuple(rows), frozenset(range(1, count + 1)))
+
+
+def _clocks(number: int, stage: int) -> dict[str, float]:
+    """What is known of the clocks in an iteration of a stage, in the first epoch."""
+    clocks: dict[str, float] = {"stage": stage, "stage_step": number}
+    return clocks if stage else {**clocks, "step": number, "epoch": 0, "epoch_step": number}
+
+
+def _times(steps: Iterable[Step | Phase], clocks: dict[str, float]) -> str:
+    times: float | None = 1
+    for step in steps:
+        runs = host_value(step.when, clocks) if step.when is not None else True
+        often = host_value(step.repeat, clocks) if step.repeat is not None else 1
+        if runs is not None and not runs:
+            return ""
+        times = None if runs is None or often is None or times is None else times * often
+    return "?" if times is None else f"{times:g}" if times else ""
 
 
 # --- the weights

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 from gangraph.expressions import STRENGTH, Attribute, Binary, Call, Expr, Index, Name, Number, show
 from gangraph.graph import Graph, Phase, Step
 from gangraph.ir import Node, Type
+from gangraph.ops import OPERATORS
 from gangraph.resolve import Move
 from gangraph.spec import Chain, TwoSides
 from gangraph.writer import host_text
@@ -184,6 +185,39 @@ def circumstances(steps: Iterable[Step | Phase], moves: dict[str, Move]) -> str:
         if isinstance(step, Phase) and step.accumulate is not None:
             found.append(f"the mean gradient of {host_text(step.accumulate)} evaluations")
     return ", ".join(dict.fromkeys(found))
+
+
+def host_value(value: Any, clocks: Mapping[str, float]) -> float | bool | None:
+    """A number of the program at some clocks; none where it hangs on a state, a loss, or a clock that is not there.
+
+    >>> from gangraph.compiler import load
+    >>> step = load("wgan").graph.schedule[0]
+    >>> [host_value(step.repeat, {"step": n}) for n in (24, 25, 500)]
+    [100.0, 5.0, 100.0]
+    """
+    if not isinstance(value, Node):
+        return None if value is None else value if isinstance(value, bool) else float(value)
+    if value.value is not None:
+        return float(value.value)
+    if value.op == "clock":
+        return clocks.get(value.name or "")
+    if value.op == "constant":
+        return host_value(value.fields["definition"], clocks)
+    if value.op == "ifelse":
+        test = host_value(value.args[0], clocks)
+        return None if test is None else host_value(value.args[1 if test else 2], clocks)
+    found = [host_value(argument, clocks) for argument in value.args]
+    if value.op in ("and", "or"):
+        decisive = value.op == "or"
+        truths = [None if v is None else bool(v) for v in found]
+        return decisive if decisive in truths else None if None in truths else not decisive
+    known = [v for v in found if v is not None]
+    if not found or len(known) < len(found):
+        return None
+    if value.op == "not":
+        return not known[0]
+    host = OPERATORS[value.op].host if value.op in OPERATORS else None
+    return host(*known) if host else None
 
 
 # --- facts
