@@ -176,6 +176,7 @@ def show(source: str, after: str | None, settings: Sequence[str], tiny: bool, as
 @click.option("--view", default="game", show_default=True, help="game, network, schedule or weights")
 @click.option("--network", metavar="NAME", help="with --view network: which")
 @click.option("--player", metavar="NAME", help="the path of one player's gradient alone")
+@click.option("--stage", metavar="NAME", help="another stage than the last")
 @click.option("--iterations", type=int, help="with --view schedule: how often each phase runs in so many")
 @SETTINGS
 @TINY
@@ -185,6 +186,7 @@ def draw(
     view: str,
     network: str | None,
     player: str | None,
+    stage: str | None,
     iterations: int | None,
     settings: Sequence[str],
     tiny: bool,
@@ -194,7 +196,7 @@ def draw(
 
     spec = read(source, settings, tiny)
     warn(spec)
-    write_drawing(spec, output, view=view, network=network, player=player, iterations=iterations)
+    write_drawing(spec, output, view=view, network=network, player=player, iterations=iterations, stage=stage)
 
 
 @app.command()

@@ -7,6 +7,7 @@ scalar
 
 from __future__ import annotations
 
+import copy
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ class Spec:
         if errors:
             raise SpecError(problems)
         self.warnings: tuple[Problem, ...] = tuple(problems)
+        self._every = self.schedules
 
     @property
     def name(self) -> str:
@@ -62,6 +64,14 @@ class Spec:
     def graph(self) -> Graph:
         """The graph of the last stage, which is the whole system."""
         return self.graphs[-1]
+
+    def at(self, number: int) -> Spec:
+        """The spec as it is in one stage: those that follow are left out, but for the program, which is that of all."""
+        found = copy.copy(self)
+        vars(found).pop("diagram", None)
+        for key in ("resolved", "graphs", "routings", "schedules"):
+            setattr(found, key, getattr(self, key)[: number + 1])
+        return found
 
     @cached_property
     def program(self) -> Program:
@@ -73,7 +83,7 @@ class Spec:
             problems = refuted(self.graphs)
             if problems:
                 raise SpecError(problems)
-        return emit(self.schedules)
+        return emit(self._every)
 
     @cached_property
     def text(self) -> str:

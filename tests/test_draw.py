@@ -311,6 +311,16 @@ def test_the_schedule_says_when_and_how_often() -> None:
     assert "encoder steps Enc, Lat\\ndecoder steps Dec, when not (c_r > e + m" in said["vae-gan"]
 
 
+def test_another_stage_is_drawn_than_the_last() -> None:
+    first, last = (draw(spec("stylegan"), "dot", quick=True, stage=stage) for stage in ("size8", "size[10]"))
+    assert isinstance(first, str) and "3×8×8" in first and last == draw(spec("stylegan"), "dot", quick=True) != first
+    assert "size8" in str(draw(spec("stylegan"), quick=True, stage="size8"))
+    assert spec("stylegan").at(0).program.source == spec("stylegan").program.source
+    assert tables.timeline(spec("stylegan").at(0), 1).rows[0] == ("critic", "1")
+    with pytest.raises(RunError, match=r"no stage is called 'size4' \(did you mean 'size\[4\]'\?\)"):
+        draw(spec("stylegan"), stage="size4")
+
+
 def test_the_first_iterations_say_how_often_each_phase_runs() -> None:
     def runs(name: str, count: int) -> dict[str, list[str]]:
         return {row[0]: list(row[1:]) for row in tables.timeline(spec(name), count).rows}
@@ -557,6 +567,7 @@ def test_hostile_names_in_a_picture_are_text() -> None:
         ({"view": "network", "network": "H"}, "no network is called 'H' (there are G, D)"),
         ({"network": "G"}, "--network goes with --view network, not with --view game"),
         ({"view": "weights", "player": "G"}, "--player goes with --view game, not with --view weights"),
+        ({"stage": "size8"}, "gan has no stages"),
         ({"iterations": 3}, "--iterations goes with --view schedule, not with --view game"),
         ({"view": "schedule", "iterations": 0}, "--iterations is a number from 1 to 100, not 0"),
     ],

@@ -348,7 +348,7 @@ def test_draw_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_page_has_every_view(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for option in (["--view", "weights"], ["--player", "G"]):
+    for option in (["--view", "weights"], ["--player", "G"], ["--stage", "a"]):
         code, _, err = run("draw", "gan", "-o", str(tmp_path / "gan.html"), *option, capsys=capsys)
         assert code == 1 and "a page has every view" in err
 

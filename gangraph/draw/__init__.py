@@ -69,6 +69,7 @@ def draw(
     quick: bool = False,
     before: Spec | str | Path | None = None,
     iterations: int | None = None,
+    stage: str | None = None,
 ) -> str: ...
 @overload
 def draw(
@@ -80,6 +81,7 @@ def draw(
     quick: bool = False,
     before: Spec | str | Path | None = None,
     iterations: int | None = None,
+    stage: str | None = None,
 ) -> str | bytes: ...
 def draw(
     spec: Spec | str | Path,
@@ -90,13 +92,14 @@ def draw(
     quick: bool = False,
     before: Spec | str | Path | None = None,
     iterations: int | None = None,
+    stage: str | None = None,
 ) -> str | bytes:
     """A view of a spec: text for `svg`, `dot`, `mmd` and `html`, bytes for `png` and `pdf`.
 
     `network` says whose layers the view `network` shows; `player` lights up the path of one player's gradient in the
     game; `quick` takes the first layout instead of looking for the one with the fewest crossings; `before` is another
     spec, from which the game shows what is kept, added, removed and changed; `iterations` makes the view `schedule` say
-    how often each phase runs in so many.
+    how often each phase runs in so many; `stage` is another stage than the last.
     """
     from gangraph.compiler import load
 
@@ -114,11 +117,17 @@ def draw(
         raise RunError("changes are drawn in the game of all players: leave view and player out")
     loaded = load(spec)
     if format == "html":
-        if view != "game" or player is not None or before is not None:
-            raise RunError("a page has every view and every player: leave --view, --network and --player out")
+        if view != "game" or player is not None or before is not None or stage is not None:
+            raise RunError("a page has every view, player and stage: leave --view, --network, --player and --stage out")
         from gangraph.page import page
 
         return page(loaded, 1 if quick else None)
+    if stage is not None:
+        stages = [graph.resolved.stage for graph in loaded.graphs]
+        if stages == [""]:
+            raise RunError(f"{loaded.name} has no stages")
+        _known("stage", stage, stages)
+        loaded = loaded.at(stages.index(stage))
     if before is not None:
         return _changes(load(before), loaded, format, quick)
     return _game(loaded, format, player, quick) if view == "game" else _table(loaded, format, view, network, iterations)

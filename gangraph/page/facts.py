@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 
 from gangraph.compiler import Spec
@@ -58,7 +57,7 @@ def find_facts(spec: Spec, shuffles: int | None = None) -> Facts:
     found: list[tuple[Stage, Names, ProgramText]] = []
     plan: Plan | None = None
     for number in reversed(range(len(spec.graphs))):  # the last stage first, which the others follow
-        view = _in_stage(spec, number)
+        view = spec.at(number)
         picture = describe(view)
         plan = (plan and follow(plan, picture)) or arrange(picture, shuffles)
         found.insert(0, _stage(view, plan, equations, parsed))
@@ -75,14 +74,6 @@ def find_facts(spec: Spec, shuffles: int | None = None) -> Facts:
         program_text(spec.program.source, programs),
         stages,
     )
-
-
-def _in_stage(spec: Spec, number: int) -> Spec:
-    """The spec as it is in one stage: those that follow are left out, but for the program, which is that of all."""
-    found, program = copy.copy(spec), spec.program
-    known = {key: getattr(spec, key)[: number + 1] for key in ("resolved", "graphs", "routings", "schedules")}
-    vars(found).update(known, program=program)
-    return found
 
 
 def _stage(spec: Spec, plan: Plan, equations: tuple[Section, ...], parsed: Parsed) -> tuple[Stage, Names, ProgramText]:
