@@ -2092,46 +2092,6 @@ def test_the_batch_size_is_told_from_inputs_of_several_samples(
     assert_matches_reference(path, cases=1)
 
 
-@pytest.mark.parametrize("samples, times, more", [("2 * N", 2, 0), ("3 * N + 1", 3, 1)])
-def test_the_batch_size_is_told_from_inputs_of_several_samples(samples: str, times: int, more: int, tmp_path: Path) -> None:
-    text = UNROLLED.replace("x: vector(2)", f'x: "vector(2, samples={samples})"')
-    path = written(tmp_path, text)
-    gan = build(path)
-    gan.step(batch(gan, 5), seed=0)
-    assert gan.game.N == 5 and gan.game.batch_size == 16 and len(batch(gan, 5)["x"]) == 5 * times + more
-    assert_matches_reference(path, cases=1)
-
-
-@pytest.mark.parametrize("samples, times, more", [("2 * N", 2, 0), ("3 * N + 1", 3, 1)])
-def test_the_batch_size_is_told_from_inputs_of_several_samples(samples: str, times: int, more: int, tmp_path: Path) -> None:
-    text = UNROLLED.replace("x: vector(2)", f'x: "vector(2, samples={samples})"')
-    path = written(tmp_path, text)
-    gan = build(path)
-    gan.step(batch(gan, 5), seed=0)
-    assert gan.game.N == 5 and gan.game.batch_size == 16 and len(batch(gan, 5)["x"]) == 5 * times + more
-    assert_matches_reference(path, cases=1)
-
-
-@pytest.mark.parametrize("samples, times, more", [("2 * N", 2, 0), ("3 * N + 1", 3, 1)])
-def test_the_batch_size_is_told_from_inputs_of_several_samples(samples: str, times: int, more: int, tmp_path: Path) -> None:
-    text = UNROLLED.replace("x: vector(2)", f'x: "vector(2, samples={samples})"')
-    path = written(tmp_path, text)
-    gan = build(path)
-    gan.step(batch(gan, 5), seed=0)
-    assert gan.game.N == 5 and gan.game.batch_size == 16 and len(batch(gan, 5)["x"]) == 5 * times + more
-    assert_matches_reference(path, cases=1)
-
-
-@pytest.mark.parametrize("samples, times, more", [("2 * N", 2, 0), ("3 * N + 1", 3, 1)])
-def test_the_batch_size_is_told_from_inputs_of_several_samples(samples: str, times: int, more: int, tmp_path: Path) -> None:
-    text = UNROLLED.replace("x: vector(2)", f'x: "vector(2, samples={samples})"')
-    path = written(tmp_path, text)
-    gan = build(path)
-    gan.step(batch(gan, 5), seed=0)
-    assert gan.game.N == 5 and gan.game.batch_size == 16 and len(batch(gan, 5)["x"]) == 5 * times + more
-    assert_matches_reference(path, cases=1)
-
-
 # --- layers that a spec declares
 
 DECLARED = """
