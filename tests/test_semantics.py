@@ -1891,6 +1891,29 @@ def test_a_reset_empties_the_state_of_an_optimizer(tmp_path: Path) -> None:
     assert counts == [{"D": 4, "G": 4}, {"D": 4, "G": 0}, {"D": 4, "G": 4}]
 
 
+def test_a_call_in_training_mode_does_not_move_what_a_gradient_in_evaluation_mode_reads(tmp_path: Path) -> None:
+    """torch's derivative of batch norm in evaluation mode reads the running statistics as they are in the end."""
+    text = """
+gangraph: 1
+name: modes
+inputs: {x: vector(3)}
+networks: {E: [Linear(2), BatchNorm1d()]}
+losses:
+  fixed: expect(mean(evaluation(E)(x)**3))
+  moving: expect(mean(E(2 * x)**3))
+  whole: expect(mean(evaluation(E)(x)**3)) + expect(mean(E(2 * x)**3))
+players: {E: {networks: [E], optimizer: SGD(lr=0.1)}}
+schedule:
+  both: {player: E, minimize: whole}
+  first: {player: E, minimize: fixed}
+  second: {player: E, minimize: moving}
+"""
+    gan = build(written(tmp_path, text))
+    both, first, second = (gan.gradients(phase, batch(gan, 4)) for phase in ("both", "first", "second"))
+    for name, g in both.items():
+        assert torch.allclose(g, first[name] + second[name], rtol=1e-12), name
+
+
 def test_a_stage_resets_a_family_of_players(tmp_path: Path) -> None:
     text = """
 gangraph: 1

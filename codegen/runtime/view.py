@@ -19,7 +19,8 @@ class View:
             self.network.train(self.training)
         if self.statistics:
             self.exchange()
-        hooks = [hook for module in modes for hook in still(module)] if self.still else []
+        # In evaluation mode too: a derivative reads running statistics, which a later call in training mode would move.
+        hooks = [h for m in modes for h in still(m)] if self.still or self.training is False else []
         try:
             if self.frozen or self.given is not None:
                 values = self.given if self.given is not None else [p.detach() for p in self.network.parameters()]
