@@ -22,7 +22,9 @@ RULES = ("gradient: clip_norm(0.5)", "gradient: clip_value(0.1)", "after: clamp(
 
 
 def specs() -> SearchStrategy[str]:
-    """Texts of valid specs: one to three discriminators, perhaps an encoder, shared trunks, penalties, schedules."""
+    """Texts of valid specs: one to three discriminators, perhaps as a family, perhaps each with a stream of its own;
+    perhaps an encoder, shared trunks, penalties; schedules, with conditions on clocks, losses and state.
+    """
     return _specs()
 
 
@@ -36,7 +38,12 @@ class _Maker:
     def __init__(self, draw: DrawFn):
         self.draw = draw
         self.image, self.labels = self.chance(), self.chance()
-        self.judges = [f"D{i or ''}" for i in range(self.of(1, 1, 2, 3))]
+        count = self.of(1, 1, 2, 2, 3)
+        self.family = count > 1 and self.chance()
+        self.streams = self.family and not self.labels and self.chance()
+        self.x = "x[0]" if self.streams else "x"
+        self.judges = [f"D[{i}]" if self.family else f"D{i or ''}" for i in range(count)]
+        self.sides = [f"adv[{i}]" if self.family else f"adv{i}" for i in range(count)]
         self.encoder, self.shared = self.chance(), self.chance()
         self.pool, self.average, self.state = self.chance(), self.chance(), self.chance()
         self.once = self.of(None, None, "z", "fake")
@@ -92,7 +99,7 @@ class _Maker:
         lines = ["networks:", *self.network("G", "z", self.generator())]
         if self.shared:
             lines += ["  trunk:", *(f"  - {item}" for item in self.features())]
-        for name in self.judges:
+        for name in ["D[d]"] if self.family else self.judges:
             begin = ["trunk"] if self.shared else self.features()
             lines += self.network(name, "x", [*begin, self.hidden(False), self.head()])
         if self.encoder:
@@ -103,24 +110,30 @@ class _Maker:
 
     def losses(self) -> list[str]:
         lines = ["losses:"]
-        for i, name in enumerate(self.judges):
+        judges, sides = (["D[d]"], ["adv[d]"]) if self.family else (self.judges, self.sides)
+        for i, (name, side) in enumerate(zip(judges, sides, strict=True)):
             shown = f", shown={self.call(name, 'old')}" if self.pool and i == 0 else ""
-            scores = f"real={self.call(name, 'x')}, fake={self.call(name, 'fake')}{shown}"
-            lines.append(f"  adv{i}: {self.of(*FAMILIES)}({scores})")
+            real = "x[d]" if self.streams else "x"
+            scores = f"real={self.call(name, real)}, fake={self.call(name, 'fake')}{shown}"
+            lines.append(f"  {side}: {self.of(*FAMILIES)}({scores})")
+        index = "[d]" if self.family else ""
         if self.penalty == "gradient":
-            lines.append(f"  penalty: expect((norm(grad({self.call('D', 'between')}, between)) - 1)**2)")
+            score = self.call(judges[0], "between")
+            lines.append(f"  penalty{index}: expect((norm(grad({score}, between)) - 1)**2)")
         if self.penalty == "r1":
-            lines.append(f"  penalty: 0.5 * expect(sum(grad({self.call('D', 'x')}, x)**2))")
+            lines.append(f"  penalty{index}: 0.5 * expect(sum(grad({self.call(judges[0], self.x)}, {self.x})**2))")
         if self.encoder:
             lines.append(f"  cycle: expect({self.of('l1', 'l2')}(E(fake), z))")
-            lines.append(f"  rec: expect({self.of('l1', 'l2')}({self.call('G', 'E(x)')}, x))")
+            lines.append(f"  rec: expect({self.of('l1', 'l2')}({self.call('G', f'E({self.x})')}, {self.x}))")
         return lines
 
     def moves(self) -> tuple[list[list[Any]], bool]:
         """The moves in order, each with its options; whether all are one group."""
         moves: list[list[Any]] = []
-        for i, name in enumerate(self.judges):
-            terms = [f"adv{i}.discriminator", *(["w * penalty"] if self.penalty and i == 0 else [])]
+        index = "[d]" if self.family else ""
+        judges = [("D[d]", "adv[d]")] if self.family else list(zip(self.judges, self.sides, strict=True))
+        for i, (name, side) in enumerate(judges):
+            terms = [f"{side}.discriminator", *([f"w * penalty{index}"] if self.penalty and i == 0 else [])]
             options = [f"minimize: {' + '.join(terms)}"]
             held = self.once == "fake" and self.labels  # made of a batch's labels, it is none of a fresh batch
             fresh = ["repeat: 2", *([] if held else ["batch: fresh"])]
@@ -128,7 +141,9 @@ class _Maker:
             if not ("batch: fresh" in options or self.pool or self.once or self.penalty or self.normed):
                 options += self.of([], [], ["accumulate: 2"])
             moves.append([name, options])
-        sides = [f"adv{i}.generator" for i in range(len(self.judges))]
+        sides = [f"{side}.generator" for side in self.sides]
+        if self.family and self.chance():
+            sides = [self.of("add(adv.generator)", "average(adv.generator)")]
         weights = [self.of("", "w * ", "0.5 * ", "decay * ", *(["k * "] if self.state else [])) for _ in sides]
         terms = [f"{w}{side}" for w, side in zip(weights, sides, strict=True)]
         terms += ["w * cycle", "rec"] if self.encoder else []
@@ -138,7 +153,23 @@ class _Maker:
         if self.chance():
             moves.reverse()
         plain = all(len(options) == 1 or options[0].startswith("player") for _, options in moves)
-        return moves, plain and not self.once and self.chance()
+        together = plain and not self.once and self.chance()
+        self.conditions(moves, together)
+        return moves, together
+
+    def conditions(self, moves: list[list[Any]], together: bool) -> None:
+        """Some moves run only where a loss is below or above something: one that a move before has surely seen."""
+        seen: list[str] = []
+        for name, options in moves:
+            plain = not any(option.startswith(("when", "repeat")) for option in options)
+            own = [f"{s}.discriminator" for j, s in zip(self.judges, self.sides, strict=True) if name in (j, "D[d]")]
+            own += [f"{self.sides[0]}.generator"] if name == "G" else []
+            known = own if together else seen
+            if plain and known and name != "again" and self.chance():
+                also = self.of("", "", " or step % 3 == 0", " and step < 5", *([" or k > 0.5"] if self.state else []))
+                options.append(f"when: {self.of(*known)} {self.of('<', '>')} {self.of(0.3, 1, 2)}{also}")
+            elif name != "again" and not any(option.startswith("when") for option in options):
+                seen += own
 
     def schedule(self, moves: list[list[Any]], together: bool) -> list[str]:
         pad = "      " if together else "  "
@@ -149,8 +180,11 @@ class _Maker:
         """A number that follows the generator's loss, at the end of an iteration or after a phase."""
         if not re.search(r"\bk\b", text):
             return []
-        becomes = '"clamp(k + 0.1 * adv0.generator, 0, 1)"'
-        where = [] if together else self.of([], ["in: [G]"])
+        becomes = f'"clamp(k + 0.1 * {self.sides[0]}.generator, 0, 1)"'
+        sure = together or not re.search(
+            r"  G:\n(?:    .*\n)*    when:", text
+        )  # at the end, the loss has been evaluated
+        where = [] if together else self.of([], ["in: [G]"]) if sure else ["in: [G]"]
         return ["state:", f"  k: {{{', '.join(['start: 0.5', f'becomes: {becomes}', *where])}}}"]
 
     def stages(self, text: str) -> list[str]:
@@ -163,19 +197,23 @@ class _Maker:
         return ["stages:", "  first: {iterations: 1}", f"  second: {{{', '.join(changes)}}}"]
 
     def text(self) -> str:
-        lines = ["inputs:", f"  x: {'image(1, 8, 8)' if self.image else 'vector(X)'}"]
+        kind = "image(1, 8, 8)" if self.image else "vector(X)"
+        lines = ["index:", f"  d: range({len(self.judges)})"] if self.family else []
+        lines += ["inputs:", *([] if self.streams else [f"  x: {kind}"])]
+        for i in range(len(self.judges)) if self.streams else ():
+            lines += [f"  stream{i}:", f"    x[{i}]: {kind}"]
         lines += ["  y: label(K)"] if self.labels else []
         lines += ["draws:", f"  z: {self.of('normal(Z)', 'uniform(Z, low=-1, high=1)')}"]
         lines += ["  eps: uniform()"] if self.penalty == "gradient" else []
         lines += [*self.networks(), "graph:", f"  fake: {self.call('G', 'z')}"]
-        lines += ["  between: lerp(x, fake, eps)"] if self.penalty == "gradient" else []
+        lines += [f"  between: lerp({self.x}, fake, eps)"] if self.penalty == "gradient" else []
         lines += ["  old: replay(fake, 3)"] if self.pool else []
         lines += [f"once: [{self.once}]"] if self.once else []
         lines += self.losses()
         lines += ["players:"]
-        for name in self.judges:
+        for name in ["D[d]"] if self.family else self.judges:
             rule = self.of(None, None, *RULES)
-            lines += [f"  {name}:", f"    networks: [{name}]", f"    optimizer: {self.of(*OPTIMIZERS)}"]
+            lines += [f"  {name}:", f'    networks: ["{name}"]', f"    optimizer: {self.of(*OPTIMIZERS)}"]
             lines += [f"    {rule}"] if rule else []
         owned = "[G, E]" if self.encoder else "[G]"
         lines += ["  G:", f"    networks: {owned}", f"    optimizer: {self.of(*OPTIMIZERS)}"]
