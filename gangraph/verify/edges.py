@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gangraph.verify.cases import Case
 
 DECIDING = ("loss", "latest", "state")
-KINDS, SEEDS = ("usual", "large"), 24  # the weights at which conditions are watched
+KINDS, SEEDS = ("usual", "large"), (8, 24)  # the weights at which conditions are watched; more of them, if need be
 STOPS, HALVINGS = 8, 6
 WAYS = 6  # how many pairs of weights are tried for one comparison
 Seen = tuple[Any, ...]  # what a condition is, then each of its comparisons
@@ -37,14 +37,18 @@ def edges(bench: Bench, stage: int) -> list[Case]:
 
     graph = bench.spec.graphs[stage]
     numbers = [n for s in graph.steps() for n in (s.when, s.repeat, *(p.when for p in s.phases))]
-    watched = [n for n in numbers if isinstance(n, Node) and any(part.op in DECIDING for part in _parts(n))]
+    watched = [n for n in numbers if isinstance(n, Node) and _decided(n)]
     if not watched:
         return []
     turns = 2 if any(part.op == "state" for n in watched for part in _parts(n)) else 1  # a state shows one later
     case = Case(bench.batch_sizes[-2], stage, turns=turns)
     watch = Watch(bench, watched)
-    points = [replace(case, weights=kind, seed=seed) for seed in range(SEEDS) for kind in KINDS]
-    return [edge for number in range(len(watched)) for edge in watch.edges(number, points)]
+    for seeds in SEEDS:
+        points = [replace(case, weights=kind, seed=seed) for seed in range(seeds) for kind in KINDS]
+        found = [watch.edges(number, points) for number in range(len(watched))]
+        if all(len(pairs) == len(numbers) - 1 for pairs, numbers in zip(found, watch.numbers, strict=True)):
+            break
+    return [edge for pairs in found for pair in pairs.values() for edge in pair]
 
 
 def _parts(node: Node) -> Iterator[Node]:
@@ -52,6 +56,10 @@ def _parts(node: Node) -> Iterator[Node]:
     yield node
     for inner in node.args if node.op != "loss" else ():
         yield from _parts(inner)
+
+
+def _decided(node: Node) -> bool:
+    return any(part.op in DECIDING for part in _parts(node))
 
 
 class Watch:
@@ -64,7 +72,9 @@ class Watch:
         self.first = copy.deepcopy(self.gan.state_dict())
         game = self.gan.game
         game.gradient, game.move = lambda phase, *_: [None] * len(game.trained(phase)), lambda *_: None
-        self.numbers = [[c, *(part for part in _parts(c) if part.op in COMPARISONS)] for c in conditions]
+        self.numbers = [
+            [c, *(part for part in _parts(c) if part.op in COMPARISONS and _decided(part))] for c in conditions
+        ]
         self._seen: dict[Case, list[Seen]] = {}
 
     def at(self, case: Case) -> list[Seen]:
@@ -76,10 +86,7 @@ class Watch:
         from gangraph.verify.bench import Beginning, tensors
 
         self.gan.load_state_dict(self.first)
-        beginning, game = Beginning(self.bench, case, self.gan), self.gan.game
-        if case.turns > 1:
-            self.gan.load_state_dict(self.first)
-            beginning.enter(self.gan)
+        beginning, game = Beginning(self.bench, replace(case, turns=1), self.gan), self.gan.game
         clocks = dict(game.clocks)
         with torch.set_grad_enabled(self.bench.reference.stages[case.stage].depth > 0):
             game.step(*map(tensors, beginning.turns[0]))
@@ -93,8 +100,8 @@ class Watch:
 
         return [tuple(map(number, numbers)) for numbers in self.numbers]
 
-    def edges(self, number: int, points: list[Case]) -> list[Case]:
-        """Both sides of each turn of a condition that was found, of one comparison alone."""
+    def edges(self, number: int, points: list[Case]) -> dict[int, tuple[Case, Case]]:
+        """Both sides of a turn of a condition, by the one comparison that turns there."""
         found: dict[int, tuple[Case, Case]] = {}
         pairs = [(a, b) for a, b in itertools.permutations(points, 2) if a.weights == b.weights]
         pairs = [(a, b) for a, b in pairs if 0 in self.apart(number, a, b)]
@@ -105,7 +112,7 @@ class Watch:
                     first, *others = self.apart(number, before, behind)[1:] or [0]
                     if first and not others:
                         found.setdefault(first, (before, behind))
-        return [case for pair in found.values() for case in pair]
+        return found
 
     def apart(self, number: int, a: Case, b: Case) -> list[int]:
         """What two cases do not agree on: 0 is the condition, then come its comparisons."""

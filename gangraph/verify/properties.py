@@ -216,11 +216,14 @@ class Comparison:
         theirs: Arrays = {}
         draws: Arrays = {}
         before, batch = gan._keep(), tensors(self.beginning.batch)
+        modes = [module.training for module in gan.networks.modules()]
         for name in (*gan.views, *gan.metrics):
             with _noted(gan) as drawn:
                 theirs[name] = array(gan.sample(name, self.case.batch_size, batch, self.case.seed))
             gan._restore(before)
             draws |= drawn
+        if modes != [module.training for module in gan.networks.modules()]:
+            self.add("the mode of a layer, which looking changed", "changed", "unchanged")
         ours = self._shown(self.beginning.start(), draws)
         self.same_names("views and metrics", theirs, ours)
         off = any(n in theirs and not _near(theirs[n], v.reshape(theirs[n].shape)) for n, v in ours.items())
@@ -262,10 +265,14 @@ class Comparison:
             self.tensor(f"noise {name}", theirs[name], ours[name], 1.0, 0.0, name.rpartition("/")[2])
 
     def _drawn(self, subject: Subject) -> dict[str, Any]:
-        """What a program makes of a seed in an iteration, by name."""
+        """What a program makes of a seed in an iteration, and of torch's own seed in the next one, by name."""
+        found: dict[str, Any] = {}
         gan = subject.start(self.beginning)
-        with _noted(gan) as found:
-            gan.game.step(tensors(self.beginning.turns[0][0]), seed=self.case.seed)
+        torch.manual_seed(self.case.seed + 1)
+        for number, (batches, _) in enumerate(self.beginning.turns[:2], 1):
+            with _noted(gan) as drawn:
+                gan.game.step(tensors(batches), seed=self.case.seed if number == 1 else None)
+            found |= {f"iteration {number}, {name}": value for name, value in drawn.items()}
         return found
 
     # --- comparing
