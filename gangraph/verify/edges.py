@@ -43,9 +43,11 @@ def edges(bench: Bench, stage: int) -> list[Case]:
     turns = 2 if any(part.op == "state" for n in watched for part in _parts(n)) else 1  # a state shows one later
     case = Case(bench.batch_sizes[-2], stage, turns=turns)
     watch = Watch(bench, watched)
+    found: list[dict[int, tuple[Case, Case]]] = [{} for _ in watched]
     for seeds in SEEDS:
         points = [replace(case, weights=kind, seed=seed) for seed in range(seeds) for kind in KINDS]
-        found = [watch.edges(number, points) for number in range(len(watched))]
+        for number, pairs in enumerate(found):
+            pairs |= watch.edges(number, points, pairs)
         if all(len(pairs) == len(numbers) - 1 for pairs, numbers in zip(found, watch.numbers, strict=True)):
             break
     return [edge for pairs in found for pair in pairs.values() for edge in pair]
@@ -100,14 +102,19 @@ class Watch:
 
         return [tuple(map(number, numbers)) for numbers in self.numbers]
 
-    def edges(self, number: int, points: list[Case]) -> dict[int, tuple[Case, Case]]:
-        """Both sides of a turn of a condition, by the one comparison that turns there."""
-        found: dict[int, tuple[Case, Case]] = {}
-        pairs = [(a, b) for a, b in itertools.permutations(points, 2) if a.weights == b.weights]
+    def edges(
+        self, number: int, points: list[Case], known: dict[int, tuple[Case, Case]]
+    ) -> dict[int, tuple[Case, Case]]:
+        """Both sides of a turn of a condition, by the one comparison that turns there; of those that are not known."""
+        found = dict(known)
+        if len(found) == len(self.numbers[number]) - 1:
+            return found
+        pairs = [(a, b) for a, b in itertools.combinations(points, 2) if a.weights == b.weights]
         pairs = [(a, b) for a, b in pairs if 0 in self.apart(number, a, b)]
         pairs.sort(key=lambda pair: len(self.apart(number, *pair)))
         for comparison in range(1, len(self.numbers[number])):
-            for a, b in [pair for pair in pairs if comparison in self.apart(number, *pair)][:WAYS]:
+            ways = [pair for pair in pairs if comparison in self.apart(number, *pair)][:WAYS]
+            for a, b in ways if comparison not in found else ():
                 for before, behind in self.turns(number, a, b) if comparison not in found else ():
                     first, *others = self.apart(number, before, behind)[1:] or [0]
                     if first and not others:
