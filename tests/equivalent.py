@@ -9,7 +9,8 @@ from collections.abc import Callable
 from functools import cached_property
 from types import SimpleNamespace
 
-from mutants import Mutant, Program
+from mutants import RUNTIME as RUNTIME_CLASSES
+from mutants import SHOWN, Mutant, Program
 
 from gangraph.compiler import Spec
 
@@ -247,6 +248,23 @@ def exclusive(flow: Flow, mutant: Mutant) -> bool:
     return not any(all(eval(test, {"self": game}) for test in tests) for game in games) if len(tests) > 1 else False
 
 
+def of_one_process(flow: Flow, mutant: Mutant) -> bool:
+    """What is done to gradients where there are several."""
+    loops = [n for n in flow.program.within(mutant.place) if isinstance(n, ast.For)]
+    return any("self.sync" in flow.program.text(n.iter) for n in loops) and "(not (self.sync))" not in mutant.new
+
+
+RUNTIME = {  # mutants of the runtime by their key, and why they change nothing
+    r"strict=True.* -> .*strict=False": "what is paired is equally long",
+    r"Game\.mean: .* -> .*\) and \(count == 1": "the mean of one is itself",
+    r"Game\.note: missing or added stop": "a number that is logged is the same with its history",
+    r"Game\.setup: .*self\.(seed|given|several|batch|coming|held|latest|counts)\b": "each iteration says it anew",
+    r"Game\.advance: left out: self\.constants\(\)": "each iteration says them anew",
+    r"Game\.fetch: .* -> .*(coming\) < 1\) or|coming\[1\]|coming\) > 2)": "without a list there is one batch",
+    r"Game\.to: left out: self\.state": "the one tensor among the states is 0 then, in any precision",
+    r"^\S+: [\w ]+: raise \w+\(f": "the text of an error",
+    r"Draws\.find: another number: .*rsplit\(\"\.\", 2\)": "names of phases have no dots",
+}
 RULES: dict[str, Callable[[Flow, Mutant], bool]] = {
     "no trained parameter lies behind the value": untrained,
     "the phase does not train the network through this call": frozen,
@@ -264,4 +282,11 @@ RULES: dict[str, Callable[[Flow, Mutant], bool]] = {
 
 def reason(flow: Flow, mutant: Mutant) -> str | None:
     """Why a mutant changes nothing; None where no rule says so."""
+    if mutant.method.startswith(SHOWN) and "functional_call" in mutant.new:
+        return "no gradient is taken of what is shown"
+    if mutant.method.startswith(SHOWN) and ".eval()(*a)" in mutant.new:
+        return "what is shown is in evaluation mode already"
+    if mutant.method.split(".")[0] in RUNTIME_CLASSES:
+        found = next((why for pattern, why in RUNTIME.items() if re.search(pattern, mutant.key)), None)
+        return "there is one process" if of_one_process(flow, mutant) else found
     return next((text for text, rule in RULES.items() if rule(flow, mutant)), None)

@@ -39,15 +39,12 @@ class Mutant:
         return f"{self.method}: {self.rule}: {self.old} -> {self.new}"
 
 
-def mutants(source: str, title: str) -> Iterator[Mutant]:
-    """Every mutant of the system's own part of a program: networks and game, without first weights, samples, `main`."""
-    yield from mutants_of(Program(source, title))
-
-
-def mutants_of(program: Program) -> Iterator[Mutant]:
-    for method in program.methods:
+def mutants_of(program: Program, part: str = "game") -> Iterator[Mutant]:
+    """Every mutant of a part of a program: `game`, with its networks; `shown`, views and metrics; `runtime`."""
+    rules = {"game": RULES, "shown": RULES | dict.fromkeys(TRAINING, nothing), "runtime": RULES | CARELESS}[part]
+    for method in program.parts[part]:
         for node in program.nodes(method):
-            for name, rule in RULES.items():
+            for name, rule in rules.items():
                 for edits in rule(program, method, node):
                     if any(program.text(place) != new for place, new in edits):
                         yield program.mutant(name, method, edits)
@@ -55,13 +52,8 @@ def mutants_of(program: Program) -> Iterator[Mutant]:
 
 RUNTIME = {"Game", "Evaluation", "Draws", "Pool", "View", "Entry", "Reversal"}  # the same in every program
 FIRST = {"Parameter"}  # has first weights, and nothing else
-SILENT = (
-    "view_",
-    "metric_",
-    "fetches",
-    "initialize",
-    "call_draws",
-)  # no iteration runs them, or first weights come from them
+SILENT = ("fetches", "initialize", "call_draws")  # no iteration runs them, or first weights come from them
+SHOWN = ("view_", "metric_")
 
 
 class Program:
@@ -75,12 +67,14 @@ class Program:
         self.parents: dict[ast.AST, ast.AST] = {}
         for above in ast.walk(tree):
             self.parents |= dict.fromkeys(ast.iter_child_nodes(above), above)
-        self.methods = [
-            m
-            for c in self.classes.values()
-            for m in c.body
-            if isinstance(m, ast.FunctionDef) and not m.name.startswith(SILENT)
-        ]
+        own = [m for c in self.classes.values() for m in c.body if isinstance(m, ast.FunctionDef)]
+        runtime = [n for n in tree.body if getattr(n, "name", "") in RUNTIME]
+        self.parts: dict[str, list[ast.FunctionDef]] = {
+            "game": [m for m in own if not m.name.startswith(SILENT + SHOWN)],
+            "shown": [m for m in own if m.name.startswith(SHOWN)],
+            "runtime": [m for n in runtime for m in getattr(n, "body", []) if isinstance(m, ast.FunctionDef)],
+        }
+        self.methods = self.parts["game"]
         self.made = {m.name: m for m in self.game.body if isinstance(m, ast.FunctionDef)}
         found = re.findall(r'self\.(\w+) = self\.networks\["(.*?)"\]', self.text(self.made["__init__"]))
         self.named: dict[str, str] = dict(found)  # attribute of the game -> the network in the spec
@@ -493,6 +487,48 @@ def condition_changed(program: Program, method: ast.FunctionDef, node: ast.AST) 
         yield ((node, program.term(node.operand)),)
 
 
+def left_out(program: Program, method: ast.FunctionDef, node: ast.AST) -> Iterator[Edits]:
+    """A statement that does something: a call, or a value that is kept."""
+    kept = isinstance(node, ast.Assign | ast.AugAssign) and any(
+        isinstance(t, ast.Attribute | ast.Subscript)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        for t in (target.elts if isinstance(target, ast.Tuple) else [target])
+    )
+    if kept or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
+        yield ((node, "pass"),)
+
+
+def turned(program: Program, method: ast.FunctionDef, node: ast.AST) -> Iterator[Edits]:
+    """A branch where the other should be taken."""
+    if isinstance(node, ast.If | ast.IfExp | ast.While) and not isinstance(node.test, ast.Constant):
+        yield ((node.test, f"(not ({program.text(node.test)}))"),)
+    for test in node.ifs if isinstance(node, ast.comprehension) else []:
+        yield ((test, f"(not ({program.text(test)}))"),)
+
+
+def another_number(program: Program, method: ast.FunctionDef, node: ast.AST) -> Iterator[Edits]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float):
+        value = node.value
+        yield ((node, str(not value if isinstance(value, bool) else value + 1)),)
+
+
+def arguments_swapped(program: Program, method: ast.FunctionDef, node: ast.AST) -> Iterator[Edits]:
+    for a, b in itertools.pairwise(node.args) if isinstance(node, ast.Call) else ():
+        if not isinstance(a, ast.Starred) and not isinstance(b, ast.Starred):
+            yield ((a, program.text(b)), (b, program.text(a)))
+
+
+def nothing(program: Program, method: ast.FunctionDef, node: ast.AST) -> Iterator[Edits]:
+    return iter(())
+
+
+TRAINING = ("missing or added stop", "stale or fresh")  # what means nothing in a view, which is looked at by itself
+CARELESS: dict[str, Rule] = {  # what may happen anywhere in the runtime, which does not know of losses
+    "left out": left_out,
+    "the other branch": turned,
+    "another number": another_number,
+    "arguments swapped": arguments_swapped,
+}
 RULES: dict[str, Rule] = {
     "flipped sign": flipped_sign,
     "dropped or doubled term": dropped_or_doubled_term,
