@@ -136,10 +136,6 @@ def test_a_mutant_of_a_view_or_metric_is_found(system: str) -> None:
     sound(measured(system, part="shown"))
 
 
-def test_a_mutant_of_the_runtime_is_found() -> None:
-    sound(measured(EVERYTHING.stem, 15, part="runtime"))
-
-
 @pytest.mark.deep
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("system", GALLERY)
