@@ -37,8 +37,9 @@ for, and how varied they are. `benchmarks/gallery.yaml` has the settings.
 
 | metric | what |
 |---|---|
-| `error`, `cycle` | 1 where a reconstruction is no better than the batch's mean, 0 where it is exact (`unexplained`) |
+| `error`, `cycle`, `pair` | 1 where no better than the mean of the batch, 0 where it is exact (`unexplained`) |
 | `diversity` | mean distance between two outputs for one input |
+| `estimate` | of a known divergence or distance, over its value; the penalty of WGAN-GP lets it be 1.1 |
 | `told/VIEW` | share of samples that a classifier takes for what was asked, a class, attributes or a domain; of reals |
 | `collapse/modes` | known modes that samples lie near, of all; `near` is the share of the samples that lie near any |
 | `collapse/spread` | mean distance of two samples : of two real items |
