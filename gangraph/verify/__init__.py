@@ -113,9 +113,8 @@ def _explore(row: Row, subject: Subject, count: int, seed: int, progress: Progre
                 found[:] = compared.differences
                 raise AssertionError
 
-        for edge in subject.bench.edges if row.number == ITERATIONS else ():  # where alone conditions show
-            if edge.stage == stage:
-                holds = hypothesis.example(edge)(holds)
+        for edge in subject.bench.some_edges(stage, count) if row.number == ITERATIONS else ():  # where conditions show
+            holds = hypothesis.example(edge)(holds)
         try:
             holds()
         except AssertionError:

@@ -27,12 +27,20 @@ if TYPE_CHECKING:
 DECIDING = ("loss", "latest", "state")
 KINDS, SEEDS = ("usual", "large"), (8, 24)  # the weights at which conditions are watched; more of them, if need be
 STOPS, HALVINGS = 8, 6
+LOOKS = 8  # for each case that is wanted
 WAYS = 6  # how many pairs of weights are tried for one comparison
 Seen = tuple[Any, ...]  # what a condition is, then each of its comparisons
 
 
-def edges(bench: Bench, stage: int) -> list[Case]:
-    """For each comparison that a condition hangs on somewhere: the case before its turn, and the one behind it."""
+class Enough(Exception):
+    """As many cases have been looked at as were allowed."""
+
+
+def edges(bench: Bench, stage: int, most: int | None = None) -> list[Case]:
+    """For each comparison that a condition hangs on somewhere: the case before its turn, and the one behind it.
+
+    At most `most` cases, and those that are found by looking at `LOOKS` times as many.
+    """
     from gangraph.verify.cases import Case
 
     graph = bench.spec.graphs[stage]
@@ -42,15 +50,18 @@ def edges(bench: Bench, stage: int) -> list[Case]:
         return []
     turns = 2 if any(part.op == "state" for n in watched for part in _parts(n)) else 1  # a state shows one later
     case = Case(bench.batch_sizes[-2], stage, turns=turns)
-    watch = Watch(bench, watched)
+    watch = Watch(bench, watched, LOOKS * most if most is not None else None)
     found: list[dict[int, tuple[Case, Case]]] = [{} for _ in watched]
     for seeds in SEEDS:
         points = [replace(case, weights=kind, seed=seed) for seed in range(seeds) for kind in KINDS]
-        for number, pairs in enumerate(found):
-            pairs |= watch.edges(number, points, pairs)
+        try:
+            for number, pairs in enumerate(found):
+                watch.edges(number, points, pairs)
+        except Enough:
+            break
         if all(len(pairs) == len(numbers) - 1 for pairs, numbers in zip(found, watch.numbers, strict=True)):
             break
-    return [edge for pairs in found for pair in pairs.values() for edge in pair]
+    return [edge for pairs in found for pair in pairs.values() for edge in pair][:most]
 
 
 def _parts(node: Node) -> Iterator[Node]:
@@ -67,9 +78,10 @@ def _decided(node: Node) -> bool:
 class Watch:
     """What conditions are after an iteration from a case in which nobody moves, by the spec's own program."""
 
-    def __init__(self, bench: Bench, conditions: list[Node]):
+    def __init__(self, bench: Bench, conditions: list[Node], most: int | None = None):
         from gangraph.verify.bench import Subject
 
+        self.most = most
         self.bench, self.gan = bench, Subject(bench).made()
         self.first = copy.deepcopy(self.gan.state_dict())
         game = self.gan.game
@@ -81,6 +93,8 @@ class Watch:
 
     def at(self, case: Case) -> list[Seen]:
         if case not in self._seen:
+            if self.most is not None and len(self._seen) >= self.most:
+                raise Enough
             self._seen[case] = self._look(case)
         return self._seen[case]
 
@@ -102,13 +116,10 @@ class Watch:
 
         return [tuple(map(number, numbers)) for numbers in self.numbers]
 
-    def edges(
-        self, number: int, points: list[Case], known: dict[int, tuple[Case, Case]]
-    ) -> dict[int, tuple[Case, Case]]:
-        """Both sides of a turn of a condition, by the one comparison that turns there; of those that are not known."""
-        found = dict(known)
+    def edges(self, number: int, points: list[Case], found: dict[int, tuple[Case, Case]]) -> None:
+        """Both sides of a turn of a condition, by the one comparison that turns there; adds to what is found."""
         if len(found) == len(self.numbers[number]) - 1:
-            return found
+            return
         pairs = [(a, b) for a, b in itertools.combinations(points, 2) if a.weights == b.weights]
         pairs = [(a, b) for a, b in pairs if 0 in self.apart(number, a, b)]
         pairs.sort(key=lambda pair: len(self.apart(number, *pair)))
@@ -119,7 +130,6 @@ class Watch:
                     first, *others = self.apart(number, before, behind)[1:] or [0]
                     if first and not others:
                         found.setdefault(first, (before, behind))
-        return found
 
     def apart(self, number: int, a: Case, b: Case) -> list[int]:
         """What two cases do not agree on: 0 is the condition, then come its comparisons."""
