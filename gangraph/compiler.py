@@ -202,18 +202,22 @@ def load(
     tiny: bool = False,
     library: str | Path | None = None,
     batch_size: int | None = None,
+    settled: bool = False,
 ) -> Spec:
     """Reads and checks a spec: a path, or the name of a system of the gallery.
 
     `sizes` and `constants` override those of the file, `tiny` takes the sizes that it declares for tests, `library`
-    is a folder of blocks beside the standard one. Raises `SpecError`, whose `problems` hold all that is wrong.
+    is a folder of blocks beside the standard one. A file is `settled` if `Spec.text` wrote it: what parents had and
+    nobody reads stands in it too. Raises `SpecError`, whose `problems` hold all that is wrong.
     """
     if isinstance(source, Spec):
         return source
     overrides: dict[str, Any] = {"sizes": sizes, "constants": constants, "tiny": tiny, "batch_size": batch_size}
     overrides["library"] = Path(library) if library is not None else None
     with _uncollected():
-        return Spec(read_spec(source), overrides)
+        parsed = read_spec(source)
+        parsed.sources.settled = settled
+        return Spec(parsed, overrides)
 
 
 def compile(source: str | Path | Spec, **overrides: Any) -> Compiled:

@@ -417,6 +417,7 @@ class Sources:
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[str, ...]] = {}
+        self.settled = False  # the spec's file has its parents' lines
 
     def add(self, document: Document) -> None:
         self.files[document.file] = document.lines

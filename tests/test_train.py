@@ -193,6 +193,15 @@ def test_what_begins_at_a_mean_of_the_data_begins_there_once(tmp_path: Path) -> 
     assert not torch.equal(moved[0], found[0])
 
 
+def test_a_run_of_a_spec_that_leaves_something_of_its_parent_unread_can_be_sampled(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(
+        "gangraph: 1\nname: one\nextends: gan\nconstants: {one: 1}\nschedule: {D: one * adv.discriminator}\n"
+    )
+    train(load_spec(tmp_path / "one.yaml"), tmp_path / "run", iterations=1)
+    sample_run(tmp_path / "run", n=4, out=tmp_path / "points.npz")
+    assert np.load(tmp_path / "points.npz")["points"].shape == (4, 2)
+
+
 def test_the_seed_decides(tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         train(StandIn(), tmp_path / name, seed=seed, iterations=3)

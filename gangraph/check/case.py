@@ -227,7 +227,7 @@ class Case:
     def own(self, thing: Any) -> bool:
         """Whether the spec's own file says it, and no parent or library."""
         place = thing if isinstance(thing, Place) else getattr(thing, "place", None) or getattr(thing, "at", None)
-        return place is None or place.file == self.file
+        return place is None or (place.file == self.file and not self.sources.settled)
 
 
 def _sign(node: Node, argument: Node) -> int:

@@ -129,14 +129,14 @@ def train(
     return Result(run.folder, step, stopped)
 
 
-def compiled(spec: Any, seed: int = 0, batch_size: int | None = None) -> Any:
+def compiled(spec: Any, seed: int = 0, batch_size: int | None = None, settled: bool = False) -> Any:
     """The compiled object of a spec; one that is compiled already passes through."""
     if hasattr(spec, "step"):
         return spec
     from gangraph.compiler import compile, load
 
     torch.manual_seed(seed)  # initialization has a random stream of its own
-    return compile(load(spec, batch_size=batch_size))
+    return compile(load(spec, batch_size=batch_size, settled=settled))
 
 
 def _check_options(asked: Options, strategy: str | None) -> None:
@@ -248,7 +248,7 @@ def _fabric(options: Options) -> Fabric:
 def _worker(fabric: Fabric, *, folder: str, options: Options) -> tuple[int, bool]:
     """One of several processes; what it returns must be plain to pass between them."""
     run = Run(folder, say)
-    gan = compiled(Path(folder) / SPEC, options.seed)
+    gan = compiled(Path(folder) / SPEC, options.seed, settled=True)
     gan.sync = lambda value: fabric.all_reduce(value, reduce_op="mean")
     state = run.checkpoints.latest()
     quiet = options.quiet or fabric.global_rank > 0
@@ -597,7 +597,7 @@ def load_run(run: str | Path) -> tuple[Any, State]:
     state = Run(folder, say).checkpoints.latest()
     if state is None:
         raise RunError(f"{run} has no checkpoint yet")
-    gan = compiled(folder / SPEC)
+    gan = compiled(folder / SPEC, settled=True)
     gan.load_state_dict(state["gan"])
     return gan, state
 
