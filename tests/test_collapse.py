@@ -144,6 +144,19 @@ def test_noise_is_seen_in_whichever_rows_a_view_takes(name: str) -> None:
     assert collapse(*translation(name)).figures["per_input"] > 0.05
 
 
+def test_one_picture_for_every_label_and_noise_rings() -> None:
+    gan, data = translation("cgan")
+    with torch.no_grad():
+        for p in gan.networks["G"].parameters():
+            p.normal_()
+        varied = collapse(gan, data)
+        for p in gan.networks["G"].parameters():
+            p.mul_(1e-3)
+    report = collapse(gan, data)
+    assert report.figures["spread"] < 0.05 < varied.figures["spread"]
+    assert "spread" in report.alarms and "classes" in report.alarms
+
+
 @pytest.mark.parametrize("name", ["cyclegan", "stargan"])
 def test_a_translation_without_noise_has_no_figures(name: str) -> None:
     assert collapse(*translation(name)).figures == {}

@@ -9,7 +9,7 @@
     per_input   mean distance of two samples from one input : from two inputs              views of inputs and noise
 
 `modes` and `classes` tell a collapse between classes, `within` one inside a class that hides from both, `spread` and
-`per_input` that of everything. A view that is made from inputs has `per_input` only, and that where noise enters.
+`per_input` that of everything. A view that is made from pictures has `per_input` only, and that where noise enters.
 """
 
 from __future__ import annotations
@@ -140,10 +140,14 @@ def collapse(gan: Any, data: Data, seed: int = 0, fabric: Fabric | None = None, 
     view = next(iter(gan.views), None)
     if view is None:
         return Report({})
-    if gan.view_inputs(view):
-        return Report(_per_input(gan, view, data, seed, fabric) if gan.view_noise(view) else {})
+    inputs = gan.view_inputs(view)
+    figures = _per_input(gan, view, data, seed, fabric) if inputs and gan.view_noise(view) else {}
     judge = judge or judge_of(gan, data)
-    return Report(judge.figures(made_from(gan, view, {}, judge.count, seed, fabric)) if judge else {})
+    if judge is None:
+        return Report(figures)
+    first = data.first(judge.count) if inputs else {}
+    made = made_from(gan, view, {name: first[name] for name in inputs}, judge.count, seed, fabric)
+    return Report(judge.figures(made) | figures)
 
 
 def _per_input(gan: Any, view: str, data: Data, seed: int, fabric: Fabric | None) -> Figures:
@@ -200,14 +204,17 @@ class Judge:
 def judge_of(gan: Any, data: Data) -> Judge | None:
     """From the first batches of an input that has as many numbers as a sample of the first view.
 
-    None where there is no such input or no view, and where the view is made from inputs.
+    None where there is no such input or no view, and where the view is made from pictures or points.
 
     A classifier learns one half of the real items; the other half is what samples are compared with.
     """
     from sklearn.neighbors import KNeighborsClassifier
 
     view = next(iter(gan.views), None)
-    if view is None or gan.view_inputs(view):
+    given = gan.view_inputs(view) if view is not None else ()
+    if view is None or any(
+        s.sources.get(name) in (Source.PICTURE, Source.POINT) for s in data.streams for name in given
+    ):
         return None
     shape = gan.view_shape(view)
     size = int(np.prod(shape))
