@@ -121,7 +121,7 @@ def _layer_targets(graph: Graph, name: str, inner: str, parameter: str) -> list[
         kinds = ["Parameter"]
     numbers = [i for i, path in enumerate(path for path, m in layers if m.title in kinds) if _within(path, inner)]
     found = f"list(layers_of(networks[{literal(name)}], {_classes(kinds)}))"
-    return [(LAYER if len(below) == 1 else LAYERS_BELOW, f"{found}[{i} : {i + 1}]", parameter) for i in numbers]
+    return [(LAYER if len(below) == 1 else LAYERS_BELOW, f"{found}[{i}:{i + 1}]", parameter) for i in numbers]
 
 
 def _within(path: str, inner: str) -> bool:

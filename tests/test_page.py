@@ -404,7 +404,7 @@ def test_view_watches_until_it_is_interrupted(tmp_path: Path) -> None:
             assert events.read() == b"data: 2\n\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
-        assert process.stdout.read() == process.stderr.read() == ""
+        assert process.stdout.read() == process.stderr.read().strip() == ""
 
 
 # --- the page of a file that is being written

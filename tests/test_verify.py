@@ -54,7 +54,7 @@ def test_a_condition_is_tried_on_both_sides_of_where_it_turns(tmp_path: Path) ->
     for old, new in (("> 1.35", "> 1.4"), ("< 0.7", "< 0.65")):
         assert old in spec.program.source
         edited = written(tmp_path, spec.program.source.replace(old, new), "edited.py")
-        assert verify(spec, cases=1, program=edited).rows[3].verdict == "differs", new
+        assert verify(spec, cases=24, program=edited).rows[3].verdict == "differs", new
 
 
 SHOWN = """
