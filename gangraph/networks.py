@@ -729,9 +729,15 @@ def _listed(codes: list[Code]) -> Code:
     return Code((*parts, "]"))
 
 
-def view_text(target: str, view: dict[str, Any]) -> str:
-    options = {k: (entry_method(v) if k == "entry" else v) for k, v in view.items()}
-    return f"View({target}, {', '.join(f'{k}={literal(v)}' for k, v in options.items())})"
+def view_text(target: str, view: dict[str, Any], method: str = "forward", given: str = "") -> str:
+    """A network called in another way, by the method of its structure; `given` is the list that takes the place of its
+    parameters, as text.
+    """
+    options = {k: (entry_method(v) if k == "entry" else v) for k, v in view.items() if not (given and k == "frozen")}
+    if method != "forward":
+        options.setdefault("entry", method)
+    texts = [*([f"given={given}"] if given else []), *(f"{k}={literal(v)}" for k, v in options.items())]
+    return f"View({', '.join([target, *texts])})"
 
 
 def entry_method(label: str) -> str:

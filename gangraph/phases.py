@@ -17,7 +17,8 @@ from gangraph.expressions import Expr, show
 from gangraph.graph import Graph, Optimizer, Player, Step, network_of
 from gangraph.infer import OPTIMIZERS
 from gangraph.ir import Node, visit, walk
-from gangraph.networks import call_arguments, entry_method
+from gangraph.networks import call_arguments, view_text
+from gangraph.routing import in_place
 from gangraph.schedule import Evaluation, Held, Schedule, held_name, ordered
 from gangraph.writer import Writer, shape_comment
 
@@ -836,13 +837,7 @@ class PhaseWriter(Writer):
         if graph.networks[source].frozen and graph.networks[source].mode != "train" and "training" not in view:
             view.setdefault("training", False)
         if view:
-            options = {k: entry_method(v) if k == "entry" else v for k, v in view.items()}
-            if method != "forward" and "entry" not in options:
-                options["entry"] = method
-            if "given" in node.fields:
-                del options["frozen"]
-            texts = [f"{k}={literal(v)}" for k, v in options.items()]
-            target = f"View({', '.join([target, *self._given(node), *texts])})"
+            target = view_text(target, view, method, self._given(node))
         elif method != "forward":
             target += f".{method}"
         if self.stage.emitter.classes.random(node.fields["module"]):
@@ -851,12 +846,13 @@ class PhaseWriter(Writer):
             )
         return call(target, *arguments)
 
-    def _given(self, node: Node) -> list[str]:
-        """The values in place of a network's parameters, in the order in which torch has these."""
-        names = node.fields.get("given", ())
-        values = dict(zip(names, node.args[len(node.args) - len(names) :], strict=True))
-        order = registered([self.stage.graph], node.fields["source"]) if names else []
-        return [f"given=[{', '.join(self.code(values[name]).plain() for name in order)}]"] if names else []
+    def _given(self, node: Node) -> str:
+        """The list of values in place of a network's parameters, in the order in which torch has these."""
+        if "given" not in node.fields:
+            return ""
+        values = in_place(node)
+        order = registered([self.stage.graph], node.fields["source"])
+        return f"[{', '.join(self.code(values[name]).plain() for name in order)}]"
 
     def _inline(self, node: Node) -> str:
         """A layer that holds nothing, made where it stands."""

@@ -192,9 +192,7 @@ class Reach:
             factors = {join(inner, n) for n in module.parameters() if n != "bias"}
             by_input = any(id(a) in path or id(a) in xs for a in node.args)
             by_factor = not names.isdisjoint(factors)
-            bent = not layer.linear or (
-                by_factor and bool(module.wrappers)
-            )  # reads its own parameters and inputs again
+            bent = not layer.linear or bool(by_factor and module.wrappers)  # reads its own parameters and inputs again
             read = factors if bent or (by_input and layer.weighted) else set()
             return frozenset(read), set(range(len(node.args))) if bent or by_factor else set()
         entries = zip(module.inputs, node.args, strict=False)  # behind them stands what is given for its parameters
@@ -220,10 +218,7 @@ class Reach:
 
     def _held(self, node: Node, prefix: str) -> Names:
         """The parameters that a call or a layer uses as its own."""
-        view = node.fields["view"] if node.op == "call" else {}
-        if node.op not in ("call", "apply") or view.get("frozen"):
-            return frozenset()
-        if node.op == "call" and node.fields["source"] != node.fields["network"]:
+        if node.op != "apply" and not (node.op == "call" and _uses_own(node)):
             return frozenset()
         outputs = tuple(range(len(node.fields["module"].outputs)))
         return self.body(node, outputs, prefix)[0]
@@ -241,7 +236,7 @@ class Reach:
     def _owns(self, node: Node, owned: set[str]) -> bool:
         if node.op == "parameter":
             return node.name in owned
-        if node.op != "call" or node.fields["view"].get("frozen") or node.fields["source"] != node.fields["network"]:
+        if node.op != "call" or not _uses_own(node):
             return False
         source = node.fields["source"]
         if source not in self._owners:
@@ -266,11 +261,20 @@ def by(x: Node) -> Names:
     return frozenset({x.name}) if x.op == "parameter" and x.name else frozenset()
 
 
+def _uses_own(call: Node) -> bool:
+    """Whether a call reads the parameters of its network itself: not as constants, and not those of an average."""
+    return not call.fields["view"].get("frozen") and call.fields["source"] == call.fields["network"]
+
+
 def given(node: Node, names: Names | None = None) -> list[Node]:
     """The values that stand in place of a network's parameters in a call, or of some of them."""
-    given = node.fields.get("given", ())
-    values = node.args[len(node.args) - len(given) :]
-    return [v for n, v in zip(given, values, strict=True) if (names is None or n in names) and differentiable(v)]
+    return [v for n, v in in_place(node).items() if (names is None or n in names) and differentiable(v)]
+
+
+def in_place(call: Node) -> dict[str, Node]:
+    """What stands in place of a network's parameters in a call, by the names of these."""
+    names = call.fields.get("given", ())
+    return dict(zip(names, call.args[len(call.args) - len(names) :], strict=True))
 
 
 def passing(node: Node) -> tuple[Node, ...]:

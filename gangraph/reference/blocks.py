@@ -174,20 +174,20 @@ class Blocks(Interpreter):
         return Wrapped(wrapper, inner)
 
     def block(self, definition: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        return self.network_of(definition.read(), self._parameters(definition, arguments, keywords), definition.name)
+
+    def _parameters(self, definition: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Scope:
+        """The scope of a definition's body: its parameters; a default may read those in front of it."""
         bound = definition.bind(arguments, keywords)
         scope = Scope(inside=True, standard=definition.standard)
         for name, default in definition.parameters:
             scope.frame[name] = number(bound[name]) if name in bound else self.value(default, scope)
-        return self.network_of(definition.read(), scope, definition.name)
+        return scope
 
     def taken_from_torch(self, definition: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         from gangraph.reference.declared import Declared
 
-        bound = definition.bind(arguments, keywords)
-        values = {
-            name: number(bound[name]) if name in bound else self.value(default, Scope(inside=True))
-            for name, default in definition.parameters
-        }
+        values = self._parameters(definition, arguments, keywords).frame
         return LayerTemplate(Declared(str(definition.read().torch), values))
 
     def network_of(self, body: Any, scope: Scope, title: str) -> Any:

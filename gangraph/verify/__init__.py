@@ -85,6 +85,7 @@ def _explore(row: Row, subject: Subject, count: int, seed: int, progress: Progre
     import hypothesis
     from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 
+    from gangraph.verify.edges import edges
     from gangraph.verify.properties import compare
 
     stages = len(subject.bench.spec.resolved)
@@ -113,7 +114,7 @@ def _explore(row: Row, subject: Subject, count: int, seed: int, progress: Progre
                 found[:] = compared.differences
                 raise AssertionError
 
-        for edge in subject.bench.some_edges(stage, count) if row.number == ITERATIONS else ():  # where conditions show
+        for edge in edges(subject.bench, stage, count) if row.number == ITERATIONS else ():  # where conditions show
             holds = hypothesis.example(edge)(holds)
         try:
             holds()

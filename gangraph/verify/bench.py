@@ -139,10 +139,6 @@ class Bench:
         """Cases on both sides of where what a loss or a state decides turns."""
         return [case for stage in range(len(self.spec.graphs)) for case in edges(self, stage)]
 
-    def some_edges(self, stage: int, most: int) -> list[Case]:
-        """As many of them as can be afforded beside so many other cases."""
-        return edges(self, stage, most)
-
     def _turn(self, choice: Node, clock: str) -> list[int]:
         """The times, if any, at which a choice between numbers begins to go the other way."""
         game = copy.deepcopy(self.own.game)
