@@ -2159,6 +2159,13 @@ def test_a_declared_layer_is_torchs_and_verify_says_so(tmp_path: Path) -> None:
     assert "not proven: Slopes, which the reference takes from torch (nn.PReLU) as the program does" in str(report)
 
 
+def test_a_default_of_a_declared_layer_may_read_the_argument_in_front_of_it(tmp_path: Path) -> None:
+    text = DECLARED.replace("Unfold(kernel_size, stride=1)", "Unfold(kernel_size, stride=kernel_size)")
+    path = written(tmp_path, text.replace("Unfold(3, stride=3)", "Unfold(3)"))
+    assert "nn.Unfold(kernel_size=3, stride=3)" in build(path).source
+    assert_matches_reference(path, cases=1)
+
+
 @pytest.mark.parametrize(
     "before, after, message",
     [
