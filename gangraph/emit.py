@@ -295,7 +295,8 @@ class Emitter:
         """The batch size from an input with several samples for each, where none has one."""
         batch = self.graph.resolved.batch.values
         for name, node in self.graph.inputs.items() if not self._plain() else ():
-            found = node.type.samples.values if node.type.samples is not None else batch[:1] * len(batch)
+            assert node.type.samples is not None, "an input has samples"
+            found = node.type.samples.values
             each = (found[1] - found[0]) // (batch[1] - batch[0])
             more = found[0] - each * batch[0]
             if each > 0 and all(each * n + more == k for n, k in zip(batch, found, strict=True)):

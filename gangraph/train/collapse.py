@@ -238,18 +238,26 @@ def judge_of(gan: Any, data: Data) -> Judge | None:
 
 def _real(stream: Stream, name: str, shape: tuple[int, ...]) -> tuple[Rows, Labels]:
     """Up to `REAL` items in the shape of a sample, as rows, and their numbers in the set."""
+    values, items = real_items(stream, name, shape, REAL, torch.float64)
+    rows: Rows = values.flatten(1).numpy()
+    return rows, items
+
+
+def real_items(
+    stream: Stream, name: str, shape: tuple[int, ...], most: int, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Labels]:
+    """Up to so many items in the shape of a sample, reduced, and their numbers in the set."""
     stream = replace(stream)  # its place is its own: batches are also made in the background
     t = stream.members[name]
     limits = (t.range or (-1.0, 1.0)) if stream.sources[name] == Source.PICTURE else None
-    rows: list[Rows] = []
+    values: list[Tensor] = []
     items: list[Labels] = []
     for number in range(stream.batches):
-        values = stream.at(number)[name]
-        rows.append(_rows(values.reshape(-1, *shape), limits))
-        items.append(stream.numbers(number)[: len(values)])
-        if sum(map(len, rows)) >= REAL:
+        values.append(reduced(stream.at(number)[name].reshape(-1, *shape).to(dtype), limits))
+        items.append(stream.numbers(number)[: len(values[-1])])
+        if sum(map(len, values)) >= most:
             break
-    return np.concatenate(rows)[:REAL], np.concatenate(items)[:REAL]
+    return torch.cat(values)[:most], np.concatenate(items)[:most]
 
 
 def _rows(values: Tensor, limits: Limits | None = None) -> Rows:

@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy
 from gangraph.check.case import Stage
 from gangraph.check.kinds import domains_of
 from gangraph.frozen import frozen
-from gangraph.train.collapse import reduced
+from gangraph.train.collapse import real_items, reduced
 from gangraph.train.data import Data, Source, Stream, fit, spread
 from gangraph.train.samples import untouched
 
@@ -137,7 +137,7 @@ class Pupil:
 
     def __init__(self, request: Request, shape: tuple[int, ...], seed: int):
         self.options = request.options
-        found = [_items(stream, name, shape) for stream, name in request.reals]
+        found = [real_items(stream, name, shape, REAL) for stream, name in request.reals]
         pictures = torch.cat([values for values, _ in found])
         answers = torch.from_numpy(request.table[np.concatenate([items for _, items in found])])
         asked = torch.arange(len(pictures)) % 4 == 3
@@ -167,17 +167,6 @@ class Pupil:
         """Of each picture the share of its answers that are these."""
         told = torch.stack([one.argmax(1) for one in self.logits(pictures)], 1)
         return (told == torch.as_tensor(answers)).float().mean(1)
-
-
-def _items(stream: Stream, name: str, shape: tuple[int, ...]) -> tuple[Tensor, NDArray[np.int64]]:
-    """Up to `REAL` items in the shape of a sample, and their numbers in the set."""
-    t = stream.members[name]
-    limits = (t.range or (-1.0, 1.0)) if stream.sources[name] == Source.PICTURE else None
-    values, items = [], []
-    for number in range(min(stream.batches, math.ceil(REAL / t.samples(stream.batch)))):
-        values.append(reduced(stream.at(number)[name].reshape(-1, *shape), limits))
-        items.append(stream.numbers(number)[: len(values[-1])])
-    return torch.cat(values), np.concatenate(items)
 
 
 def _net(shape: torch.Size, out: int) -> nn.Module:
