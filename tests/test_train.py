@@ -611,7 +611,7 @@ def test_external_weights_that_are_no_safetensors(tmp_path: Path) -> None:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     train(StandIn(), tmp_path / "run", iterations=2)
-    monkeypatch.setattr(loop, "compiled", lambda *arguments: StandIn(seed=5))
+    monkeypatch.setattr(loop, "compiled", lambda *arguments, **options: StandIn(seed=5))
     return tmp_path / "run"
 
 
