@@ -230,7 +230,7 @@ class Reach:
         needed = {id(root) for root in roots}
         for node in reversed(below):
             if id(node) in needed:
-                needed.update(id(a) for a in passing(node))
+                needed.update(map(id, passing(node)))
         return frozenset(self._coloured(below, owners) & needed)
 
     def _owns(self, node: Node, owned: set[str]) -> bool:
@@ -248,11 +248,8 @@ class Reach:
         found = set(seeds)
         for node in below:
             key = id(node)
-            if key not in found:
-                for argument in passing(node):
-                    if id(argument) in found:
-                        found.add(key)
-                        break
+            if key not in found and not found.isdisjoint(map(id, passing(node))):
+                found.add(key)
         return found
 
 

@@ -36,6 +36,7 @@ MEANT = {
     "unpaired": "this loss compares samples of streams that are drawn apart",
     "batch_coupled": "samples see each other in this network under a penalty",
     "accumulate": "accumulation changes this phase's objective",
+    "left_out": "this state reads a loss of a phase that a condition may leave out",
 }
 
 

@@ -138,7 +138,7 @@ class Stage:
         """Losses, their sides, and what is made of them."""
         found: set[int] = set()
         for node in self.nodes:
-            if node.op == "loss" or any(id(a) in found for a in node.args):
+            if node.op == "loss" or not found.isdisjoint(map(id, node.args)):
                 found.add(id(node))
         return found
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from gangraph.check.case import Finding, Stage, below
 from gangraph.expressions import Expr
-from gangraph.graph import Phase, Step, steps_in
+from gangraph.graph import Phase, State, Step, steps_in
 from gangraph.ir import Node, visit
 from gangraph.routing import passing
 from gangraph.schedule import Evaluation, once_nodes
@@ -30,18 +30,21 @@ class _Clockwork:
         self.made: dict[int, tuple[int, int]] = {}  # once value -> when, and in which batch
         self.stepped: dict[str, tuple[int, str]] = {}  # network -> when, and by which phase
         self.evaluated: set[str] = set()
+        self.certain: set[str] = set()  # those that no condition can leave out
         self.found: dict[object, Finding] = {}
         self.batched = self._batched()
 
     def run(self) -> Iterator[Finding]:
         self._steps(self.stage.graph.schedule)
+        for state in self.stage.graph.state.values():
+            self._update(state)
         return iter(self.found.values())
 
     def _batched(self) -> set[int]:
         """Values that an input feeds."""
         found: set[int] = set()
         for node in self.stage.nodes:
-            if node.op == "input" or any(id(a) in found for a in node.args):
+            if node.op == "input" or not found.isdisjoint(map(id, node.args)):
                 found.add(id(node))
         return found
 
@@ -50,25 +53,22 @@ class _Clockwork:
 
     # --- the schedule
 
-    def _steps(self, steps: tuple[Step, ...]) -> None:
+    def _steps(self, steps: tuple[Step, ...], certain: bool = True) -> None:
         for step in steps:
+            always = certain and step.when is None
             for expr in (step.when, step.repeat):
                 self._conditions(step, expr)
             for _ in range(1 if step.repeat in (None, 0, 1) else 2):
                 self.now += 1
                 self.batch += step.fresh
                 if step.kind == "sequence":
-                    self._steps(step.steps)
+                    self._steps(step.steps, always)
                 elif step.kind in ("phase", "group"):
-                    self._evaluate(step, self.stage.schedule.evaluations[step.name])
+                    self._evaluate(step, self.stage.schedule.evaluations[step.name], always)
 
     def _conditions(self, step: Step, expr: object) -> None:
         for node in below([expr] if isinstance(expr, Node) else []):
-            if (
-                node.op == "latest"
-                and node.name not in self.evaluated
-                and f"{node.name}.discriminator" not in self.evaluated
-            ):
+            if node.op == "latest" and not _among(node, self.evaluated):
                 fact = f"{node.name} is read before it has been evaluated in this iteration"
                 help = "`when` and `repeat` read losses of earlier phases; in a group, members read those of their own"
                 self._note(
@@ -78,7 +78,23 @@ class _Clockwork:
                     ),
                 )
 
-    def _evaluate(self, step: Step, evaluation: Evaluation) -> None:
+    def _update(self, state: State) -> None:
+        """A state that is updated at the end reads what losses were."""
+        if state.becomes is None:
+            return
+        at, path, name = state.becomes.at, f"state.{state.name}", f"left_out({state.name})"
+        for node in below([state.becomes]):
+            if node.op != "latest" or _among(node, self.certain):
+                continue
+            if _among(node, self.evaluated):
+                fact = f"{node.name} is not evaluated when `when` leaves its phase out, and the run stops there"
+                help = f"update {state.name} after that phase: `in: [PHASE]`"
+                self._note((path, node.name), Finding(at, path, fact, help, name, warning=True))
+            else:
+                fact = f"{state.name} reads {node.name}, which no phase evaluates"
+                self._note((path, node.name), Finding(at, path, fact, "minimize it in a phase"))
+
+    def _evaluate(self, step: Step, evaluation: Evaluation, always: bool) -> None:
         held = [n for n in evaluation.nodes if id(n) in self.once]
         for node in held:
             self._read(node, step)
@@ -87,7 +103,9 @@ class _Clockwork:
             self.batch += 1
             for node in held:
                 self._read(node, step)
-        self.evaluated |= {n.name or "" for n in evaluation.losses}
+        losses = {n.name or "" for n in evaluation.losses}
+        self.evaluated |= losses
+        self.certain |= losses if always else set()
         for phase in evaluation.phases:
             self._train(phase)
         for phase in evaluation.phases:
@@ -142,6 +160,11 @@ class _Clockwork:
                 help = f"take {value.name} out of `once`, or train both in one group (`together`)"
                 self._note((phase.name, id(value)), Finding(phase.place, f"schedule.{phase.name}", fact, help))
                 return
+
+
+def _among(node: Node, losses: set[str]) -> bool:
+    """Whether a loss, or the discriminator's side of it, is among those."""
+    return node.name in losses or f"{node.name}.discriminator" in losses
 
 
 def idle_once(stages: list[Stage]) -> Iterator[Finding]:
