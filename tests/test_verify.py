@@ -20,7 +20,9 @@ from gangraph.emit import emit
 from gangraph.errors import RunError
 from gangraph.schedule import plan_schedule
 from gangraph.verify import verify
-from gangraph.verify.bench import Bench
+from gangraph.verify.bench import Bench, Subject
+from gangraph.verify.cases import Case
+from gangraph.verify.properties import compare
 from gangraph.verify.rounding import SIZE, Noisy
 
 
@@ -147,6 +149,13 @@ def test_random_specs_mean_what_they_say(text: str) -> None:
 def test_many_random_specs_mean_what_they_say(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         testing.assert_matches_reference(written(Path(folder), text), cases=3)
+
+
+def test_what_cancels_to_zero_on_one_side_alone_is_no_difference() -> None:
+    """One of the random specs: terms that cancel leave 0 in the reference, and 2e-19 in the program."""
+    bench = Bench(load(Path(__file__).parent / "data" / "cancels.yaml"))
+    compared = compare(3, Subject(bench), Case(1, weights="zero", seed=4178))
+    assert not compared.differences and compared.deviation < 1e-12
 
 
 @settings(ASK, max_examples=10)
