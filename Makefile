@@ -35,8 +35,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	@$(BIN)/python -m gangraph.train.demo
 
-# Two workers, one thread each: two threads each would fight over two cores.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup
+# Two workers, one thread each: two threads each would fight over two cores. Hundreds of commands are run: with bytecode.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 test: $(READY)
 	@$(PYTEST) -m "not deep"
