@@ -36,6 +36,9 @@ class Key(str):
         key.place = place
         return key
 
+    def __getnewargs__(self) -> Any:  # for pickle, with which other processes get a spec
+        return str(self), self.place
+
 
 # --- leaves -------------------------------------------------------------------------------------------------------
 

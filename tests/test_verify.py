@@ -151,6 +151,16 @@ def test_many_random_specs_mean_what_they_say(text: str) -> None:
         testing.assert_matches_reference(written(Path(folder), text), cases=3)
 
 
+def test_several_processes_find_what_one_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With every setting: the processes get the spec as it was changed here, and tell of each case."""
+    monkeypatch.setattr("gangraph.verify.WORTH", 0.0)
+    spec, seen = load(written(tmp_path, GATED), tiny=True, batch_size=3), list[int]()
+    one = verify(spec, cases=2)
+    several = verify(spec, cases=2, workers=2, progress=seen.append)
+    assert several.good and several.rows == one.rows
+    assert sorted(seen) == sorted(number for number, row in one.rows.items() for _ in range(row.cases))
+
+
 def test_what_cancels_to_zero_on_one_side_alone_is_no_difference() -> None:
     """One of the random specs: terms that cancel leave 0 in the reference, and 2e-19 in the program."""
     bench = Bench(load(Path(__file__).parent / "data" / "cancels.yaml"))

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from gangraph.testing.specs import specs
-from gangraph.verify import case_strategy, verify
+from gangraph.verify import verify
+from gangraph.verify.explore import case_strategy
 
 if TYPE_CHECKING:
     from gangraph.compiler import Spec

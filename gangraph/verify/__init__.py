@@ -12,6 +12,7 @@ Hypothesis chooses, and shrinks what differs:
 7. every view and metric, in evaluation mode and from the averages;
 8. (of an edited program) first weights and noise are those of the spec's own program.
 
+    explore      Hypothesis, and the processes that share the work
     cases        what a comparison starts from
     edges        cases around which a condition turns
     bench        the programs, and what the reference says to a case
@@ -27,25 +28,25 @@ The package may be called itself: `gangraph.verify(spec)` is `gangraph.verify.ve
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gangraph.compiler import load
+from gangraph.verify.explore import Progress, explore, explored
 from gangraph.verify.report import PROPERTIES, Difference, Report, Row
 
 if TYPE_CHECKING:
     from gangraph.compiler import Spec
-    from gangraph.verify.bench import Bench, Subject
-    from gangraph.verify.cases import Case
 
 __all__ = ["PROPERTIES", "Difference", "Report", "Row", "verify", "verify_with_bar"]
 
-ITERATIONS = 3
 OWN, EDITED = (1, 2, 3, 4, 5, 6, 7), (1, 2, 3, 7, 8)
-Progress = Callable[[int], None]  # told the number of a property after each of its cases
+MOST_WORKERS = 4  # one of the properties takes a third of the time
+WORTH = 4.0  # seconds after which other processes are asked: they take some to begin
 
 
 def verify(
@@ -54,12 +55,15 @@ def verify(
     seed: int = 0,
     program: str | Path | None = None,
     progress: Progress | None = None,
+    workers: int = 1,
     **options: Any,
 ) -> Report:
     """Compares a spec's program with the reference, in `cases` cases for each property.
 
     `program` is the file of an edited program, which is then run with the rights of whoever asks. `options` are those
-    of `gangraph.load`. Raises `SpecError` for a spec that is wrong, `RunError` for a program that cannot be loaded.
+    of `gangraph.load`. With `workers`, what takes long of a spec's own program is shared out among so many processes,
+    of one thread each; the answer is the same. Raises `SpecError` for a spec that is wrong, `RunError` for a program
+    that cannot be loaded.
     """
     import torch
 
@@ -75,72 +79,15 @@ def verify(
         subject = Subject(bench, source)
         # an edited program is held to the spec, not to its planner; that it runs alone is how it is run here
         rows = {n: Row(n) for n in (OWN if source is None else EDITED)}
-        for row in rows.values():
-            _explore(row, subject, cases, seed, progress or (lambda number: None))
+        tell = progress or (lambda number: None)
+        start = time.perf_counter()
+        for number, row in rows.items():
+            if workers > 1 and source is None and time.perf_counter() - start > WORTH:
+                others = [other for n, other in rows.items() if n >= number]
+                rows |= {other.number: other for other in explored(loaded, others, cases, seed, tell, workers)}
+                break
+            explore(row, subject, cases, seed, tell)
     return Report(loaded.name, rows, taken)
-
-
-def _explore(row: Row, subject: Subject, count: int, seed: int, progress: Progress) -> None:
-    """Tries cases of a property, in every stage; of a difference the smallest case that Hypothesis finds is kept."""
-    import hypothesis
-    from hypothesis import HealthCheck, Phase, Verbosity, given, settings
-
-    from gangraph.verify.edges import edges
-    from gangraph.verify.properties import compare
-
-    stages = len(subject.bench.spec.resolved)
-    options = settings(
-        max_examples=-(-count // stages),
-        database=None,
-        deadline=None,
-        verbosity=Verbosity.quiet,
-        phases=(Phase.explicit, Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-    )
-    found: list[Difference] = []
-    for stage in range(stages):
-
-        @hypothesis.seed(1000 * seed + stage)
-        @options
-        @given(case_strategy(subject.bench, stage, varied=not subject.edited))
-        def holds(case: Case) -> None:
-            compared = compare(row.number, subject, case)
-            if not found:
-                row.cases += 1
-                progress(row.number)
-            row.deviation = max(row.deviation, compared.deviation)
-            if compared.differences:
-                found[:] = compared.differences
-                raise AssertionError
-
-        for edge in edges(subject.bench, stage, count) if row.number == ITERATIONS else ():  # where conditions show
-            holds = hypothesis.example(edge)(holds)
-        try:
-            holds()
-        except AssertionError:
-            row.differences = found
-            return
-
-
-def case_strategy(bench: Bench, stage: int, varied: bool) -> Any:
-    """Cases of a stage as a strategy; the simplest come first."""
-    from hypothesis import strategies as st
-
-    from gangraph.verify.cases import DATA, POOLS, WEIGHTS, Case
-
-    return st.builds(
-        Case,
-        batch_size=st.sampled_from(bench.batch_sizes),
-        stage=st.just(stage),
-        weights=st.sampled_from(WEIGHTS),
-        data=st.sampled_from(DATA),
-        moment=st.sampled_from(range(len(bench.moments))),
-        pools=st.sampled_from(POOLS if bench.own.game.pools else POOLS[:1]),
-        turns=st.sampled_from(bench.turns),
-        seed=st.integers(0, 2**16),
-        changed=st.sampled_from(bench.variants if varied else [()]),
-    )
 
 
 def verify_with_bar(spec: Spec, cases: int, seed: int, program: Path | None) -> Report:
@@ -155,7 +102,7 @@ def verify_with_bar(spec: Spec, cases: int, seed: int, program: Path | None) -> 
         def progress(number: int) -> None:
             bar.update(task, advance=1, description=f"verifying {spec.name}: {PROPERTIES[number]}")
 
-        return verify(spec, cases, seed, program, progress)
+        return verify(spec, cases, seed, program, progress, workers=min(os.cpu_count() or 1, MOST_WORKERS))
 
 
 class _Package(ModuleType):
