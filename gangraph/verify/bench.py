@@ -34,6 +34,7 @@ TIMES = ("step", "epoch", "images", "stage_images")  # clocks that a case may se
 LATEST = 30  # the power of 2 beyond which no time is tried
 CHOICES = (COMPARISONS - {"eq", "ne"}) | {"max", "min", "clamp"}  # of two numbers, and at some time of the other one
 ROUNDED = frozenset({"eq", "ne", "floordiv", "mod"})  # which turn again and again
+VARIANTS = 3
 KEPT = 40  # beginnings whose answers are kept: shrinking, and other programs, ask for them again
 
 
@@ -91,19 +92,21 @@ class Bench:
 
     @cached_property
     def variants(self) -> list[tuple[tuple[str, str], ...]]:
-        """The spec as it is; with other constants; with other sizes; each as far as the check lets it."""
+        """`VARIANTS` at most: the spec as it is; with other constants; with other sizes; as far as the check lets it."""
         resolved = self.spec.resolved[0]
         constants = {name: f"{value * 1.5:.6g}" for name, value in _numbers(resolved.constants).items() if value}
         sizes = {name: str(value + 1) for name, value in resolved.sizes.items() if isinstance(value, int)}
         found: list[tuple[tuple[str, str], ...]] = [()]
         for section, values in (("constants", constants), ("sizes", sizes)):
             changed: tuple[tuple[str, str], ...] = ()
-            for name, value in values.items():
-                with contextlib.suppress(SpecError):
-                    self._with(section, (*changed, (name, value)))
-                    changed = (*changed, (name, value))
-            if changed:
-                self._others[changed] = Bench(self._with(section, changed))
+            spec = None
+            for more in [tuple(values.items()), *(((name, value),) for name, value in values.items())]:
+                if len(changed) < len(values):  # all at once, or else one by one
+                    with contextlib.suppress(SpecError):
+                        spec = self._with(section, (*changed, *more))
+                        changed = (*changed, *more)
+            if spec is not None:
+                self._others[changed] = Bench(spec)
                 found.append(changed)
         return found
 
