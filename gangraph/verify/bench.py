@@ -92,7 +92,7 @@ class Bench:
 
     @cached_property
     def variants(self) -> list[tuple[tuple[str, str], ...]]:
-        """`VARIANTS` at most: the spec as it is; with other constants; with other sizes; as far as the check lets it."""
+        """`VARIANTS` at most: the spec as it is, with other constants, with other sizes, so far as check allows."""
         resolved = self.spec.resolved[0]
         constants = {name: f"{value * 1.5:.6g}" for name, value in _numbers(resolved.constants).items() if value}
         sizes = {name: str(value + 1) for name, value in resolved.sizes.items() if isinstance(value, int)}
