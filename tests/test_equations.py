@@ -320,6 +320,18 @@ def test_losses_that_a_condition_reads_are_printed() -> None:
     assert "ℒ_c_r = " in text and "No objective" not in text
 
 
+def test_a_loss_of_a_map_is_the_mean_of_the_loss() -> None:
+    text = equations(gangraph.load("bicyclegan"))
+    assert "Where a score has several entries (1 × 30 × 30 or 1 × 14 × 14), a loss is the mean over them." in text
+    assert "several entries" not in equations(gangraph.load("dcgan"))
+
+
+def test_the_gradient_of_a_map_is_that_of_a_sum() -> None:
+    note = "The gradient of a value with several entries is that of their sum."
+    has = [name for name in GALLERY if note in equations(gangraph.load(name))]
+    assert has == ["cross-domain-disentanglement", "stargan", "stargan-joint", "stargan-rafd"]
+
+
 def test_a_part_of_a_split_batch_runs_over_what_it_was_made_of() -> None:
     assert block("ali", "adv").startswith(
         "ℒ_adv^dis = −𝔼_{x ∼ p_data, ε ∼ N(0, I)}[log σ(s_q)] − 𝔼_{z ∼ N(0, I)}[log(1 − σ(s_p))]"

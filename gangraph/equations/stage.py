@@ -320,8 +320,12 @@ class Stage:
         unread = [rule.patterns[0].family for rule in self.facts.losses if not self._read(rule)]
         if unread:
             yield f"No objective reads {_enumerated(unread)}."
-        for shape in self.maps:
-            yield f"A score of shape {shape} stands for its mean."
+        if self.maps:
+            shapes = _enumerated(list(self.maps), "or")
+            yield f"Where a score has several entries ({shapes}), a loss is the mean over them."
+        derived = [n for n in walk([phase.objective for phase in self.graph.phases()]) if n.op == "grad"]
+        if any(node.args[0].type.size > 1 for node in derived):
+            yield "The gradient of a value with several entries is that of their sum."
         random = [name for name, network in networks.items() if any(m.random for m in network.variants.values())]
         if random:
             yield f"Expectations also run over the noise inside {_enumerated(random)}."
@@ -346,10 +350,10 @@ def _over(sign: str, networks: Piece) -> Piece:
     return Piece(sign, sign[1:]) + below(networks)
 
 
-def _enumerated(words: list[str]) -> str:
+def _enumerated(words: list[str], last: str = "and") -> str:
     if len(words) > 6:
         words = [*words[:5], f"{len(words) - 5} more"]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def _moves(moves: tuple[Move, ...]) -> Iterator[Move]:
