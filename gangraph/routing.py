@@ -66,10 +66,13 @@ def _route(reach: Reach, phase: Phase) -> Route:
 
 
 class Reach:
-    """Walks gradients backward through a graph and the bodies of its networks; each body once for each use."""
+    """Walks gradients backward through a graph and the bodies of its networks; each body once for each use.
 
-    def __init__(self, graph: Graph):
-        self.graph = graph
+    What one of the `stops`, operators by name, makes is a leaf.
+    """
+
+    def __init__(self, graph: Graph, stops: frozenset[str] = frozenset()):
+        self.graph, self.stops = graph, stops
         self._bodies: dict[tuple[int, tuple[int, ...], str], Found] = {}
         self._seconds: dict[tuple[int, tuple[int, ...], frozenset[int], str, Names], Found] = {}
         self._owners: dict[str, frozenset[str]] = {}  # network -> its parameters, those of networks inside included
@@ -101,7 +104,7 @@ class Reach:
             if id(node) in seen:
                 continue
             seen.add(id(node))
-            if node.op in ("input", "draw", "state", "p"):
+            if node.op in ("input", "draw", "state", "p") or node.op in self.stops:
                 leaves.add(id(node))
             elif node.op == "parameter":
                 parameters.add(node.name or "")

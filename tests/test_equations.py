@@ -423,6 +423,32 @@ def test_another_fake_for_the_discriminator_is_no_game(tmp_path: Path) -> None:
     assert "max_D" not in made(tmp_path, adv="wasserstein(real=D(x), fake=D(fake), shown=D(stop(fake)))")
 
 
+def test_who_is_reached_through_a_reversal_is_on_the_other_side() -> None:
+    text = equations(gangraph.load("cross-domain-disentanglement"))
+    assert "min_Ex_0 max_{D_ex_0, Enc_1} V_adv_ex_0 = " in text and "min_{Enc_1, Dec_0} max_D_0 V_adv_0 = " in text
+    assert "GRL(v) is v; its gradient is multiplied by −1." in text
+
+
+@pytest.mark.parametrize(
+    ("fake", "players", "note"),
+    [
+        ("reverse(fake)", "min_θ max_{D, G}", "GRL(v) is v"),
+        ("reverse(reverse(fake), 2)", "min_G max_D", "GRL_s(v) is v; its gradient is multiplied by −s."),
+        ("reverse(fake, s=-1)", "min_G max_D", "GRL_s(v)"),
+        ("fake + reverse(fake)", "min_G max_D", "GRL(v)"),
+    ],
+)
+def test_a_reversal_turns_a_gradient_as_often_as_it_stands(tmp_path: Path, fake: str, players: str, note: str) -> None:
+    text = made(tmp_path, adv=f"wasserstein(real=D(x), fake=D({fake}))")
+    assert f"{players} V_adv" in text and note in text
+
+
+def test_who_minimizes_the_negative_of_a_side_is_on_the_other(tmp_path: Path) -> None:
+    text = filled("wasserstein(real=D(x), fake=D(fake))", "expect(mean(fake))")
+    spec = gangraph.load(written(tmp_path, text.replace("adv.generator + extra", "extra - adv.discriminator")))
+    assert "min_G max_D V_adv" in equations(spec)
+
+
 def test_a_weighted_game_is_a_game(tmp_path: Path) -> None:
     assert "min_G max_D V_adv = λ_three (" in made(tmp_path, adv="three * minimax(real=D(x), fake=D(fake))")
 

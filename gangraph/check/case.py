@@ -5,7 +5,7 @@ Sets of networks are the bits of one integer, so that every question about a gra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -152,20 +152,7 @@ class Stage:
     @cached_property
     def minimized(self) -> dict[str, list[tuple[Node, int]]]:
         """Phase -> the losses (and sides) that its gradient comes through, each with the sign in front of it."""
-        found = {}
-        for phase in self.phases:
-            seen = {id(phase.objective)}
-            stack, losses = [(phase.objective, 1)], []
-            while stack:
-                node, sign = stack.pop()
-                if node.op == "loss":
-                    losses.append((node, sign))
-                for argument in passing(node):
-                    if id(argument) in self.above_losses and id(argument) not in seen:
-                        seen.add(id(argument))
-                        stack.append((argument, sign * _sign(node, argument)))
-            found[phase.name] = losses
-        return found
+        return {phase.name: minimized(phase.objective, self.above_losses) for phase in self.phases}
 
     @cached_property
     def sided(self) -> list[Sided]:
@@ -228,6 +215,21 @@ class Case:
         """Whether the spec's own file says it, and no parent or library."""
         place = thing if isinstance(thing, Place) else getattr(thing, "place", None) or getattr(thing, "at", None)
         return place is None or (place.file == self.file and not self.sources.settled)
+
+
+def minimized(objective: Node, within: Container[int]) -> list[tuple[Node, int]]:
+    """The losses (and sides) that an objective's gradient comes through, each with the sign in front of it."""
+    seen = {id(objective)}
+    stack, losses = [(objective, 1)], []
+    while stack:
+        node, sign = stack.pop()
+        if node.op == "loss":
+            losses.append((node, sign))
+        for argument in passing(node):
+            if id(argument) in within and id(argument) not in seen:
+                seen.add(id(argument))
+                stack.append((argument, sign * _sign(node, argument)))
+    return losses
 
 
 def _sign(node: Node, argument: Node) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
+from gangraph.check.case import minimized
 from gangraph.equations.facts import SIDES, Facts, NotGeneric, Rule
 from gangraph.equations.games import is_game
 from gangraph.equations.pieces import (
@@ -57,7 +58,7 @@ class Stage:
     def __init__(self, graph: Graph):
         self.graph, self.facts = graph, Facts(graph)
         self.writer = Writer(self.facts)
-        self.reach = Reach(graph)
+        self.reach, self.straight = Reach(graph), Reach(graph, stops=frozenset({"reverse"}))
         self.moves = {move.name: move for move in _moves(self.facts.resolved.schedule)}
         self.maps: dict[str, None] = {}  # shapes of scores
 
@@ -198,7 +199,8 @@ class Stage:
         # one value, which one player lowers and the other raises
         indices = map(self.writer.index, name.items) if isinstance(name, Index) else ()
         value = lettered(Piece("V", "V"), [upright(pattern.family)], indices)
-        least, most = (_over(sign, self._players(member.name, side)) for side, sign in PLAYERS)
+        players = self._players(member.name)
+        least, most = (_over(sign, players[side]) for side, sign in PLAYERS)
         return [
             Equation(
                 form("%s %s %s", "%s %s %s", least, most, value),
@@ -208,15 +210,41 @@ class Stage:
             Equation(lefts["generator"], self._terms(sides["generator"])),
         ]
 
-    def _players(self, loss: str, side: str) -> Piece:
-        """Networks that some phase trains by a side of a loss, and that its gradient reaches."""
-        name = f"{loss}.{side}"
-        reached = self.reach.parameters([self.graph.losses[name]])
-        found: dict[str, None] = {}
-        for phase in self.graph.phases():
-            if any(node.op == "loss" and node.name == name for node in walk([phase.objective])):
-                found |= {n: None for n in phase.networks if not reached.isdisjoint(self.graph.parameters([n]))}
-        return self.letters(found) if found else Piece(r"\theta", "θ")
+    def _players(self, loss: str) -> dict[str, Piece]:
+        """Networks that some phase trains by a side of a loss, and that its gradient reaches: by the side that they are
+        on. Who minimizes a side's negative, or is reached through a `reverse`, is on the other.
+        """
+        found: dict[str, dict[str, None]] = {side: {} for side in SIDES}
+        for side, other in (SIDES, tuple(SIDES)[::-1]):
+            root = self.graph.losses[f"{loss}.{side}"]
+            straight, turned = self._reached(root)
+            for phase in self.graph.phases():
+                signs = dict(minimized(phase.objective, {id(n) for n in walk([phase.objective])}))
+                own, opposite = (side, other) if signs.get(root, 1) > 0 else (other, side)
+                for network in phase.networks if root in signs else ():
+                    parameters = self.graph.parameters([network])
+                    if not straight.isdisjoint(parameters):
+                        found[own][network] = None
+                    elif not turned.isdisjoint(parameters):
+                        found[opposite][network] = None
+        return {side: self.letters(names) if names else Piece(r"\theta", "θ") for side, names in found.items()}
+
+    def _reached(self, root: Node) -> tuple[frozenset[str], frozenset[str]]:
+        """The parameters that a gradient reaches: as it is, and turned round, which a `reverse` in the graph does."""
+        found: dict[int, frozenset[str]] = {1: frozenset(), -1: frozenset()}
+        reversals = {id(node): node for node in walk([root]) if node.op == "reverse"}
+        stack, seen = [(root, 1)], set()
+        while stack:
+            node, sign = stack.pop()
+            parameters, leaves = self.straight.walk([node], "")
+            found[sign] |= parameters
+            for value, strength in (reversals[key].args for key in leaves & reversals.keys()):
+                turned = sign if isinstance(strength.value, int | float) and strength.value < 0 else -sign
+                if (id(value), turned) not in seen:
+                    seen.add((id(value), turned))
+                    stack.append((value, turned))
+        every = self.reach.parameters([root])
+        return found[1] | (every - found[-1]), found[-1]
 
     def _note_maps(self, member: Member) -> None:
         """Discriminators whose score is a map of patches."""

@@ -75,6 +75,8 @@ NOTES = {
     "sigma": "σ is the sigmoid; the scores are logits.",
     "stop": "sg[·] is a constant: no gradient passes.",
     "frozen": "sg[E](v) calls a network whose parameters are constants; the gradient passes to v.",
+    "reverse": "GRL(v) is v; its gradient is multiplied by −1.",
+    "reverse by": "GRL_s(v) is v; its gradient is multiplied by −s.",
     "total": "A sum with a count above it runs over so many samples, drawn from what stands below it.",
     "pool": "Pool_n(v) gives one of the n latest samples of v or the present one, as a constant.",
     "half": "Slices are half-open: a_{0:n} has the entries 0 to n − 1.",
@@ -455,8 +457,10 @@ class Writer:
     _write_stop = _notation(*STOPPED, note="stop")
 
     def _write_reverse(self, expr: Call) -> Piece:
-        strength = self.piece(expr.arguments[1]) if len(expr.arguments) > 1 else None
-        return operator("GRL", self.piece(expr.arguments[0]), index=strength)
+        named = dict(zip(("v", "s"), expr.arguments, strict=False)) | dict(expr.keywords)
+        strength = self.piece(named["s"]) if "s" in named else None
+        self.notes["reverse" if strength is None else "reverse by"] = None
+        return operator("GRL", self.piece(named["v"]), index=strength)
 
     def _write_grad(self, expr: Call) -> Piece:
         named = dict(zip(("y", "x"), expr.arguments, strict=False)) | dict(expr.keywords)
