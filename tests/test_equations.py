@@ -352,6 +352,19 @@ def test_what_is_done_at_a_step_stands_below_the_objective() -> None:
     assert "θ_F" not in block("stargan-v2", "G_reference (a move of maker)")  # only G is stepped there
 
 
+def test_a_member_steps_when_and_as_often_as_its_group(tmp_path: Path) -> None:
+    text = equations(gangraph.load("drit"))
+    assert text.count("when epoch_step mod 3 = 2") == 6 and "when" not in block("drit", "Dc")
+    nested = filled("hinge(real=D(x), fake=D(fake))", "three * expect(mean(fake))").partition("schedule:")[0] + (
+        "schedule:\n  outer:\n    when: step > 1\n    repeat: three\n    moves:\n"
+        "      D: {minimize: adv.discriminator, when: step < 9 or step == 5, repeat: 2}\n"
+        "      G: {minimize: adv.generator + extra}\n"
+    )
+    text = equations(gangraph.load(written(tmp_path, nested)))
+    assert "D, 2 λ_three times an iteration" in text and "when step > 1 ∧ (step < 9 ∨ step = 5)" in text
+    assert "G, λ_three times an iteration" in text and "when step > 1\n" in text
+
+
 def test_every_rule_has_an_equation(tmp_path: Path) -> None:
     rules = "gradient.G: clip_value(1), after.G: 'p * 0.5', before: 'clamp(p, -1, 1)'"
     text = filled("hinge(real=D(x), fake=D(fake))", "expect(mean(fake))").replace(

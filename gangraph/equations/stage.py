@@ -38,7 +38,7 @@ from gangraph.equations.symbols import (
 )
 from gangraph.equations.trees import bindings, called, has_word, simple, substitute
 from gangraph.equations.write import NOTES, Writer
-from gangraph.expressions import Binary, Call, Expr, Index, Name, Negative, Number, names, parse
+from gangraph.expressions import Binary, Call, Expr, Index, Logic, Name, Negative, Number, names, parse
 from gangraph.families import Member
 from gangraph.graph import Graph, Phase
 from gangraph.ir import Node, walk
@@ -105,7 +105,7 @@ class Stage:
         player = self.writer.symbol(phase.name.split("[")[0], map(spelled, inside(phase.name)))
         value = form(r"\mathcal{J}_{%s}", "J_%s", player)
         left = form("%s %s", "%s %s", _over(r"\min", self.letters(phase.networks)), value)
-        when = self.writer.piece(substitute(move.when, bound)) if move.when is not None else None
+        when = self.writer.piece(move.when) if move.when is not None else None
         formula = Equation(left, tuple(terms), condition=when, word="when")
         rules = self._rules(phase, value)
         return Section(self._heading(phase, move), (formula, *rules), kind="objective")
@@ -384,10 +384,19 @@ def _enumerated(words: list[str], last: str = "and") -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
-def _moves(moves: tuple[Move, ...]) -> Iterator[Move]:
+def _moves(moves: tuple[Move, ...], when: Expr | None = None, repeat: Expr | None = None) -> Iterator[Move]:
+    """The moves of a schedule, each under all conditions, and as many times, as what it stands in tells."""
     for move in moves:
-        yield move
-        yield from _moves(move.moves)
+        bound = bindings(move.bound, move.place)
+        own = [substitute(e, bound) if e is not None else None for e in (move.when, move.repeat)]
+        whens, repeats = ([e for e in pair if e is not None] for pair in zip((when, repeat), own, strict=True))
+        made = dataclasses.replace(
+            move,
+            when=Logic(move.place, "and", tuple(whens)) if len(whens) > 1 else next(iter(whens), None),
+            repeat=Binary(move.place, "*", *repeats) if len(repeats) > 1 else next(iter(repeats), None),
+        )
+        yield made
+        yield from _moves(move.moves, made.when, made.repeat)
 
 
 def _flat(lines: tuple[Line, ...]) -> Iterator[Expr | None]:
