@@ -320,6 +320,19 @@ def test_losses_that_a_condition_reads_are_printed() -> None:
     assert "ℒ_c_r = " in text and "No objective" not in text
 
 
+def test_an_exponential_is_no_power_of_a_letter_that_a_constant_has() -> None:
+    text = equations(gangraph.load("vae-gan"), "latex")
+    assert r"\mathcal{N}(\mu, \exp(\mathrm{logvar}))" in text and "e^{" not in text and "  e &=" in text
+
+
+def test_cross_entropies_are_defined_where_they_are_used() -> None:
+    notes = {"BCE": "BCE(p, t) = −t log p − (1 − t) log(1 − p), entry by entry.", "CE": "CE(v, t) = −log softmax(v)_t"}
+    for name in ("dcgan", "drit", "stargan", "stargan-joint", "vae-gan"):
+        formulas, _, said = equations(gangraph.load(name)).partition("\nnotes\n")
+        for sign, note in notes.items():
+            assert (note in said) == bool(re.search(rf"\b{sign}\(", formulas)), name
+
+
 def test_a_loss_of_a_map_is_the_mean_of_the_loss() -> None:
     text = equations(gangraph.load("bicyclegan"))
     assert "Where a score has several entries (1 × 30 × 30 or 1 × 14 × 14), a loss is the mean over them." in text

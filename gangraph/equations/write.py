@@ -73,6 +73,8 @@ SIGNS = {
 NOTES = {
     "n": "n is the number of entries of a sample's value, so that a norm over n is a mean.",
     "sigma": "σ is the sigmoid; the scores are logits.",
+    "bce": "BCE(p, t) = −t log p − (1 − t) log(1 − p), entry by entry.",
+    "ce": "CE(v, t) = −log softmax(v)_t is the cross entropy of logits.",
     "stop": "sg[·] is a constant: no gradient passes.",
     "frozen": "sg[E](v) calls a network whose parameters are constants; the gradient passes to v.",
     "reverse": "GRL(v) is v; its gradient is multiplied by −1.",
@@ -95,7 +97,7 @@ def _notation(latex: str, text: str, note: str = "") -> Callable[[Writer, Call],
     def write(self: Writer, expr: Call) -> Piece | None:
         if expr.keywords or len(expr.arguments) != text.count("%s"):
             return None
-        self.notes |= dict.fromkeys([note] if note else [])
+        self.notes |= dict.fromkeys(note.split())
         return form(latex, text, *map(self.piece, expr.arguments))
 
     return write
@@ -440,16 +442,17 @@ class Writer:
         return self._write_sum(expr, mean=True)
 
     _write_kl_normal = _notation(
-        DIVERGENCE[0] % (r"\mathcal{N}(%s, e^{%s})", r"\mathcal{N}(0, I)"),
+        DIVERGENCE[0] % (r"\mathcal{N}(%s, \exp(%s))", r"\mathcal{N}(0, I)"),
         DIVERGENCE[1] % ("N(%s, exp(%s))", "N(0, I)"),
     )
     _write_kl_bernoulli = _notation(
         DIVERGENCE[0] % ((r"\mathrm{Bernoulli}\left(%s\right)",) * 2), DIVERGENCE[1] % (("Bernoulli(%s)",) * 2)
     )
-    _write_bce = _notation(r"\mathrm{BCE}\left(%s, %s\right)", "BCE(%s, %s)")
-    _write_bce_logits = _notation(r"\mathrm{BCE}\left(\sigma(%s), %s\right)", "BCE(σ(%s), %s)", note="sigma")
+    _write_bce = _notation(r"\mathrm{BCE}\left(%s, %s\right)", "BCE(%s, %s)", note="bce")
+    _write_bce_logits = _notation(r"\mathrm{BCE}\left(\sigma(%s), %s\right)", "BCE(σ(%s), %s)", note="sigma bce")
 
     def _write_cross_entropy(self, expr: Call) -> Piece:
+        self.notes["ce"] = None
         return operator("CE", *self._arguments(expr))
 
     # --- gradients
