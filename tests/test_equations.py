@@ -311,8 +311,13 @@ def test_every_divergence_prints_its_own_row(tmp_path: Path, divergence: str, ou
 
 def test_a_loss_of_weight_zero_is_named_and_not_printed() -> None:
     text = equations(gangraph.load("munit"))
-    assert "ℒ_cc" not in text and "No objective reads cc." in text
+    assert "ℒ_cc_d" not in text and "λ_cyc = 0 leaves out ℒ_cc." in text
     assert "ℒ_cc_d = " in equations(gangraph.load("munit", constants={"cyc": 10}))
+
+
+def test_a_loss_that_stands_nowhere_is_named(tmp_path: Path) -> None:
+    text = filled("hinge(real=D(x), fake=D(fake))", "expect(mean(fake))").replace("+ extra", "+ 0 * extra")
+    assert "No objective reads ℒ_extra." in equations(gangraph.load(written(tmp_path, text)))
 
 
 def test_losses_that_a_condition_reads_are_printed() -> None:
@@ -350,6 +355,23 @@ def test_a_part_of_a_split_batch_runs_over_what_it_was_made_of() -> None:
         "ℒ_adv^dis = −𝔼_{x ∼ p_data, ε ∼ N(0, I)}[log σ(s_q)] − 𝔼_{z ∼ N(0, I)}[log(1 − σ(s_p))]"
     )
     assert "ℒ_c_r = −𝔼_{x ∼ p_data}[log(p_x + η)]" in equations(gangraph.load("vae-gan"))
+
+
+# --- notes
+
+
+def test_formulas_in_notes_are_mathematics() -> None:
+    spec = gangraph.load("munit")
+    assert r"\item $\lambda_{\mathrm{cyc}} = 0$ leaves out $\mathcal{L}_{\mathrm{cc}}$." in equations(spec, "latex")
+    assert "Slices are half-open: $a_{0:2}$ has the entries 0 and 1." in equations(gangraph.load("drit"), "latex")
+    notes = ElementTree.fromstring(equations(spec, "mathml")).findall("ul/li")
+    assert [node.text for node in notes[1].iter(f"{MATHML}mi")] == ["λ", "cyc", "ℒ", "cc"]
+
+
+def test_a_letter_of_the_spec_is_not_taken_for_another_thing() -> None:
+    text = equations(gangraph.load("sparse-ae"))
+    assert "Σ_{w ∈ θ_Enc^{Linear}} ‖w‖₂²" in text and "w runs over the weights" in text and "  W = 8" in text
+    assert "Pool_50(v) gives one of the 50 latest samples of v" in equations(gangraph.load("cyclegan"))
 
 
 # --- rules of the players

@@ -111,6 +111,8 @@ class Facts:
         self.networks = {name.split("[")[0] for name in (*graph.networks, *graph.averages)}
         self.parameters = set(graph.parameters(list(graph.networks)))
         self.variables = set(self.resolved.index)
+        named = (self.rules, self.inputs, self.draws, self.networks, self.variables, graph.constants, self.sizes)
+        self.taken = {name for names in named for name in names}
         self.letters = [letter for letter in "klmij" if letter not in self.variables]  # free ones, to count with
 
     def definition(self, name: str) -> Definition | None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import html
 import re
+import textwrap
 from collections.abc import Iterable, Iterator
 from xml.etree.ElementTree import Element, fromstring, tostring
 
+from gangraph.equations.breaks import PAGE
 from gangraph.equations.breaks import lines as broken_lines
-from gangraph.equations.pieces import Section, plain
+from gangraph.equations.pieces import Piece, Section, plain
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", **{c: f"\\{c}" for c in "{}$&#%_"},
 }  # fmt: skip
-PROSE = {"‖·‖": r"$\lVert\cdot\rVert$", "[·]": r"[$\cdot$]", "σ": r"$\sigma$", "×": r"$\times$", "−": "$-$"}
+PROSE = {"σ": r"$\sigma$", "×": r"$\times$", "−": "$-$"}
 PROSE |= {"∨": r"$\lor$", "∧": r"$\land$", "¬": r"$\lnot$", "≤": r"$\leq$", "≥": r"$\geq$", "≠": r"$\neq$"}
+MATHML = "http://www.w3.org/1998/Math/MathML"
 BELOW = {"msub": "munder", "msubsup": "munderover"}
 # For browsers that know no `columnalign`; in a cell of mathematics Chromium moves nothing for a mere `right`.
 STYLE = (
@@ -33,7 +36,9 @@ def as_text(sections: Iterable[Section], name: str = "") -> str:
         for equation, first, more in broken_lines(section, "text"):
             lines.append(f"  {plain(equation.left.text):>{width}} {equation.relation.text} {first}")
             lines += [f"  {'':{width + 5}}{line}" for line in more]
-        lines += [f"  {note}" for note in section.notes]
+        for note in section.notes:
+            said = "".join(part if isinstance(part, str) else plain(part.text) for part in note)
+            lines += textwrap.wrap(said, PAGE["text"], initial_indent="  ", subsequent_indent="    ")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
@@ -45,7 +50,10 @@ def as_latex(sections: Iterable[Section], name: str) -> str:
             rows = " \\\\\n".join(_aligned(section))
             blocks.append(f"\\paragraph{{{_prose(section.title)}}}\n\\begin{{align*}}\n{rows}\n\\end{{align*}}")
         if section.notes:
-            items = "\n".join(f"\\item {_prose(note)}" for note in section.notes)
+            said = (
+                "".join(_prose(p) if isinstance(p, str) else f"${plain(p.latex)}$" for p in n) for n in section.notes
+            )
+            items = "\n".join(f"\\item {note}" for note in said)
             blocks.append(f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}")
     return "\n\n".join(blocks)
 
@@ -62,11 +70,16 @@ def _aligned(section: Section) -> Iterator[str]:
 
 
 def _prose(text: str) -> str:
-    """A title or note as LaTeX text."""
+    """A title or the words of a note as LaTeX text."""
     made = "".join(SPECIAL.get(c, c) for c in text)
     for sign, latex in PROSE.items():
         made = made.replace(sign, latex)
     return made
+
+
+def _said(part: str | Piece) -> str:
+    """A part of a note as LaTeX text."""
+    return _prose(part) if isinstance(part, str) else f"${plain(part.latex)}$"
 
 
 def as_mathml(sections: Iterable[Section], name: str) -> str:
@@ -75,7 +88,7 @@ def as_mathml(sections: Iterable[Section], name: str) -> str:
         lines.append(f"<h3>{html.escape(section.title)}</h3>")
         lines += [mathml(section)] if section.equations else []
         if section.notes:
-            lines += ["<ul>", *(f"<li>{html.escape(note)}</li>" for note in section.notes), "</ul>"]
+            lines += ["<ul>", *(f"<li>{''.join(map(_inline, note))}</li>" for note in section.notes), "</ul>"]
     return "\n".join([*lines, "</div>"])
 
 
@@ -90,7 +103,14 @@ def mathml(section: Section) -> str:
         for left, right in pairs
     )
     table = f'<mtable displaystyle="true">{rows}</mtable>'
-    return f'<math xmlns="http://www.w3.org/1998/Math/MathML" display="block">{table}</math>'
+    return f'<math xmlns="{MATHML}" display="block">{table}</math>'
+
+
+def _inline(part: str | Piece) -> str:
+    """A part of a note."""
+    return (
+        html.escape(part) if isinstance(part, str) else f'<math xmlns="{MATHML}">{_converted(plain(part.latex))}</math>'
+    )
 
 
 def _converted(latex: str) -> str:

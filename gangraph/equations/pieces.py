@@ -32,6 +32,7 @@ class Piece:
         return form("%s%s", "%s%s", self, other)
 
 
+Note = tuple[str | Piece, ...]  # prose, and formulas in it
 EMPTY, DOTS, EQUAL = Piece("", ""), Piece(r"\dots", "…"), Piece("=", "=")
 
 
@@ -61,9 +62,22 @@ class Section:
 
     title: str
     equations: tuple[Equation, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     kind: str = "loss"  # one of KINDS
     stages: tuple[str, ...] = ()  # where it holds; in all if there are none
+
+
+def note(said: str, *pieces: Piece) -> Note:
+    """Prose with formulas: pieces at its `%s`, and those between dollars, `latex|text` or what both forms say alike.
+
+    >>> note("$n$ is %s", Piece("1", "1"))
+    (Piece(latex='n', text='n', strength=9), ' is ', Piece(latex='1', text='1', strength=9))
+    """
+    made, left = [], iter(pieces)
+    for part in filter(None, re.split(r"(\$[^$]*\$|%s)", said)):
+        latex, _, text = part.strip("$").partition("|")
+        made.append(next(left) if part == "%s" else Piece(latex, text or latex) if part.startswith("$") else part)
+    return tuple(made)
 
 
 def plain(formula: str) -> str:

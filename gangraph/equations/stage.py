@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
@@ -14,18 +15,21 @@ from gangraph.equations.pieces import (
     DOTS,
     EQUAL,
     Equation,
+    Note,
     Piece,
     Section,
     below,
     form,
     fraction,
     listed,
+    note,
     plain,
     product,
     together,
 )
 from gangraph.equations.settle import settled, unfolded
 from gangraph.equations.symbols import (
+    constant,
     index_set,
     inside,
     lettered,
@@ -36,7 +40,7 @@ from gangraph.equations.symbols import (
     symbol,
     upright,
 )
-from gangraph.equations.trees import bindings, called, has_word, simple, substitute
+from gangraph.equations.trees import bindings, called, has_word, simple, split, substitute
 from gangraph.equations.write import NOTES, Writer
 from gangraph.expressions import Binary, Call, Expr, Index, Logic, Name, Negative, Number, names, parse
 from gangraph.families import Member
@@ -342,27 +346,44 @@ class Stage:
 
     # --- notes
 
-    def _notes(self) -> Iterator[str]:
+    def _notes(self) -> Iterator[Note]:
         networks = self.graph.networks
-        yield from (NOTES[key] for key in NOTES if key in self.writer.notes)
-        unread = [rule.patterns[0].family for rule in self.facts.losses if not self._read(rule)]
-        if unread:
-            yield f"No objective reads {_enumerated(unread)}."
+        yield from (self.writer.notes[key] for key in NOTES if key in self.writer.notes)
+        yield from self._unread()
         if self.maps:
-            shapes = _enumerated(list(self.maps), "or")
-            yield f"Where a score has several entries ({shapes}), a loss is the mean over them."
+            shapes = _enumerated([Piece(shape.replace("×", r"\times"), shape) for shape in self.maps], "or")
+            yield (*note("Where a score has several entries ("), *shapes, "), a loss is the mean over them.")
         derived = [n for n in walk([phase.objective for phase in self.graph.phases()]) if n.op == "grad"]
         if any(node.args[0].type.size > 1 for node in derived):
-            yield "The gradient of a value with several entries is that of their sum."
+            yield note("The gradient of a value with several entries is that of their sum.")
         random = [name for name, network in networks.items() if any(m.random for m in network.variants.values())]
         if random:
-            yield f"Expectations also run over the noise inside {_enumerated(random)}."
+            yield ("Expectations also run over the noise inside ", *self._enumerated(random), ".")
         yield from self._composed()
         fixed = [name for name, network in networks.items() if network.frozen]
         if fixed:
-            yield f"Nobody trains {_enumerated(fixed)}."
+            yield ("Nobody trains ", *self._enumerated(fixed), ".")
 
-    def _composed(self) -> Iterator[str]:
+    def _unread(self) -> Iterator[Note]:
+        """Losses that no objective reads, and the weights of 0 that leave them out."""
+        families = [rule.patterns[0].family for rule in self.facts.losses if not self._read(rule)]
+        terms = [term for move in self.moves.values() if move.minimize is not None for _, term in split(move.minimize)]
+        for family in families:
+            zeros = {n.id: None for t in terms if has_word(t, family) for n in names(t) if self._zero(n.id)}
+            loss = self.writer.loss(Name(self.facts.resolved.spec.place, family))
+            if zeros:
+                left = _enumerated([form("%s = 0", "%s = 0", constant(name)) for name in zeros])
+                yield (*left, " leaves out " if len(zeros) == 1 else " leave out ", loss, ".")
+            else:
+                yield ("No objective reads ", loss, ".")
+
+    def _zero(self, name: str) -> bool:
+        return name in self.graph.constants and self.graph.constants[name].value == 0
+
+    def _enumerated(self, networks: list[str]) -> Note:
+        return _enumerated([self.letters([name]) for name in networks])
+
+    def _composed(self) -> Iterator[Note]:
         """Networks that are trained through others that they are parts of, or that are made of."""
         trained = {name for phase in self.graph.phases() for name in phase.networks}
         contained = {name: self.graph.contained(name) for name in self.graph.networks}
@@ -370,7 +391,8 @@ class Stage:
             inside = [n for n in contained[name] if n in trained]
             holders = [n for n in contained if n in trained and name in contained[n]]
             if inside or holders:
-                yield f"{name} is {'a part of' if holders else 'composed of'} {_enumerated(holders or inside)}."
+                what = "a part of" if holders else "composed of"
+                yield (self.letters([name]), f" is {what} ", *self._enumerated(holders or inside), ".")
 
 
 def _over(sign: str, networks: Piece) -> Piece:
@@ -378,10 +400,11 @@ def _over(sign: str, networks: Piece) -> Piece:
     return Piece(sign, sign[1:]) + below(networks)
 
 
-def _enumerated(words: list[str], last: str = "and") -> str:
-    if len(words) > 6:
-        words = [*words[:5], f"{len(words) - 5} more"]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
+def _enumerated(pieces: list[Piece], last: str = "and") -> Note:
+    more = (f"{len(pieces) - 5} more",) if len(pieces) > 6 else ()
+    parts: list[str | Piece] = [*(pieces[:5] if more else pieces), *more]
+    signs = [", "] * (len(parts) - 2) + [f" {last} "] * (len(parts) > 1)
+    return (*itertools.chain(*zip(parts, signs, strict=False)), parts[-1])
 
 
 def _moves(moves: tuple[Move, ...], when: Expr | None = None, repeat: Expr | None = None) -> Iterator[Move]:

@@ -20,6 +20,7 @@ from gangraph.equations.pieces import (
     PREFIX,
     PRODUCT,
     SUM,
+    Note,
     Piece,
     above,
     below,
@@ -27,6 +28,7 @@ from gangraph.equations.pieces import (
     fraction,
     joined,
     listed,
+    note,
     part_of,
     power,
     product,
@@ -71,19 +73,22 @@ SIGNS = {
     "<": ("<", "<"), "<=": (r"\le", "≤"), ">": (">", ">"), ">=": (r"\ge", "≥"), "==": ("=", "="), "!=": (r"\ne", "≠"),
 }  # fmt: skip
 NOTES = {
-    "n": "n is the number of entries of a sample's value, so that a norm over n is a mean.",
-    "sigma": "σ is the sigmoid; the scores are logits.",
-    "bce": "BCE(p, t) = −t log p − (1 − t) log(1 − p), entry by entry.",
-    "ce": "CE(v, t) = −log softmax(v)_t is the cross entropy of logits.",
-    "stop": "sg[·] is a constant: no gradient passes.",
-    "frozen": "sg[E](v) calls a network whose parameters are constants; the gradient passes to v.",
-    "reverse": "GRL(v) is v; its gradient is multiplied by −1.",
-    "reverse by": "GRL_s(v) is v; its gradient is multiplied by −s.",
+    "n": "$n$ is the number of entries of a sample's value, so that a norm over $n$ is a mean.",
+    "norm": r"$\lVert\cdot\rVert|‖·‖$ of a sample's value is over its own axes.",
+    "sigma": r"$\sigma|σ$ is the sigmoid; the scores are logits.",
+    "bce": r"$\mathrm{BCE}(p, t) = -t \log p - (1 - t) \log(1 - p)|BCE(p, t) = −t log p − (1 − t) log(1 − p)$,"
+    " entry by entry.",
+    "ce": r"$\mathrm{CE}(v, t) = -\log \mathrm{softmax}(v)_{t}|CE(v, t) = −log softmax(v)_t$"
+    " is the cross entropy of logits.",
+    "stop": r"$\mathrm{sg}[\cdot]|sg[·]$ is a constant: no gradient passes.",
+    "frozen": r"$\mathrm{sg}[E](v)|sg[E](v)$ calls a network whose parameters are constants;"
+    " the gradient passes to $v$.",
+    "reverse": r"$\mathrm{GRL}(v)|GRL(v)$ is $v$; its gradient is multiplied by $-1|−1$.",
+    "reverse by": r"$\mathrm{GRL}_{s}(v)|GRL_s(v)$ is $v$; its gradient is multiplied by $-s|−s$.",
     "total": "A sum with a count above it runs over so many samples, drawn from what stands below it.",
-    "pool": "Pool_n(v) gives one of the n latest samples of v or the present one, as a constant.",
-    "half": "Slices are half-open: a_{0:n} has the entries 0 to n − 1.",
-    "theta": "W runs over the weights of a network's layers.",
-    "norm": "‖·‖ is over a sample's own axes.",
+    "pool": "%s gives one of the %s latest samples of $v$ or the present one, as a constant.",
+    "half": "Slices are half-open: $a_{0:2}$ has the entries 0 and 1.",
+    "theta": "%s runs over the weights of a network's layers.",
 }
 SHAPE = ("channels", "height", "width", "length", "shape")  # attributes that are no outputs of a network
 N = Piece("N", "N")
@@ -91,13 +96,14 @@ STOPPED = r"\mathrm{sg}\left[%s\right]", "sg[%s]"
 DIVERGENCE = r"D_{\mathrm{KL}}\left(%s \,\middle\Vert\, %s\right)", "D_KL(%s ‖ %s)"
 
 
-def _notation(latex: str, text: str, note: str = "") -> Callable[[Writer, Call], Piece | None]:
+def _notation(latex: str, text: str, notes: str = "") -> Callable[[Writer, Call], Piece | None]:
     """A method that puts a word's arguments into a template, if there are as many as it has room for."""
 
     def write(self: Writer, expr: Call) -> Piece | None:
         if expr.keywords or len(expr.arguments) != text.count("%s"):
             return None
-        self.notes |= dict.fromkeys(note.split())
+        for key in notes.split():
+            self.say(key)
         return form(latex, text, *map(self.piece, expr.arguments))
 
     return write
@@ -111,7 +117,7 @@ class Writer:
     symbols: dict[str, Piece] = field(default_factory=dict)  # constants and sizes, by name
     values: dict[str, None] = field(default_factory=dict)  # names of values that stand in formulas
     functions: dict[str, Definition] = field(default_factory=dict)
-    notes: dict[str, None] = field(default_factory=dict)
+    notes: dict[str, Note] = field(default_factory=dict)  # by the keys of NOTES
     each: str | None = None  # the index of the entries of a list, inside a sum over them
     parameters: frozenset[str] = frozenset()  # of the function that is being written
 
@@ -119,6 +125,9 @@ class Writer:
         """A writer with a memory of its own."""
         memory: Any = {key: dict(getattr(self, key)) for key in ("symbols", "values", "functions", "notes")}
         return dataclasses.replace(self, **memory)
+
+    def say(self, key: str, *pieces: Piece) -> None:
+        self.notes[key] = note(NOTES[key], *pieces)
 
     def symbol(self, name: str, indices: Iterable[Piece] = ()) -> Piece:
         return symbol(name, indices, self.facts.families)
@@ -185,7 +194,7 @@ class Writer:
 
     def index(self, item: Expr) -> Piece:
         if isinstance(item, Slice):
-            self.notes["half"] = None
+            self.say("half")
             return listed([self.piece(side) if side else Piece("", "") for side in (item.low, item.high)], ":", ":")
         if isinstance(item, Name) and item.id not in self.facts.sizes:
             return spelled(item.id)
@@ -230,7 +239,7 @@ class Writer:
             return made + above(listed(marks)) if marks else made
         word, (inner, *rest) = function.function.id, given(function)
         if word == "frozen":
-            self.notes["frozen"] = None
+            self.say("frozen")
             return form(*STOPPED, self.network(inner, marks, entry))
         if word == "upto":
             layer = rest[0].value if isinstance(rest[0], String) else show(rest[0])
@@ -357,7 +366,7 @@ class Writer:
     def _write_total(self, expr: Call) -> Piece | None:
         if len(expr.arguments) != 1:
             return None
-        self.notes["total"] = None
+        self.say("total")
         over, inner = self._over(expr.arguments[0]), self.piece(expr.arguments[0]).within(PRODUCT)
         length = self.facts.length(expr.arguments[0])
         count = self.piece(parse(length, expr.at)) if length else N
@@ -379,7 +388,7 @@ class Writer:
             return joined([("+", self.piece(item)) for item in inner.items])
         family, each = self.facts.family(inner), self.each
         if (weights := next((e for e in walk(inner) if called(e, "weights")), None)) is not None:
-            over = form(r"W \in %s", "W ∈ %s", self._weights(weights))
+            over = form(r"%s \in %s", "%s ∈ %s", self._weight, self._weights(weights))
         elif family is not None:
             each, over = self._range(family)
         else:
@@ -400,18 +409,24 @@ class Writer:
         return ",".join(names), listed(sets, r",\ ")
 
     def _weights(self, expr: Call) -> Piece:
-        self.notes["theta"] = None
+        self.say("theta", self._weight)
         made = Piece(r"\theta", "θ") + below(self.piece(expr.arguments[0]))
         kinds = ", ".join(a.id for a in expr.arguments[1:] if isinstance(a, Name))
         return made + form("^{%s}", "^{%s}", upright(kinds)) if kinds else made
 
     def _write_weights(self, expr: Call) -> Piece:
-        return Piece("W", "W")
+        return self._weight
+
+    @property
+    def _weight(self) -> Piece:
+        """The letter that runs over weights."""
+        letter = next(c for c in "WwUPVQ_" if c not in self.facts.taken)
+        return self.symbol(letter)
 
     # --- norms and distances
 
     def _norm(self, inner: Expr, order: int, square: bool = False, mean: bool = False) -> Piece:
-        self.notes["n" if mean else "norm"] = None
+        self.say("n" if mean else "norm")
         held = reluctant(self.piece(inner))
         made = form(rf"\left\lVert %s \right\rVert_{{{order}}}", f"‖%s‖{'₁₂'[order - 1]}", held)
         made += Piece("^{2}", "²") if square else Piece("", "")
@@ -448,21 +463,21 @@ class Writer:
     _write_kl_bernoulli = _notation(
         DIVERGENCE[0] % ((r"\mathrm{Bernoulli}\left(%s\right)",) * 2), DIVERGENCE[1] % (("Bernoulli(%s)",) * 2)
     )
-    _write_bce = _notation(r"\mathrm{BCE}\left(%s, %s\right)", "BCE(%s, %s)", note="bce")
-    _write_bce_logits = _notation(r"\mathrm{BCE}\left(\sigma(%s), %s\right)", "BCE(σ(%s), %s)", note="sigma bce")
+    _write_bce = _notation(r"\mathrm{BCE}\left(%s, %s\right)", "BCE(%s, %s)", notes="bce")
+    _write_bce_logits = _notation(r"\mathrm{BCE}\left(\sigma(%s), %s\right)", "BCE(σ(%s), %s)", notes="sigma bce")
 
     def _write_cross_entropy(self, expr: Call) -> Piece:
-        self.notes["ce"] = None
+        self.say("ce")
         return operator("CE", *self._arguments(expr))
 
     # --- gradients
 
-    _write_stop = _notation(*STOPPED, note="stop")
+    _write_stop = _notation(*STOPPED, notes="stop")
 
     def _write_reverse(self, expr: Call) -> Piece:
         named = dict(zip(("v", "s"), expr.arguments, strict=False)) | dict(expr.keywords)
         strength = self.piece(named["s"]) if "s" in named else None
-        self.notes["reverse" if strength is None else "reverse by"] = None
+        self.say("reverse" if strength is None else "reverse by")
         return operator("GRL", self.piece(named["v"]), index=strength)
 
     def _write_grad(self, expr: Call) -> Piece:
@@ -471,15 +486,16 @@ class Writer:
         return form("%s %s", "%s %s", Piece(r"\nabla", "∇") + below(x), y.within(ATOM), strength=PREFIX)
 
     def _write_replay(self, expr: Call) -> Piece:
-        self.notes["pool"] = None
         named = dict(zip(("v", "size"), expr.arguments, strict=False)) | dict(expr.keywords)
-        return operator("Pool", self.piece(named["v"]), index=self.piece(named["size"]))
+        size = self.piece(named["size"])
+        self.say("pool", operator("Pool", Piece("v", "v"), index=size), size)
+        return operator("Pool", self.piece(named["v"]), index=size)
 
     # --- entry by entry
 
     _write_exp = _notation(r"\exp\left(%s\right)", "exp(%s)")
     _write_abs = _notation(r"\left|%s\right|", "|%s|")
-    _write_sigmoid = _notation(r"\sigma(%s)", "σ(%s)", note="sigma")
+    _write_sigmoid = _notation(r"\sigma(%s)", "σ(%s)", notes="sigma")
     _write_relu = _notation(r"\max(0,\ %s)", "max(0, %s)")
 
     def _write_log(self, expr: Call) -> Piece:
