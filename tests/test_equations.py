@@ -176,7 +176,7 @@ def test_breaks_change_nothing_but_the_lines(spec: gangraph.Spec) -> None:
 
 def test_a_bracket_that_is_too_long_breaks_inside(tmp_path: Path) -> None:
     text = equations(gangraph.load("munit"))
-    assert re.search(r"ℒ_adv_d\^dis = Σ_k \(𝔼_.*\]\n {20}\+ 𝔼_.*\]\)   for d", text)
+    assert re.search(r"ℒ_adv_d\^dis = Σ_\{k ∈ \{1, 2, 3\}\} \(𝔼_.*\]\n {20}\+ 𝔼_.*\]\)   for d", text)
     long = f"three * ({' + '.join(f'expect(l2(fake, {n} * x))' for n in range(2, 6))})"
     latex = equations(gangraph.load(written(tmp_path, filled("hinge(real=D(x), fake=D(fake))", f'"{long}"'))), "latex")
     assert latex_problems(latex) == []
@@ -237,7 +237,7 @@ def test_cyclegan_is_least_squares_cycles_and_identities() -> None:
 
 def test_bicyclegan_freezes_the_encoder_and_sums_over_scales() -> None:
     assert "(μ2, logvar2) = sg[E](b_rnd)" in block("bicyclegan", "where")
-    assert block("bicyclegan", "gan").startswith("ℒ_gan^dis = Σ_k (𝔼_{b ∼ p_data}[(D_k(b1) − 1)²] +")
+    assert block("bicyclegan", "gan").startswith("ℒ_gan^dis = Σ_{k ∈ {1, 2}} (𝔼_{b ∼ p_data}[(D_k(b1) − 1)²] +")
     assert block("bicyclegan", "kl") == "ℒ_kl = Σ^{⌊N / 2⌋}_{b ∼ p_data} D_KL(N(μ, exp(logvar)) ‖ N(0, I))"
 
 
@@ -365,7 +365,37 @@ def test_formulas_in_notes_are_mathematics() -> None:
     assert r"\item $\lambda_{\mathrm{cyc}} = 0$ leaves out $\mathcal{L}_{\mathrm{cc}}$." in equations(spec, "latex")
     assert "Slices are half-open: $a_{0:2}$ has the entries 0 and 1." in equations(gangraph.load("drit"), "latex")
     notes = ElementTree.fromstring(equations(spec, "mathml")).findall("ul/li")
-    assert [node.text for node in notes[1].iter(f"{MATHML}mi")] == ["λ", "cyc", "ℒ", "cc"]
+    assert [node.text for node in notes[2].iter(f"{MATHML}mi")] == ["λ", "cyc", "ℒ", "cc"]
+
+
+@pytest.mark.parametrize(
+    ("sign", "note"),
+    [
+        (r"\bN\b(?!\()|𝔖_N", "N is the batch size."),
+        (r"Σ_\{k ∈ \{1, 2", "D_k is the k-th output of a network D, or the k-th entry of a list."),
+        (r"𝔖_N", "𝔖_N are the permutations of N entries; v[p] is v in the order p."),
+        (r"; .*\]_batch", "[a; b]_batch joins batches, one sample after the other."),
+        (r"; .*\]\n", "[a; b] joins values along their first own axis: entries of vectors, channels of pictures."),
+        (r"batch_split\(", "batch_split(v, 2) gives the halves of a batch."),
+        (r"[ (]split\(", "split(v, 2) gives the halves of v along its first own axis."),
+        (r"\bstep (?:[<+]|mod)", "step is the number of the iteration, from 0."),
+        (r"\bepoch_step\b", "epoch_step is the number of the iteration in its epoch, from 0."),
+        (r"\bstage_images\b", "stage_images is how many samples were drawn in the iterations of the stage before."),
+    ],
+)
+def test_what_has_no_common_meaning_has_a_note_where_it_is_used(sign: str, note: str) -> None:
+    names = ("ali", "bicyclegan", "cogan", "dcgan", "drit", "munit", "stargan", "stargan-joint", "stylegan", "wgan")
+    found = []
+    for name in names:
+        formulas, _, notes = equations(gangraph.load(name)).partition("\nnotes\n")
+        assert (note in notes) == bool(re.search(sign, formulas)), name
+        found.append(note in notes)
+    assert True in found and False in found
+
+
+def test_what_is_joined_along_another_axis_says_so(tmp_path: Path) -> None:
+    text = made(tmp_path, extra="expect(mean(concat(reshape(fake, 1, 2), reshape(x, 1, 2), dim=2)))")
+    assert "reshape(x, 1, 2)]_2" in text and "[a; b]_k joins values along their k-th own axis." in text
 
 
 def test_a_letter_of_the_spec_is_not_taken_for_another_thing() -> None:

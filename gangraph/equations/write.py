@@ -13,6 +13,7 @@ from gangraph.equations.pieces import (
     ATOM,
     BREAK,
     COMPARISON,
+    EMPTY,
     LAST,
     NOT,
     OR,
@@ -74,6 +75,7 @@ SIGNS = {
 }  # fmt: skip
 NOTES = {
     "n": "$n$ is the number of entries of a sample's value, so that a norm over $n$ is a mean.",
+    "batch": "$N$ is the batch size.",
     "norm": r"$\lVert\cdot\rVert|‖·‖$ of a sample's value is over its own axes.",
     "sigma": r"$\sigma|σ$ is the sigmoid; the scores are logits.",
     "bce": r"$\mathrm{BCE}(p, t) = -t \log p - (1 - t) \log(1 - p)|BCE(p, t) = −t log p − (1 − t) log(1 − p)$,"
@@ -88,10 +90,24 @@ NOTES = {
     "total": "A sum with a count above it runs over so many samples, drawn from what stands below it.",
     "pool": "%s gives one of the %s latest samples of $v$ or the present one, as a constant.",
     "half": "Slices are half-open: $a_{0:2}$ has the entries 0 and 1.",
+    "concat": "$[a; b]$ joins values along their first own axis: entries of vectors, channels of pictures.",
+    "concat by": "$[a; b]_{k}|[a; b]_k$ joins values along their $k$-th own axis.",
+    "batch_concat": r"$[a; b]_{\mathrm{batch}}|[a; b]_batch$ joins batches, one sample after the other.",
+    "split": r"$\mathrm{split}(v, 2)|split(v, 2)$ gives the halves of $v$ along its first own axis.",
+    "batch_split": r"$\mathrm{batch\_split}(v, 2)|batch_split(v, 2)$ gives the halves of a batch.",
+    "permutation": r"%s are the permutations of %s; $v_{p}|v[p]$ is $v$ in the order $p$.",
+    "entry": "%s is the %s-th output of a network %s, or the %s-th entry of a list.",
     "theta": "%s runs over the weights of a network's layers.",
+    "step": "%s is the number of the iteration, from 0.",
+    "epoch": "%s is the number of the epoch, from 0.",
+    "epoch_step": "%s is the number of the iteration in its epoch, from 0.",
+    "epoch_steps": "%s is how many iterations an epoch has.",
+    "images": "%s is how many samples were drawn in the iterations before.",
+    "stage": "%s is the number of the stage, from 0.",
+    "stage_step": "%s is the number of the iteration in its stage, from 0.",
+    "stage_images": "%s is how many samples were drawn in the iterations of the stage before.",
 }
 SHAPE = ("channels", "height", "width", "length", "shape")  # attributes that are no outputs of a network
-N = Piece("N", "N")
 STOPPED = r"\mathrm{sg}\left[%s\right]", "sg[%s]"
 DIVERGENCE = r"D_{\mathrm{KL}}\left(%s \,\middle\Vert\, %s\right)", "D_KL(%s ‖ %s)"
 
@@ -182,11 +198,18 @@ class Writer:
         if name in facts.graph.constants or name in facts.sizes:
             self.symbols[name] = constant(name) if name in facts.graph.constants else self.symbol(name)
             return self.symbols[name]
-        if name in ops.CLOCKS or name == "N":
+        if name in ops.CLOCKS:
+            self.say(name, spelled(name))
             return spelled(name)
+        if name == "N":
+            return self._batch()
         if name in facts.rules:
             self.values[name] = None
         return self.symbol(name, self._entry(expr))
+
+    def _batch(self) -> Piece:
+        self.say("batch")
+        return Piece("N", "N")
 
     def _entry(self, expr: Expr) -> list[Piece]:
         """The index of an entry, where the expression is a list that is summed."""
@@ -348,7 +371,10 @@ class Writer:
             ends = self.piece(arguments[0]), self.piece(simple(Binary(at, "-", arguments[1], one)))
             return form(r"\mathcal{U}\{%s, \dots, %s\}", "U{%s, …, %s}", *ends)
         if called(call, "permutation"):
-            return Piece(r"\mathfrak{S}", "𝔖") + below(self.piece(arguments[0]) if arguments else N)
+            count = self.piece(arguments[0]) if arguments else self._batch()
+            made = Piece(r"\mathfrak{S}", "𝔖") + below(count)
+            self.say("permutation", made, form(r"%s \text{ entries}", "%s entries", count))
+            return made
         return (
             operator("Bernoulli", self.piece(arguments[0])) if called(call, "bernoulli") else self._write_replay(call)
         )
@@ -369,7 +395,7 @@ class Writer:
         self.say("total")
         over, inner = self._over(expr.arguments[0]), self.piece(expr.arguments[0]).within(PRODUCT)
         length = self.facts.length(expr.arguments[0])
-        count = self.piece(parse(length, expr.at)) if length else N
+        count = self.piece(parse(length, expr.at)) if length else self._batch()
         lower, upper = below(over), above(count)
         sign = Piece(rf"\sum{lower.latex}{upper.latex}", f"Σ{upper.text}{lower.text}")
         return form("%s %s", "%s %s", sign, inner, strength=PRODUCT)
@@ -393,7 +419,10 @@ class Writer:
             each, over = self._range(family)
         else:
             each = self.facts.letters[0]
-            over = Piece(each, each)
+            count = self.facts.count(inner)
+            over = index_set(each, list(range(1, count + 1))) if count > 1 else Piece(each, each)
+            letter = Piece(each, each)
+            self.say("entry", Piece("D", "D") + below(letter), letter, Piece("D", "D"), letter)
         held = dataclasses.replace(self, each=each).piece(inner).within(PRODUCT)
         return form("%s %s", "%s %s", Piece(r"\sum", "Σ") + below(over), held, strength=PRODUCT)
 
@@ -521,11 +550,25 @@ class Writer:
     _write_select = _write_take
 
     def _write_concat(self, expr: Call) -> Piece:
+        dim = dict(expr.keywords).get("dim")
+        by = dim is not None and self.facts.number(dim) != 1
+        self.say("concat by" if by else "concat")
+        return self._joined(expr) + (below(self.piece(dim)) if dim is not None and by else EMPTY)
+
+    def _write_batch_concat(self, expr: Call) -> Piece:
+        self.say("batch_concat")
+        return self._joined(expr) + below(upright("batch"))
+
+    def _write_split(self, expr: Call) -> None:
+        self.say("split")
+
+    def _write_batch_split(self, expr: Call) -> None:
+        self.say("batch_split")
+
+    def _joined(self, expr: Call) -> Piece:
         (first, *rest) = expr.arguments
         items = first.items if isinstance(first, List) and not rest else expr.arguments
         return form(r"\left[%s\right]", "[%s]", listed(map(self.piece, items), ";", "; "))
-
-    _write_batch_concat = _write_concat
 
 
 def _choice(expr: Expr) -> Expr:
