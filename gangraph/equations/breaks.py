@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 from gangraph.equations.pieces import BREAK, LAST, LATE, Equation, Section, plain
 
-PAGE = {"text": 110, "latex": 90}  # characters of a terminal; half ems of a page of 16 cm
+PAGE = {"text": 100, "latex": 90}  # characters of a terminal; half ems of a page of 16 cm
 COSTS = {BREAK: 0.0, LATE: 1.5, LAST: 1.75}  # one more for each bracket around it
 INDENT = {"text": "  ", "latex": r"\quad "}
 WORDS = {"left": 0.0, "right": 0.0, "middle": 0.0, "qquad": 4.0, "quad": 2.0, "sum": 2.5, "mathbb": 0.0, "mathcal": 0.3}
@@ -27,7 +27,7 @@ WORDS |= dict.fromkeys(("log", "exp", "min", "max"), 3.2) | dict.fromkeys(("math
 WORDS |= dict.fromkeys(("sim", "in", "gets", "cdot", "land", "lor", "le", "ge", "ne", "bmod"), 2.6)
 TOKEN = re.compile(r"\\(?:left|right|middle)\s*(?:\\[A-Za-z]+|\\.|.)|\\[A-Za-z]+|\\.|.", re.DOTALL)
 
-Line = tuple[int, str]  # how many brackets are open where it begins, and what it says
+Line = tuple[int, str]  # how far to the right it begins, and what it says
 
 
 def lines(section: Section, form: str) -> Iterator[tuple[Equation, str, list[str]]]:
@@ -35,7 +35,7 @@ def lines(section: Section, form: str) -> Iterator[tuple[Equation, str, list[str
     the others, further to the right inside of brackets.
     """
     left = max((width(plain(getattr(e.left, form)), form) for e in section.equations), default=0)
-    room = max(PAGE[form] - left - 5, PAGE[form] // 2)
+    room = max(PAGE[form] - left - 7, PAGE[form] // 2)
     for equation in section.equations:
         (_, first), *more = broken(getattr(equation.right, form), room, form)
         yield equation, first, [INDENT[form] * deep + line for deep, line in more]
@@ -63,8 +63,8 @@ def broken(formula: str, room: float, form: str) -> list[Line]:
 
 
 def _parts(formula: str, form: str) -> tuple[list[str], list[float], list[int], list[int]]:
-    """What stands between the marks; and, for each part and the end, what a break before it costs, and the number of
-    open brackets there: of all, and of those that grow.
+    """What stands between the marks; and, for each part and the end, what a break before it costs, how far to the right
+    a line begins there, which is the number of open brackets, and the number of those that grow.
     """
     parts, costs, depths, sized = [""], [0.0], [0], [0]
     deep = tall = within = 0  # brackets, those that grow, and braces, in which nothing breaks
@@ -73,7 +73,7 @@ def _parts(formula: str, form: str) -> tuple[list[str], list[float], list[int], 
             if not within:
                 parts.append("")
                 costs.append(deep + COSTS[token])
-                depths.append(deep)
+                depths.append(deep + (token == LAST))
                 sized.append(tall)
             continue
         opening, closing = token.startswith(r"\left"), token.startswith(r"\right")

@@ -13,7 +13,8 @@ from gangraph.frozen import frozen
 
 BREAK, LATE, LAST = MARKS = "\ue000\ue001\ue002"  # where a formula may break, and where only if no better place is
 KINDS = ("objective", "loss", "where", "functions", "with", "notes")  # of sections, in their order
-OR, NOT, COMPARISON, SUM, PRODUCT, PREFIX, POWER, ATOM = range(2, 10)  # how strongly a piece holds together
+OR, NOT, COMPARISON, SUM, FRACTION, PRODUCT, PREFIX, POWER, ATOM = range(2, 11)  # how strongly a piece holds together
+RAISED = str.maketrans("0123456789−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 @frozen
@@ -133,8 +134,11 @@ def part_of(whole: Piece, index: Piece) -> Piece:
 
 
 def product(left: Piece, right: Piece) -> Piece:
-    """Side by side, with a dot where two numbers would run together."""
-    a, b = left.within(PRODUCT), right.within(PRODUCT)
+    """Side by side, with a dot where two numbers would run together; in a line of text a fraction in front needs
+    brackets.
+    """
+    a, b = left.within(FRACTION), right.within(FRACTION)
+    a = Piece(a.latex, left.within(PRODUCT).text)
     dot = b.text[:1].isdigit() or b.text[:1] in "½¼"
     return form(r"%s \cdot %s" if dot else r"%s\,%s", "%s·%s" if dot else "%s %s", a, b, strength=PRODUCT)
 
@@ -142,15 +146,15 @@ def product(left: Piece, right: Piece) -> Piece:
 def fraction(top: Piece, bottom: Piece) -> Piece:
     """A fraction; in a line of text its parts may need brackets."""
     above_, below_ = plain(top.latex), plain(bottom.latex)
-    text = f"{top.within(PRODUCT).text}{LATE} / {bottom.within(POWER).text}"
-    return Piece(rf"\frac{{{above_}}}{{{below_}}}", text, PRODUCT)
+    text = f"{top.within(FRACTION).text}{LATE} / {bottom.within(POWER).text}"
+    return Piece(rf"\frac{{{above_}}}{{{below_}}}", text, FRACTION)
 
 
 def power(base: Piece, exponent: Piece) -> Piece:
     """A power; a base that has an exponent already is a group."""
     held = base.within(ATOM)
-    digits = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-    raised = exponent.text.translate(digits) if exponent.text.isdigit() else above(exponent).text
+    digits = exponent.text.removeprefix("−").isdigit()
+    raised = exponent.text.translate(RAISED) if digits else above(exponent).text
     latex = f"{{{held.latex}}}" if "^" in held.latex else held.latex
     return Piece(f"{latex}^{{{exponent.latex}}}", held.text + raised, POWER)
 
@@ -160,7 +164,7 @@ def joined(terms: Iterable[tuple[str, Piece]]) -> Piece:
     (sign, piece), *rest = terms
     if not rest and sign == "+":
         return piece
-    made = form("%s", "%s", piece.within(PRODUCT)) if sign == "+" else form("-%s", "−%s", piece.within(PRODUCT))
+    made = form("%s", "%s", piece.within(FRACTION)) if sign == "+" else form("-%s", "−%s", piece.within(FRACTION))
     for sign, piece in rest:
-        made += form(f"{BREAK} {sign} %s", f"{BREAK} {'+' if sign == '+' else '−'} %s", piece.within(PRODUCT))
+        made += form(f"{BREAK} {sign} %s", f"{BREAK} {'+' if sign == '+' else '−'} %s", piece.within(FRACTION))
     return Piece(made.latex, made.text, SUM if rest else PREFIX)

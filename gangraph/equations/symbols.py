@@ -6,7 +6,7 @@ import re
 from collections.abc import Container, Iterable
 from typing import Any
 
-from gangraph.equations.pieces import BREAK, DOTS, EMPTY, POWER, PREFIX, PRODUCT, Piece, below, braced, form, listed
+from gangraph.equations.pieces import BREAK, DOTS, EMPTY, PREFIX, PRODUCT, Piece, below, form, listed, power
 
 GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "zeta": "ζ", "eta": "η", "theta": "θ",
@@ -80,8 +80,7 @@ def number(value: float) -> Piece:
         mantissa = f"{float(mantissa):g}"
     if not exponent:
         return Piece(mantissa, mantissa)
-    power = str(int(exponent))
-    ten = Piece(f"10^{{{power}}}", f"10^{braced(power.replace('-', '−'))}", POWER)
+    ten = power(Piece("10", "10"), number(int(exponent)))
     return ten if mantissa == "1" else form(rf"{mantissa} \cdot %s", f"{mantissa}·%s", ten, strength=PRODUCT)
 
 

@@ -14,6 +14,7 @@ from gangraph.equations.pieces import (
     BREAK,
     COMPARISON,
     EMPTY,
+    FRACTION,
     LAST,
     NOT,
     OR,
@@ -277,7 +278,7 @@ class Writer:
 
     def _binary(self, expr: Binary) -> Piece:
         left, right = self.piece(expr.left), self.piece(expr.right)
-        a, b = left.within(PRODUCT), right.within(POWER)
+        a, b = left.within(FRACTION), right.within(POWER)
         match expr.operator:
             case "**":
                 return power(left, right)
@@ -340,20 +341,25 @@ class Writer:
     # --- expectations and sums
 
     def _over(self, expr: Expr) -> Piece:
-        """The subscript of an expectation: `x ∼ p_data, z ∼ N(0, I)`; members of one stream are drawn together."""
+        """The subscript of an expectation: `x ∼ p_data, z ∼ N(0, I)`; members of one stream are drawn together, and
+        what has one law stands before it once.
+        """
         groups: dict[str, list[Source]] = {}
         for source in sources(self.facts, expr):
             groups.setdefault(source.key, []).append(source)
-        return listed(map(self._drawn, groups.values()), r",\ ")
+        drawn: dict[Piece, list[Piece]] = {}
+        for group in groups.values():
+            letters, law = self._drawn(group)
+            drawn.setdefault(law, []).append(letters)
+        return listed((form(r"%s \sim %s", "%s ∼ %s", listed(letters), law) for law, letters in drawn.items()), r",\ ")
 
-    def _drawn(self, group: list[Source]) -> Piece:
+    def _drawn(self, group: list[Source]) -> tuple[Piece, Piece]:
+        """What is drawn together, and from what."""
         letters, first = [self.symbol(s.name, map(self.index, s.items)) for s in group], group[0]
         if first.law is not None:
-            law = self._law(first.law)
-        else:
-            stream = {None: letters[0], "data": upright("data")}.get(first.stream, self.symbol(first.stream or ""))
-            law = Piece("p", "p") + below(stream)
-        return form(r"%s \sim %s", "%s ∼ %s", together(letters), law)
+            return together(letters), self._law(first.law)
+        stream = {None: letters[0], "data": upright("data")}.get(first.stream, self.symbol(first.stream or ""))
+        return together(letters), Piece("p", "p") + below(stream)
 
     def _law(self, call: Call) -> Piece:
         """The distribution of a draw; sizes are left out."""
@@ -393,7 +399,7 @@ class Writer:
         if len(expr.arguments) != 1:
             return None
         self.say("total")
-        over, inner = self._over(expr.arguments[0]), self.piece(expr.arguments[0]).within(PRODUCT)
+        over, inner = self._over(expr.arguments[0]), self.piece(expr.arguments[0]).within(FRACTION)
         length = self.facts.length(expr.arguments[0])
         count = self.piece(parse(length, expr.at)) if length else self._batch()
         lower, upper = below(over), above(count)
@@ -423,7 +429,7 @@ class Writer:
             over = index_set(each, list(range(1, count + 1))) if count > 1 else Piece(each, each)
             letter = Piece(each, each)
             self.say("entry", Piece("D", "D") + below(letter), letter, Piece("D", "D"), letter)
-        held = dataclasses.replace(self, each=each).piece(inner).within(PRODUCT)
+        held = dataclasses.replace(self, each=each).piece(inner).within(FRACTION)
         return form("%s %s", "%s %s", Piece(r"\sum", "Σ") + below(over), held, strength=PRODUCT)
 
     def _range(self, family: str) -> tuple[str, Piece]:
@@ -459,7 +465,7 @@ class Writer:
         held = reluctant(self.piece(inner))
         made = form(rf"\left\lVert %s \right\rVert_{{{order}}}", f"‖%s‖{'₁₂'[order - 1]}", held)
         made += Piece("^{2}", "²") if square else Piece("", "")
-        return form(r"\tfrac{1}{n}%s", "%s/n", made, strength=PRODUCT) if mean else made
+        return form(r"\tfrac{1}{n}%s", "%s/n", made, strength=FRACTION) if mean else made
 
     def _write_l1(self, expr: Call) -> Piece | None:
         return self._norm(_difference(expr), 1, mean=True) if len(expr.arguments) == 2 else None
