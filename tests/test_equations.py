@@ -142,6 +142,7 @@ def test_mathml_is_xml_without_leftovers_of_latex(spec: gangraph.Spec) -> None:
     assert not root.findall(f".//{MATHML}msub/{MATHML}mo[.='∑']")
     for node in root.iter():
         assert "\\" not in (node.text or "")
+        assert node.tag != f"{MATHML}mi" or not re.search(r"[~\u223c:;¬⌊⌋]", node.text or "")
         assert node.tag.removeprefix(MATHML) in {
             "math", "mtable", "mtr", "mtd", "mrow", "mi", "mo", "mn", "msub", "msup", "msubsup", "mfrac", "mspace",
             "mtext", "mover", "munder", "munderover", "style", "msqrt", "mstyle", "div", "h2", "h3", "ul", "li",
@@ -562,6 +563,18 @@ def test_a_family_is_a_game_where_its_sides_are_opposite(tmp_path: Path, family:
 )
 def test_indices_are_simplified(text: str, expected: str) -> None:
     assert show(simple(parse(text))) == expected
+
+
+def test_words_below_a_letter_stand_apart() -> None:
+    latex = equations(gangraph.load("cyclegan"), "latex")
+    assert r"\mathcal{L}_{\mathrm{gan},y}^{\mathrm{gen}}" in latex and r"\mathrm{gan\_y}" not in latex
+    assert r"\lambda_{\mathrm{l1},\mathrm{weight}}" in equations(gangraph.load("bicyclegan"), "latex")
+    assert r"V_{\mathrm{adv},\mathrm{ex},0}" in equations(gangraph.load("cross-domain-disentanglement"), "latex")
+
+
+def test_a_parameter_is_named_by_its_network_and_its_place() -> None:
+    assert block("hinge", "margin") == "ℒ_margin = ‖θ_{D,w}‖₂² / (2 C_svm N)"
+    assert "own axes" not in equations(gangraph.load("hinge")) and "own axes" in equations(gangraph.load("vae-gan"))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ SPECIAL = {
 PROSE = {"σ": r"$\sigma$", "×": r"$\times$", "−": "$-$"}
 PROSE |= {"∨": r"$\lor$", "∧": r"$\land$", "¬": r"$\lnot$", "≤": r"$\leq$", "≥": r"$\geq$", "≠": r"$\neq$"}
 MATHML = "http://www.w3.org/1998/Math/MathML"
+SIGNS = {"~": "\N{TILDE OPERATOR}", **{c: c for c in ":;¬⌊⌋"}}  # that the converter takes for letters
 BELOW = {"msub": "munder", "msubsup": "munderover"}
 # For browsers that know no `columnalign`; in a cell of mathematics Chromium moves nothing for a mere `right`.
 STYLE = (
@@ -126,6 +127,8 @@ def _converted(latex: str) -> str:
     words = _LETTERS.sub(lambda m: f"<mi>{re.sub('<[^>]*>', '', m[0])}</mi>", inner)
     root = fromstring(f"<mrow>{words}</mrow>")
     for element in list(root.iter()):
+        if element.text in SIGNS:
+            element.tag, element.text = "mo", SIGNS[element.text]
         if element.tag in BELOW and element[0].text in ("\N{N-ARY SUMMATION}", "min", "max"):
             element.tag = BELOW[element.tag]
         for place, child in reversed(list(enumerate(element))):

@@ -39,6 +39,7 @@ from gangraph.equations.symbols import (
     spelled,
     symbol,
     upright,
+    words,
 )
 from gangraph.equations.trees import bindings, called, has_word, simple, split, substitute
 from gangraph.equations.write import NOTES, Writer
@@ -202,7 +203,7 @@ class Stage:
             raise NotGeneric
         # one value, which one player lowers and the other raises
         indices = map(self.writer.index, name.items) if isinstance(name, Index) else ()
-        value = lettered(Piece("V", "V"), [upright(pattern.family)], indices)
+        value = lettered(Piece("V", "V"), words(pattern.family), indices)
         players = self._players(member.name)
         least, most = (_over(sign, players[side]) for side, sign in PLAYERS)
         return [

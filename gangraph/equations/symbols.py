@@ -40,6 +40,11 @@ def spelled(word: str) -> Piece:
     return upright(word)
 
 
+def words(name: str) -> list[Piece]:
+    """A name in words, as they stand below a letter."""
+    return [spelled(part) for part in name.split("_") if part] or [upright(name)]
+
+
 def lettered(letter: Piece, words: Iterable[Piece], indices: Iterable[Piece] = (), count: str = "") -> Piece:
     """A letter with what stands below it: a count (in text close by), words of its name, indices."""
     subs, last = list(words), list(indices)
@@ -63,7 +68,7 @@ def symbol(name: str, indices: Iterable[Piece] = (), families: Container[str] = 
 def constant(name: str) -> Piece:
     """A weight: Greek letters and letters as they are, words under a λ."""
     head = name.split("_")[0]
-    return symbol(name) if head in GREEK or len(head) == 1 else lettered(Piece(r"\lambda", "λ"), [upright(name)])
+    return symbol(name) if head in GREEK or len(head) == 1 else lettered(Piece(r"\lambda", "λ"), words(name))
 
 
 def number(value: float) -> Piece:

@@ -47,6 +47,7 @@ from gangraph.equations.symbols import (
     spelled,
     symbol,
     upright,
+    words,
 )
 from gangraph.equations.trees import called, given, head, simple, split, walk
 from gangraph.expressions import (
@@ -241,10 +242,18 @@ class Writer:
         name = head(expr.value)
         if expr.name in SIDES and name in self.facts.loss_names and name not in self.parameters:
             return self.loss(expr.value, expr.name)
-        if (path := show(expr)) in self.facts.parameters:
-            return Piece(r"\theta", "θ") + below(upright(path))
+        if show(expr) in self.facts.parameters:
+            return self._parameter(expr)
         value = self.piece(expr.value)
         return operator(expr.name, value) if expr.name in SHAPE else part_of(value, self.symbol(expr.name))
+
+    def _parameter(self, expr: Expr) -> Piece:
+        """`θ_{D,w}`; of the parts of a path, `weight` is left out."""
+        path: list[Piece] = []
+        while isinstance(expr, Attribute):
+            path[:0] = [] if expr.name == "weight" else [spelled(expr.name)]
+            expr = expr.value
+        return Piece(r"\theta", "θ") + below(self.network(expr), *path)
 
     def loss(self, expr: Expr, side: str | None = None) -> Piece:
         """`ℒ_adv^gen`."""
@@ -252,7 +261,7 @@ class Writer:
         items = [self.index(i) for i in expr.items] if isinstance(expr, Index) else []
         if not items and name in self.facts.families and self.each is not None:
             items = [spelled(v) for v in self.each.split(",")]
-        made = lettered(Piece(r"\mathcal{L}", "ℒ"), [upright(name)], items)
+        made = lettered(Piece(r"\mathcal{L}", "ℒ"), words(name), items)
         return made + above(upright(SIDES[side])) if side else made
 
     def network(self, function: Expr, marks: tuple[Piece, ...] = (), entry: tuple[Piece, ...] = ()) -> Piece:
@@ -461,7 +470,8 @@ class Writer:
     # --- norms and distances
 
     def _norm(self, inner: Expr, order: int, square: bool = False, mean: bool = False) -> Piece:
-        self.say("n" if mean else "norm")
+        if mean or not any(called(e, "weights") or show(e) in self.facts.parameters for e in walk(inner)):
+            self.say("n" if mean else "norm")
         held = reluctant(self.piece(inner))
         made = form(rf"\left\lVert %s \right\rVert_{{{order}}}", f"‖%s‖{'₁₂'[order - 1]}", held)
         made += Piece("^{2}", "²") if square else Piece("", "")
