@@ -427,13 +427,17 @@ def test_a_letter_of_the_spec_is_not_taken_for_another_thing() -> None:
 
 
 def test_what_is_done_at_a_step_stands_below_the_objective() -> None:
-    assert "θ_D ← clamp(θ_D, −c, c) before each step" in block(
-        "wgan", "D, {n_burst if step < 25 ∨ step mod 500 = 0, else n_critic} times an iteration"
-    )
+    assert "θ_D ← clamp(θ_D, −c, c) before each step" in block("wgan", "D, T times an iteration")
     assert block("drit", "Dc").endswith("∇_θ_Dc J_Dc ← min(1, 5 / ‖∇_θ_Dc J_Dc‖₂) ∇_θ_Dc J_Dc before each step")
     adam = "θ_F ← Adam(lr = 10⁻⁶, betas = [0, 0.99], weight_decay = 10⁻⁴) at each step"
     assert block("stargan-v2", "G_latent (a move of maker)").endswith(adam)
     assert "θ_F" not in block("stargan-v2", "G_reference (a move of maker)")  # only G is stepped there
+
+
+def test_a_choice_of_how_often_a_phase_steps_is_an_equation() -> None:
+    said = "T = {n_burst if step < 25 ∨ step mod 500 = 0, else n_critic}"
+    assert said in block("wgan", "D, T times an iteration")
+    assert block("wgan-gp", "D, n_critic times an iteration").startswith("min_D J_D = ")
 
 
 def test_a_member_steps_when_and_as_often_as_its_group(tmp_path: Path) -> None:

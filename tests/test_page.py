@@ -146,6 +146,11 @@ def test_a_loss_says_who_minimizes_it_and_has_its_equations() -> None:
     assert rows("stargan-v2", "adv[latent]")["generator"] == "maker in G_latent"
 
 
+def test_a_phase_that_steps_several_times_has_its_equations() -> None:
+    (phase,) = (t for t in stage("wgan").things.values() if t.kind == "phase" and t.name == "D")
+    assert [facts("wgan").equations[number].title for number in phase.equations] == ["D, T times an iteration"]
+
+
 def test_a_network_says_its_layers_and_its_owner() -> None:
     assert rows("stylegan", "D")["trained by"] == "critic"  # through its parts
     assert rows("stylegan", "D")["maps"] == "N × 3 × 32 × 32 → N × 1"  # in the last stage

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from gangraph.check.case import minimized
+from gangraph.equations import trees
 from gangraph.equations.facts import SIDES, Facts, NotGeneric, Rule
 from gangraph.equations.games import is_game
 from gangraph.equations.pieces import (
@@ -43,7 +44,7 @@ from gangraph.equations.symbols import (
 )
 from gangraph.equations.trees import bindings, called, has_word, simple, split, substitute
 from gangraph.equations.write import NOTES, Writer
-from gangraph.expressions import Binary, Call, Expr, Index, Logic, Name, Negative, Number, names, parse
+from gangraph.expressions import Binary, Call, Expr, IfElse, Index, Logic, Name, Negative, Number, names, parse
 from gangraph.families import Member
 from gangraph.graph import Graph, Phase
 from gangraph.ir import Node, walk
@@ -112,8 +113,19 @@ class Stage:
         left = form("%s %s", "%s %s", _over(r"\min", self.letters(phase.networks)), value)
         when = self.writer.piece(move.when) if move.when is not None else None
         formula = Equation(left, tuple(terms), condition=when, word="when")
-        rules = self._rules(phase, value)
-        return Section(self._heading(phase, move), (formula, *rules), kind="objective")
+        times, counted = self._times(move)
+        title = phase.name if phase.player == phase.name else f"{phase.name} (a move of {phase.player})"
+        return Section(title + times, (formula, *counted, *self._rules(phase, value)), kind="objective")
+
+    def _times(self, move: Move) -> tuple[str, tuple[Equation, ...]]:
+        """How often a phase steps, for its title; a choice between numbers has a letter there, and an equation."""
+        if move.repeat is None:
+            return "", ()
+        count = self.writer.piece(move.repeat)
+        if not any(isinstance(e, IfElse) for e in trees.walk(move.repeat)):
+            return f", {plain(count.text)} times an iteration", ()
+        letter = self.writer.symbol(next(c for c in "TKMR_" if c not in self.facts.taken))
+        return f", {letter.text} times an iteration", (Equation(letter, (("+", count),)),)
 
     def _rules(self, phase: Phase, value: Piece) -> Iterator[Equation]:
         """What is done to gradients and parameters at a step of a phase; of optimizers those of a part."""
@@ -153,11 +165,6 @@ class Stage:
         else:
             right = operator("clip", gradient, form("-%s", "−%s", bound), bound)
         return Equation(gradient, (("+", right),), BECOMES, EACH, "before")
-
-    def _heading(self, phase: Phase, move: Move) -> str:
-        title = phase.name if phase.player == phase.name else f"{phase.name} (a move of {phase.player})"
-        times = f", {plain(self.writer.piece(move.repeat).text)} times an iteration" if move.repeat is not None else ""
-        return title + times
 
     def letters(self, networks: Iterable[str]) -> Piece:
         """Networks as letters; of a long family the first and the last."""

@@ -132,7 +132,7 @@ class _Finder:
             number
             for number, section in enumerate(self.sections)
             if section.kind == kind
-            and re.split(r" \(a move of |, in ", section.title)[0] in names
+            and re.split(r" \(a move of |, in |, [^,]+ times an iteration", section.title)[0] in names
             and self.resolved.stage in (section.stages or (self.resolved.stage,))
         )
 
