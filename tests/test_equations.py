@@ -277,7 +277,9 @@ def test_stylegan_says_once_what_its_stages_share() -> None:
     text = equations(gangraph.load("stylegan"))
     assert text.count("J_critic =") == 1
     assert "where, in size8" in text
-    assert "with, in size[10]" in text
+    assert "w_j = {w1 if j = 0 ∨ j < cut, w2 if mixed, else w1}" in text
+    assert "with, in" not in text and "r = 3   in size8\n" in text and "r = 10   in size[10]\n" in text
+    assert text.count(" top = 10\n") == text.count(" span = 600000\n") == 1
 
 
 def test_a_phase_and_a_loss_of_one_name_are_two_sections(tmp_path: Path) -> None:

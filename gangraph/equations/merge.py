@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gangraph.equations.formats import as_text
-from gangraph.equations.pieces import KINDS, Section
+from gangraph.equations.pieces import KINDS, Equation, Piece, Section
 from gangraph.equations.stage import Stage
+from gangraph.equations.symbols import upright
 
 if TYPE_CHECKING:
     from gangraph.compiler import Spec
@@ -26,18 +27,33 @@ def sections(spec: Spec) -> tuple[Section, ...]:
 
 
 def _variants(variants: list[tuple[Section, list[str]]], stages: int) -> Iterator[Section]:
-    """The forms of one section in several stages; of a table of values only the last, of notes all together."""
+    """The forms of one section in several stages; of a table of values one, of notes all together."""
     last, _ = variants[-1]
+    if last.kind == "with":
+        yield dataclasses.replace(last, equations=tuple(_table(variants)))
+        return
     if last.kind == "notes":
         notes = dict.fromkeys(note for section, _ in variants for note in section.notes)
         yield dataclasses.replace(last, notes=tuple(notes))
         return
-    for section, where in variants[-1:] if last.kind == "with" else variants:
+    for section, where in variants:
         if len(where) < stages:
-            section = dataclasses.replace(section, title=f"{section.title}, {_stages(where)}", stages=tuple(where))
+            section = dataclasses.replace(section, title=f"{section.title}, in {_stages(where)}", stages=tuple(where))
         yield section
+
+
+def _table(variants: list[tuple[Section, list[str]]]) -> Iterator[Equation]:
+    """The values of all stages, in the order of the last; where a symbol has several, each with its stages."""
+    rows: dict[Piece, dict[Equation, list[str]]] = {e.left: {} for e in variants[-1][0].equations}
+    for section, where in variants:
+        for equation in section.equations:
+            rows.setdefault(equation.left, {}).setdefault(equation, []).extend(where)
+    for values in rows.values():
+        for equation, where in values.items():
+            stages = upright(_stages(where)) if len(values) > 1 else None
+            yield dataclasses.replace(equation, condition=stages, word="in")
 
 
 def _stages(names: list[str]) -> str:
     between = {1: "", 2: f" and {names[-1]}"}.get(len(names), f" to {names[-1]}")
-    return f"in {names[0]}{between}"
+    return f"{names[0]}{between}"

@@ -180,8 +180,8 @@ class Writer:
             case Compare():
                 return self._compare(expr)
             case Logic(operator=word, operands=operands):
-                sign = (r" \land ", " ∧ ") if word == "and" else (r" \lor ", " ∨ ")
-                return listed([self.piece(o).within(NOT) for o in operands], *sign, OR)
+                made = [self.piece(o) for o in operands]
+                return _either(made) if word == "or" else listed([p.within(NOT) for p in made], r" \land ", " ∧ ", OR)
             case Not(operand=operand):
                 return form(r"\lnot %s", "¬%s", self.piece(operand).within(NOT), strength=NOT)
         return upright(show(expr))
@@ -308,11 +308,15 @@ class Writer:
         return made
 
     def _cases(self, expr: Expr) -> Piece:
-        """A choice; one inside the other branch continues it."""
-        rows = []
+        """A choice; one inside the other branch continues it, and tests that lead to the same are joined."""
+        branches: list[tuple[Piece, list[Piece]]] = []
         while isinstance(choice := _choice(expr), IfElse):
             then, test, expr = self.piece(choice.then), self.piece(choice.test), choice.otherwise
-            rows.append(form(r"%s & \text{if } %s", "%s if %s", then, test))
+            if branches and branches[-1][0] == then:
+                branches[-1][1].append(test)
+            else:
+                branches.append((then, [test]))
+        rows = [form(r"%s & \text{if } %s", "%s if %s", then, _either(tests)) for then, tests in branches]
         rows.append(form(r"%s & \text{otherwise}", "else %s", self.piece(expr)))
         return form(r"\begin{cases} %s \end{cases}", "{%s}", listed(rows, r" \\ "))
 
@@ -590,6 +594,10 @@ class Writer:
 def _choice(expr: Expr) -> Expr:
     """A call of `where` is a choice too."""
     return IfElse(expr.at, *expr.arguments) if called(expr, "where") and len(expr.arguments) == 3 else expr
+
+
+def _either(tests: list[Piece]) -> Piece:
+    return tests[0] if len(tests) == 1 else listed([test.within(NOT) for test in tests], r" \lor ", " ∨ ", OR)
 
 
 def _difference(expr: Call) -> Expr:
