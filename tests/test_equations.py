@@ -25,7 +25,7 @@ WORDS = r"""
 \tau \phi \varphi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Xi \Pi \Sigma \Phi \Psi \Omega
 \mathbb \mathcal \mathfrak \mathrm \text \left \right \middle \lVert \rVert \Vert \lfloor \rfloor \frac \tfrac
 \sqrt \sum \min \max \log \exp \nabla \sim \in \dots \cdots \cdot \land \lor \lnot \le \ne \lt \gt \bmod \quad \qquad
-\begin \end \paragraph \item \backslash \hat \prime \textbackslash \textless \textgreater \times \gets
+\begin \end \paragraph \item \backslash \hat \tilde \prime \textbackslash \textless \textgreater \times \gets
 """  # what amsmath, amssymb and plain LaTeX define
 COMMANDS = frozenset(WORDS.split())
 
@@ -158,7 +158,7 @@ def test_a_long_sum_breaks_over_lines_in_every_format() -> None:
 
 
 def test_no_line_runs_over_a_page(spec: gangraph.Spec) -> None:
-    assert max(map(len, equations(spec).splitlines())) <= PAGE["text"] == 100
+    assert max(width(line, "text") for line in equations(spec).splitlines()) <= PAGE["text"] == 100
     for section in sections(spec):
         for equation, first, more in lines(section, "latex"):
             left = width(equation.left.latex, "latex") + 3
@@ -599,10 +599,25 @@ def test_powers_of_ten_are_raised(value: float, latex: str, text: str) -> None:
         ("x_ref2", r"x_{\mathrm{ref2}}", "x_ref2"),
         ("fake_y", r"\mathrm{fake}_{y}", "fake_y"),
         ("eps", r"\varepsilon", "ε"),
+        ("z_hat", r"\hat{z}", "ẑ"),
+        ("x2_p_til", r"\tilde{x}_{2,p}", "x\u03032_p"),
+        ("rho_tilde", r"\tilde{\rho}", "ρ\u0303"),
+        ("hat", r"\mathrm{hat}", "hat"),
+        ("fake_hat", r"\mathrm{fake}_{\mathrm{hat}}", "fake_hat"),
     ],
 )
 def test_names_become_letters_with_subscripts(name: str, latex: str, text: str) -> None:
     assert (symbol(name).latex, symbol(name).text) == (latex, text)
+
+
+def test_accents_take_no_column() -> None:
+    lines = equations(gangraph.load("ali")).partition("\nwhere\n")[2].splitlines()
+    before = [line.partition(" =")[0] for line in lines[:4]]
+    assert any("x\u0303" in left for left in before) and len({width(left, "text") for left in before}) == 1
+
+
+def test_an_accent_is_a_part_of_its_letter() -> None:
+    assert "∇_v\u0302 D_A(v\u0302)" in block("dualgan", "gp_A")
 
 
 def test_a_name_that_would_read_as_a_member_stays_one_word() -> None:

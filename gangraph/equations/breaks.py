@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from gangraph.equations.pieces import BREAK, LAST, LATE, Equation, Section, plain
@@ -23,7 +24,9 @@ PAGE = {"text": 100, "latex": 90}  # characters of a terminal; half ems of a pag
 COSTS = {BREAK: 0.0, LATE: 1.5, LAST: 1.75}  # one more for each bracket around it
 INDENT = {"text": "  ", "latex": r"\quad "}
 WORDS = {"left": 0.0, "right": 0.0, "middle": 0.0, "qquad": 4.0, "quad": 2.0, "sum": 2.5, "mathbb": 0.0, "mathcal": 0.3}
-WORDS |= dict.fromkeys(("log", "exp", "min", "max"), 3.2) | dict.fromkeys(("mathrm", "mathfrak", "text", ","), 0.0)
+WORDS |= dict.fromkeys(("log", "exp", "min", "max"), 3.2) | dict.fromkeys(
+    ("mathrm", "mathfrak", "text", "hat", "tilde", ","), 0.0
+)
 WORDS |= dict.fromkeys(("sim", "in", "gets", "cdot", "land", "lor", "le", "ge", "ne", "bmod"), 2.6)
 TOKEN = re.compile(r"\\(?:left|right|middle)\s*(?:\\[A-Za-z]+|\\.|.)|\\[A-Za-z]+|\\.|.", re.DOTALL)
 
@@ -95,7 +98,9 @@ def _line(parts: list[str], sized: list[int], start: int, end: int) -> str:
 
 def width(formula: str, form: str) -> float:
     """About how wide a formula is: characters of text, or half ems of LaTeX."""
-    return len(formula) if form == "text" else _group(TOKEN.findall(formula)[::-1])
+    return (
+        sum(not unicodedata.combining(c) for c in formula) if form == "text" else _group(TOKEN.findall(formula)[::-1])
+    )
 
 
 def _group(tokens: list[str]) -> float:

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from xml.etree.ElementTree import Element, fromstring, tostring
 
-from gangraph.equations.breaks import PAGE
+from gangraph.equations.breaks import PAGE, width
 from gangraph.equations.breaks import lines as broken_lines
 from gangraph.equations.pieces import Piece, Section, plain
 
@@ -32,11 +32,13 @@ _LETTERS = re.compile(r'(?:<mi mathvariant="normal">[^<&]</mi>){2,}')
 def as_text(sections: Iterable[Section], name: str = "") -> str:
     blocks = [name] if name else []
     for section in sections:
-        width = max((len(plain(e.left.text)) for e in section.equations), default=0)
+        lefts = [plain(e.left.text) for e in section.equations]
+        widest = int(max((width(left, "text") for left in lefts), default=0))
         lines = [section.title]
-        for equation, first, more in broken_lines(section, "text"):
-            lines.append(f"  {plain(equation.left.text):>{width}} {equation.relation.text} {first}")
-            lines += [f"  {'':{width + 5}}{line}" for line in more]
+        for left, (equation, first, more) in zip(lefts, broken_lines(section, "text"), strict=True):
+            space = " " * (widest - int(width(left, "text")))
+            lines.append(f"  {space}{left} {equation.relation.text} {first}")
+            lines += [f"  {'':{widest + 5}}{line}" for line in more]
         for note in section.notes:
             said = "".join(part if isinstance(part, str) else plain(part.text) for part in note)
             lines += textwrap.wrap(said, PAGE["text"], initial_indent="  ", subsequent_indent="    ")

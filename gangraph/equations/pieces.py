@@ -125,7 +125,7 @@ def above(mark: Piece) -> Piece:
 
 
 def braced(text: str) -> str:
-    return text if re.fullmatch(r"\w+", text) else f"{{{text}}}"
+    return text if re.fullmatch(r"[\w\u0300-\u036f]+", text) else f"{{{text}}}"
 
 
 def part_of(whole: Piece, index: Piece) -> Piece:

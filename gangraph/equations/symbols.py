@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Container, Iterable
 from typing import Any
 
@@ -19,6 +20,7 @@ SPECIAL = {
     "\\": r"\backslash ", "^": r"\hat{\ }", "~": r"\sim ", " ": r"\ ", "'": r"\prime ", '"': r"\prime\prime ",
     "<": r"\lt ", ">": r"\gt ", "`": r"\prime ", **{c: f"\\{c}" for c in "{}$&#%_"},
 }  # fmt: skip
+ACCENTS = {"hat": (r"\hat", "\u0302"), "til": (r"\tilde", "\u0303"), "tilde": (r"\tilde", "\u0303")}
 PARTS = {0.5: Piece(r"\tfrac{1}{2}", "½"), 0.25: Piece(r"\tfrac{1}{4}", "¼")}
 
 
@@ -56,13 +58,18 @@ def lettered(letter: Piece, words: Iterable[Piece], indices: Iterable[Piece] = (
 def symbol(name: str, indices: Iterable[Piece] = (), families: Container[str] = ()) -> Piece:
     """A name of the spec as a letter with subscripts: `x_ref2`, `D_X`, `E[0]`, `mu2`.
 
-    Where a family `w` has a member 2, `w2` stays one word.
+    Where a family `w` has a member 2, `w2` stays one word. Where a name ends in `hat` or `tilde`, its letter wears it.
     """
     head, *rest = [part for part in name.split("_") if part] or ["_"]
     counted = re.fullmatch(r"([^\W\d]+?)(\d+)", head)
+    count = ""
     if counted and counted[1] not in families:
-        return lettered(spelled(counted[1]), map(spelled, rest), indices, counted[2])
-    return lettered(spelled(head), map(spelled, rest), indices)
+        head, count = counted.groups()
+    letter = spelled(head)
+    if rest and rest[-1] in ACCENTS and len(letter.text) == 1:
+        command, mark = ACCENTS[rest.pop()]
+        letter = Piece(f"{command}{{{letter.latex}}}", unicodedata.normalize("NFC", letter.text + mark))
+    return lettered(letter, map(spelled, rest), indices, count)
 
 
 def constant(name: str) -> Piece:
