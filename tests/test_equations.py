@@ -422,6 +422,7 @@ def test_what_is_joined_along_another_axis_says_so(tmp_path: Path) -> None:
 def test_a_letter_of_the_spec_is_not_taken_for_another_thing() -> None:
     text = equations(gangraph.load("sparse-ae"))
     assert "Σ_{w ∈ θ_Enc^{Linear}} ‖w‖₂²" in text and "w runs over the weights" in text and "  W = 8" in text
+    assert "w runs over the weights" in equations(gangraph.load("biggan"))
     assert "Pool_50(v) gives one of the 50 latest samples of v" in equations(gangraph.load("cyclegan"))
 
 

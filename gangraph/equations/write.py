@@ -457,12 +457,12 @@ class Writer:
         return ",".join(names), listed(sets, r",\ ")
 
     def _weights(self, expr: Call) -> Piece:
-        self.say("theta", self._weight)
         made = Piece(r"\theta", "θ") + below(self.piece(expr.arguments[0]))
         kinds = ", ".join(a.id for a in expr.arguments[1:] if isinstance(a, Name))
         return made + form("^{%s}", "^{%s}", upright(kinds)) if kinds else made
 
     def _write_weights(self, expr: Call) -> Piece:
+        self.say("theta", self._weight)
         return self._weight
 
     @property
