@@ -187,6 +187,21 @@ def test_weights_stand_with_their_names_values_and_clocks() -> None:
     assert ("+gamma = 1e−6", "rec") in terms("vae-gan", "decoder")
 
 
+def test_a_folded_players_networks_are_named_as_its_key_names_them() -> None:
+    rows = {n.name: n.members for n in player("cross-domain-disentanglement", "gen[d]").networks}
+    assert rows == {"Enc[1 - d]": ("Enc[0]", "Enc[1]"), "Dec[d]": ("Dec[0]", "Dec[1]")}
+
+
+def test_a_phase_that_reads_one_member_of_a_family_names_it() -> None:
+    assert terms("stargan-joint", "D") == [
+        (weight, text.format(member))
+        for member in ("celeba", "rafd")
+        for weight, text in (("+1", "adv[{}].discriminator"), ("+gp = 10", "penalty[{}]"), ("+cls = 1", "cls_r[{}]"))
+    ]
+    assert [text for _, text in terms("stargan-joint", "G")][-1] == "cycle[rafd]"
+    assert ("+1", "adv[d].discriminator") in terms("drit", "D[d]")  # its two phases read both
+
+
 def test_a_loss_of_several_players_has_an_edge_to_each() -> None:
     assert loss("vae-gan", "rec").players == ("encoder", "decoder")
     assert {("rec", "encoder"), ("rec", "decoder")} <= edges("vae-gan")

@@ -684,14 +684,25 @@ class _Describer:
         terms, edges = [], []
         for number, (weight, text, losses) in enumerate(every[0]):
             port = f"t{above + number}"
-            terms.append(Term(weight, text, port))
-            ends = dict.fromkeys((self.losses[name], side_of(name)) for same in every for name in same[number][2])
+            read = list(dict.fromkeys(name for same in every for name in same[number][2]))
+            terms.append(Term(weight, self._read_title(text, read), port))
+            ends = dict.fromkeys((self.losses[name], side_of(name)) for name in read)
             own, phases = frozenset([player]), frozenset(group)
             edges += [Edge(u.id, head, side, port, (player,), paths=own, phases=phases) for u, side in ends]
             if not losses:  # a formula in the objective itself
-                read = self._sources([self.phases[group[0]].objective])
-                edges += [self._edge(u, head, r, (player,), port) for u, r in read.items() if u.kind != "loss"]
+                sources = self._sources([self.phases[group[0]].objective])
+                edges += [self._edge(u, head, r, (player,), port) for u, r in sources.items() if u.kind != "loss"]
         return tuple(terms), edges
+
+    def _read_title(self, text: str, losses: list[str]) -> str:
+        """The text of a term; where it is the title of a family, of which only some members are read, these."""
+        units = {self.losses[name] for name in losses}
+        side = f".{side_of(losses[0])}" if losses and side_of(losses[0]) else ""
+        for unit in units if len(units) == 1 else ():
+            if text == self._title(unit.members) + side:
+                whole = {whole_loss(name) for name in losses}
+                return self._title([m for m in unit.members if m.name in whole]) + side
+        return text
 
     def _waiting(self, group: list[str], head: str, port: str) -> list[Edge]:
         """From the losses that a condition reads; no gradient goes that way."""
@@ -734,9 +745,19 @@ class _Describer:
             names = [m.name for m in group if self._table(m.name) == player and self.graph.networks[m.name].variants]
             if names:
                 calls = sum(1 for u in self.units if any(n in names for n in self._made_by(u)))
-                title = self._title([m for m in group if m.name in names])
+                title = self._owned_title(player, [m for m in group if m.name in names])
                 rows.append(Owned(title, tuple(names), self._network_text(names, calls), calls))
         yield from sorted(rows, key=lambda row: not row.calls)
+
+    def _owned_title(self, player: str, networks: list[Member]) -> str:
+        """A family of networks as its players' key says it: the player `gen[d]` may own `Enc[1 - d]`."""
+        owners = next((g for g in _by_rule(self.resolved.players) if self._title(g) == player), [])
+        if len(networks) > 1 and len(owners) > 1:
+            family = networks[0].patterns[0].family
+            for expr in owners[0].body.networks:
+                if isinstance(expr, Index) and isinstance(expr.value, Name) and expr.value.id == family:
+                    return show(expr)
+        return self._title(networks)
 
     def _table(self, network: str) -> str:
         """The table that a network stands in: its first owner's."""
