@@ -53,6 +53,7 @@ class Phase:
     repeat: Node | int | None = None
     fresh: bool = False
     accumulate: Node | int | None = None
+    idle: tuple[Term, ...] = ()  # of weight 0: not a part of the objective
 
 
 @frozen(eq=False)

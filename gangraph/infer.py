@@ -1024,10 +1024,11 @@ class _Inference(Expander):
         objective = self._objective(move.minimize, move.bound, move.name)
         when = self._condition(move.when, move.bound, own=True) if member else None
         accumulate = self._count(move.accumulate, move.bound, "accumulate")
-        terms = tuple(self._terms(move.minimize, move.bound))
+        terms = self._terms(move.minimize, move.bound)
+        idle = tuple(t for t in terms if t.value == 0 and "step" not in t.weight)
         return Phase(
-            move.name, name, networks, objective, terms, show(move.minimize), when, move.place,
-            self._count(move.repeat, move.bound, "repeat"), move.fresh, accumulate,
+            move.name, name, networks, objective, tuple(t for t in terms if t not in idle), show(move.minimize), when,
+            move.place, self._count(move.repeat, move.bound, "repeat"), move.fresh, accumulate, idle,
         )  # fmt: skip
 
     def _objective(self, expr: Expr, bound: dict[str, Any], name: str) -> Node:
@@ -1090,7 +1091,7 @@ class _Inference(Expander):
                 found.append(Term(show(e), ("-" if sign < 0 else "") + (text or "1"), number))
 
         visit(expr, (), 1)
-        return [t for t in found if t.value != 0 or "step" in t.weight]
+        return found
 
     def _weight(self, expr: Expr, bound: dict[str, Any]) -> float | None:
         value = self.value(expr, self.scope(bound))

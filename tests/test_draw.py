@@ -207,6 +207,21 @@ def test_a_loss_of_several_players_has_an_edge_to_each() -> None:
     assert {("rec", "encoder"), ("rec", "decoder")} <= edges("vae-gan")
 
 
+def test_a_loss_that_another_reads_is_of_those_who_minimize_that() -> None:
+    for name in ("stackgan-1", "stackgan-2", "stackgan-digits"):
+        assert {loss(name, part).players for part in ("e_r", "e_w", "e_f")} == {("D",)}
+
+
+def test_a_term_of_weight_0_is_shown_and_said_to_be_idle() -> None:
+    (move,) = player("munit", "gen").moves
+    assert move.idle == (("+cyc = 0", "add(cc)"),) and not any(x.name == "cc[d]" for x in picture("munit").losses)
+    for format in ("svg", "mmd", "dot"):
+        drawn = draw(spec("munit"), format, quick=True)
+        assert isinstance(drawn, str) and "cyc" in drawn
+    cycled = describe(load("munit", constants={"cyc": 10}))
+    assert not any(m.idle for p in cycled.players for m in p.moves) and any(x.name == "cc[d]" for x in cycled.losses)
+
+
 def test_losses_that_only_a_gate_reads_are_dotted() -> None:
     assert not loss("vae-gan", "c_r").live and not loss("vae-gan", "c_r").players
     gates = [e for e in picture("vae-gan").edges if e.head_port.startswith("m")]
@@ -233,6 +248,19 @@ def test_a_value_that_no_phase_trains_is_dotted_without_a_stop() -> None:
 def test_data_that_enters_a_loss_stands_in_its_text() -> None:
     assert ("x", "cycle[via]") not in edges("stargan-v2")
     assert "x)" in loss("stargan-v2", "cycle[via]").text
+
+
+def test_a_loss_says_its_numbers_and_of_how_many_it_is_the_sum() -> None:
+    assert loss("lsgan", "adv").text == "least_squares(a=0, b=1, c=1)"
+    assert loss("f-gan", "adv").text == 'fgan(divergence="GAN", alpha=0.5, alternative=1)'
+    assert loss("drit", "adv2[d]").text == "add(non_saturating) + add(non_saturating)"
+    assert loss("wgan", "adv").text == "wasserstein"
+
+
+def test_what_enters_a_side_as_a_formula_stands_in_its_row() -> None:
+    assert loss("cogan", "adv").arguments == (("real", "real_yes - real_no"), ("fake", "fake_yes - fake_no"))
+    assert not any(text for x in picture("drit").losses for _, text in x.arguments)
+    assert "real = real_yes - real_no" in re.sub("&#45;|#45;", "-", str(draw(spec("cogan"), quick=True)))
 
 
 def test_shared_networks_say_who_shares_them() -> None:

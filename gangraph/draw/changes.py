@@ -118,7 +118,7 @@ class _Merger:
             self.ports[id, f"+{new.port}"] = port
         self.marks[f"{id}:{port}"] = mark = _mark(old, new, one.text == two.text)
         text = _both(one.text, two.text) if mark == "changed" else _signed(mark, two.text)
-        return Move(text, two.phases, tuple(terms), port)
+        return Move(text, two.phases, tuple(terms), port, two.idle)
 
     def _term(self, id: str, port: str, old: Term | None, new: Term | None) -> Term:
         one, two = old or new, new or old

@@ -17,9 +17,11 @@ from gangraph.draw.picture import Box, Edge, Loss, Move, Owned, Picture, Player,
 from gangraph.draw.words import (
     SIDES,
     bound_to,
+    changed,
     count_text,
     expressions,
     family_of,
+    host_value,
     inside,
     leaf_words,
     moves_in,
@@ -516,6 +518,7 @@ class _Describer:
         depends = self._depends(unit)
         players = tuple(dict.fromkeys(p for n in unit.roots for p in self.minimizers.get(n.name or "", ())))
         live, paths = bool(phases) or not depends, self._players_of(phases)
+        players = players or tuple(p for p in self.moves if p in paths)  # of a part of losses, who minimizes those
         title, roles = self._title(unit.members), self._roles(unit)
         loss = Loss(unit.id, title, "", names, players, live, paths, roles=roles)
         if names[0] not in self.graph.sided:
@@ -555,12 +558,46 @@ class _Describer:
             for tail, how in read[side].items():
                 if tail not in covered:
                     edges.append(self._edge(tail, unit.id, how, players[side], "" if rows else side))
-        family = sided[0].family or ""
+        family, formulas = self._family(unit, sided[0])
         body = unit.members[0].body
         texts = {s: pretty(getattr(body, s)) if isinstance(body, TwoSides) else "" for s in kept}
         sides_ = tuple(Side(s, texts[s], players[s]) for s in kept)
-        rows = [(name, self._instead(unit, name, edges)) for name, _ in rows]
+        rows = [(name, formulas.get(name) or self._instead(unit, name, edges)) for name, _ in rows]
         return replace(loss, text=family, arguments=tuple(rows), sides=sides_), edges
+
+    def _family(self, unit: _Unit, sided: TwoSided) -> tuple[str, dict[str, str]]:
+        """How the spec composes a loss of families, each with the arguments that are no tensors; and by name the
+        formulas of those that are, where they are neither a box nor a part of one.
+        """
+        formulas: dict[str, dict[str, None]] = {}
+
+        def change(expr: Expr) -> Expr:
+            if not isinstance(expr, Call) or not isinstance(expr.function, Name):
+                return expr
+            word = self.resolved.library.find(expr.function.id, standard_only=False)
+            if word is None or word.kind != "families":
+                return expr
+            numbers = []
+            for name, written in word.bind(expr.arguments, dict(expr.keywords)).items():
+                leaves = _leaves(sided.arguments.get(name))
+                formulas.setdefault(name, {})
+                if all(leaf.type.host for leaf in leaves):
+                    number = host_value(leaves[0], {}) if len(leaves) == 1 else None
+                    numbers.append(f"{name}={show(written) if number is None else short(number)}")
+                elif not all(map(self._drawn, leaves)):
+                    formulas[name][pretty(written)] = None
+            return Name(expr.at, word.name + (f"({', '.join(numbers)})" if numbers else ""))
+
+        body = unit.members[0].body
+        if not isinstance(body, Expr):
+            return "", {}
+        text = pretty(changed(bound_to(body, unit.members[0].bound if len(unit.members) == 1 else {}), change))
+        said = {name: ", ".join(found) for name, found in formulas.items()}
+        return (text if formulas else sided.family or ""), said
+
+    def _drawn(self, node: Node) -> bool:
+        """Whether a node is a box, or an output of one."""
+        return id(node) in self.unit or (node.op == "output" and id(node.args[0]) in self.unit)
 
     def _instead(self, unit: _Unit, argument: str, edges: list[Edge]) -> str:
         """What a row says where nothing that a network made enters it."""
@@ -594,6 +631,10 @@ class _Describer:
                 text = self._title(unit.members) + next((f".{s}" for s in SIDES if losses[0].endswith(f".{s}")), "")
             found.append((self._weight(term.weight, term.value), text, losses))
         return found
+
+    def _idle(self, phase: Phase) -> tuple[tuple[str, str], ...]:
+        """Weight and text of the terms that are not there, for their weight is 0."""
+        return tuple((self._weight(t.weight, t.value), pretty(parse(t.loss))) for t in phase.idle)
 
     def _names(self, reference: tuple[str, str, str], loss: str) -> bool:
         """Whether a reference in an objective means a loss: by its name, or by its family where an index is bound."""
@@ -633,7 +674,7 @@ class _Describer:
         found: dict[str, dict[Any, list[str]]] = {}
         for phase, above in _phases(self.graph.schedule):
             terms = tuple((w, t, frozenset(self.losses[n] for n in losses)) for w, t, losses in self._terms(phase))
-            key = (terms, self._circumstances(phase, above))
+            key = (terms, self._idle(phase), self._circumstances(phase, above))
             found.setdefault(self.player_of[phase.player], {}).setdefault(key, []).append(phase.name)
         return {player: list(groups.values()) for player, groups in found.items()}
 
@@ -664,7 +705,8 @@ class _Describer:
                 terms, inward = self._term_rows(group, f"p{number}", title, sum(len(m.terms) for m in moves))
                 port = f"m{len(moves)}"
                 edges += [*inward, *self._waiting(group, f"p{number}", port)]
-                moves.append(Move(self._move_text(group, order), tuple(group), terms, port))
+                idle = self._idle(self.phases[group[0]])
+                moves.append(Move(self._move_text(group, order), tuple(group), terms, port, idle))
             members = tuple(name for name, table in self.player_of.items() if table == title)
             networks = tuple(self._networks(title))
             rules = tuple(self._rules(title))

@@ -171,10 +171,12 @@ class _Printer:
 
     def _two_sides(self, loss: Loss, faded: bool) -> str:
         """A table: what enters in rows on the left, a row for each side on the right."""
-        title = f"<B>{_text(loss.name)}</B>  {_font(loss.text)}"
+        first, *more = map(_font, wrap(loss.text, 34))
+        title = _left([f"<B>{_text(loss.name)}</B>  {first}", *more])
         body = f'<TR><TD COLSPAN="2" BGCOLOR="{HEAD_TINT}" ALIGN="LEFT">{title}</TD></TR>'
         entering = [(name, f"{name} = {text}" if text else name) for name, text in loss.arguments]
-        left = [f'<TD PORT="a_{name}" ALIGN="LEFT">{_font(text)}</TD>' for name, text in entering]
+        words = [(name, _left([*map(_font, wrap(text, 34))])) for name, text in entering]
+        left = [f'<TD PORT="a_{name}" ALIGN="LEFT">{text}</TD>' for name, text in words]
         right = []
         for side in loss.sides:
             out = self.player is not None and self.player not in side.players
@@ -213,6 +215,7 @@ class _Printer:
                 row, weight = _row(player.id, term.port), _font(term.weight)
                 cell = f'<TD {row} ALIGN="RIGHT" PORT="{term.port}">{weight}</TD>'
                 rows.append(f'{cell}<TD {_row(player.id, f"{term.port}_")} ALIGN="LEFT">{text}</TD>')
+            rows += [_idle(*pair) for pair in move.idle]
         body = "".join(f"<TR>{row}</TR>" for row in rows)
         return self._node(player.id, shape="plain", label=_table(body, line, FADED.ink if faded else INK))
 
@@ -294,6 +297,7 @@ class _Changes(_Printer):
                 look = self._look(f"{player.id}:{term.port}")
                 weight = _cell_of([*map(_font, term.weight.splitlines())], look, term.port, 1)
                 rows.append(weight + _cell_of([*map(_font, wrap(term.text, 34))], look, span=1))
+            rows += [_idle(*pair) for pair in move.idle]
         body = "".join(f"<TR>{row}</TR>" for row in rows)
         return self._node(
             player.id, shape="plain", label=_table(body, head.line, head.ink, dashed=self._gone(player.id))
@@ -341,6 +345,13 @@ class _Changes(_Printer):
 
     def _gone(self, id: str) -> bool:
         return self.marks[id] == "removed"
+
+
+def _idle(weight: str, text: str) -> str:
+    """The pale cells of a term whose weight is 0."""
+    words = _left([_font(part) for part in wrap(text, 34)])
+    pale = [f'<FONT COLOR="{FADED.ink}">{said}</FONT>' for said in (_font(weight), words)]
+    return f'<TD ALIGN="RIGHT">{pale[0]}</TD><TD ALIGN="LEFT">{pale[1]}</TD>'
 
 
 def _cell_of(lines: list[str], look: Colour, port: str = "", span: int = 2) -> str:

@@ -46,7 +46,8 @@ def _loss(loss: Loss, glyphs: dict[str, str]) -> str:
 
 def _player(player: Player, glyphs: dict[str, str], sign: str = "") -> str:
     rows = [f"{sign} {glyphs.get(player.name, '❄')} {player.name or 'trained by nobody'}".strip()]
-    rows += [*(f"{n.name}: {n.text}" for n in player.networks), *player.rules, *(m.text for m in player.moves)]
+    rows += [*(f"{n.name}: {n.text}" for n in player.networks), *player.rules]
+    rows += [line for m in player.moves for line in (m.text, *map(" ".join, m.idle))]
     return f"  {player.id}[{_label(rows)}]"
 
 

@@ -55,12 +55,12 @@ class Loss:
 
     id: str
     name: str
-    text: str  # the formula, or the family of a two-sided loss
+    text: str  # the formula, or the families of a two-sided loss: `least_squares(a=0, b=1, c=1)`
     members: tuple[str, ...]
     players: tuple[str, ...]  # who minimizes it
     live: bool
     paths: frozenset[str]
-    arguments: tuple[tuple[str, str], ...] = ()  # row and what stands there instead of an edge
+    arguments: tuple[tuple[str, str], ...] = ()  # row, and its formula or what stands there instead of an edge
     sides: tuple[Side, ...] = ()
     roles: tuple[Role, ...] = ()
 
@@ -82,6 +82,7 @@ class Move:
     phases: tuple[str, ...]
     terms: tuple[Term, ...]
     port: str
+    idle: tuple[tuple[str, str], ...] = ()  # weight and text of terms whose weight is 0: nothing computes them
 
 
 @frozen
@@ -153,6 +154,7 @@ class Picture:
             for move in player.moves:
                 yield f"    {move.text}"
                 yield from (f"      {t.weight}  {t.text}" for t in move.terms)
+                yield from (f"      {weight}  {text}, not computed" for weight, text in move.idle)
         for edge in self.edges:
             ports = (f" ({edge.tail_port})" if edge.tail_port else "", f" ({edge.head_port})" if edge.head_port else "")
             arrow = "->" if edge.live else "..>"
