@@ -474,6 +474,24 @@ def test_no_label_of_any_view_is_cut_or_covered(name: str) -> None:
         assert isinstance(svg, str) and not hard_to_read(svg), options
 
 
+@pytest.mark.parametrize("name", GALLERY)
+def test_the_terms_of_a_phase_stand_in_the_order_of_the_losses_that_they_read(name: str) -> None:
+    groups = {g.get("id"): g for g in ElementTree.parse(PICTURES / f"{name}.svg").iter(f"{SVG}g")}
+
+    def depth(id: str) -> float:
+        """Where the outlines and texts of a box, or of a row, stand on the mean."""
+        return sum(ys := [float(t.get("y", "")) for t in groups[id].iter(f"{SVG}text")]) / len(ys)
+
+    read: dict[tuple[str, str], list[float]] = {}
+    for edge in picture(name).edges:
+        read.setdefault((edge.head, edge.head_port), []).append(depth(edge.tail))
+    for drawn in picture(name).players:
+        for move in drawn.moves:
+            rows = [(depth(f"{drawn.id}-{t.port}"), read[drawn.id, t.port]) for t in move.terms]
+            losses = [sum(found) / len(found) for _, found in sorted(rows)]
+            assert all(one <= other + 12 for one, other in itertools.pairwise(losses)), move.text
+
+
 def test_what_is_hard_to_read_is_found() -> None:
     """A picture that is spoilt on purpose: a text too long for its box, a text upon another, an edge through a text."""
     svg = draw(spec("gan"))

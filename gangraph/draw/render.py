@@ -2,12 +2,14 @@
 
 Graphviz's layout hangs on the order in which nodes and edges are declared. Some shuffles with a fixed seed are laid
 out; the best of them are declared as they stand, from top to bottom, and changed a little, again and again, while half
-of them drop out after every round. The one with the fewest crossings is taken, so a spec always gives the same picture.
+of them drop out after every round. The terms in a player's table follow the heights of the losses that they read. The
+plan with the fewest crossings is taken, so a spec always gives the same picture.
 """
 
 from __future__ import annotations
 
 import html
+import itertools
 import math
 import os
 import random
@@ -16,6 +18,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from statistics import fmean
 from typing import Any, TypeVar
 
 from gangraph.draw.changes import Marks
@@ -27,6 +30,7 @@ from gangraph.frozen import frozen
 SHUFFLES, SEED = 300, 1
 STARTS = 8  # of the shuffles, that are changed a little
 WILD = 0.15  # the share of the shuffles that know nothing of each other
+SETTLING = 3  # layouts at the end, until the terms stand in the order of their losses
 WORK = 24_000_000  # shuffles times the square of the points of all edges: a few seconds
 T = TypeVar("T")
 
@@ -40,9 +44,8 @@ class Measure:
     width: float  # in points
     height: float
 
-    @property
-    def cost(self) -> tuple[float, float]:
-        return (self.crossings + 2 * self.through, self.width * self.height)
+
+Cost = tuple[float, float, float]  # crossings, terms that stand in another order than their losses, the area
 
 
 @frozen
@@ -62,7 +65,7 @@ class _Tried:
     """A plan that was laid out: its cost, and how high each node stands."""
 
     plan: Plan
-    cost: tuple[float, float]
+    cost: Cost
     heights: dict[str, float]
 
 
@@ -83,7 +86,7 @@ def arrange(picture: Picture, shuffles: int | None = None, marks: Marks | None =
         if len(pool) == 1:
             break
         pool, left = pool[: len(pool) // 2], left - share * len(pool)
-    return pool[0].plan
+    return _settled(pool[0]).plan
 
 
 def _try(plan: Plan, most: float = math.inf) -> _Tried:
@@ -92,7 +95,9 @@ def _try(plan: Plan, most: float = math.inf) -> _Tried:
 
 def _measured(plan: Plan, graph: Any, most: float = math.inf) -> _Tried:
     heights = {n.attr["id"]: float(n.attr["pos"].split(",")[1]) for n in graph.nodes()}
-    return _Tried(plan, measure(graph, most).cost, heights)
+    found = measure(graph, most)
+    crossed = found.crossings + 2 * found.through
+    return _Tried(plan, (crossed, _tangled(plan.picture, heights), found.width * found.height), heights)
 
 
 def _climbed(best: _Tried, tries: int, chance: random.Random) -> _Tried:
@@ -103,6 +108,44 @@ def _climbed(best: _Tried, tries: int, chance: random.Random) -> _Tried:
         tried = _try(_stirred(best, chance), best.cost[0])
         best = tried if tried.cost <= best.cost else best
     return best
+
+
+def _settled(best: _Tried) -> _Tried:
+    """The same with every term where its loss stands, as long as that is no worse."""
+    for _ in range(SETTLING):
+        if best.cost[1] == 0:
+            break
+        tried = _try(_ordered(best.plan, best.heights))
+        best = min(best, tried, key=lambda one: one.cost)
+    return best
+
+
+def _tangled(picture: Picture, heights: dict[str, float]) -> int:
+    """How many pairs of terms in a phase stand in another order than the losses that they read."""
+    places = _places(picture, heights)
+    rows = [[places[p.id, term.port] for term in move.terms] for p in picture.players for move in p.moves]
+    return sum(one > other for row in rows for one, other in itertools.combinations(row, 2))
+
+
+def _untangled(picture: Picture, heights: dict[str, float]) -> Picture:
+    """The picture with the terms of every phase in the order of the losses that they read, from top to bottom."""
+    places = _places(picture, heights)
+
+    def sort(player: Player, move: Move) -> Move:
+        return replace(move, terms=tuple(sorted(move.terms, key=lambda term: places[player.id, term.port])))
+
+    players = tuple(replace(p, moves=tuple(sort(p, m) for m in p.moves)) for p in picture.players)
+    return replace(picture, players=players)
+
+
+def _places(picture: Picture, heights: dict[str, float]) -> dict[tuple[str, str], tuple[float, float]]:
+    """Where each row of a table is read from: how deep on the mean, and by which side of a loss."""
+    sides = {(x.id, side.name): number for x in picture.losses for number, side in enumerate(x.sides)}
+    ends: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for edge in picture.edges:
+        end = (-heights[edge.tail], sides.get((edge.tail, edge.tail_port), 0))
+        ends.setdefault((edge.head, edge.head_port), []).append(end)
+    return {row: (fmean(h for h, _ in found), fmean(s for _, s in found)) for row, found in ends.items()}
 
 
 def follow(plan: Plan, picture: Picture) -> Plan | None:
@@ -141,36 +184,22 @@ def _shuffled(plan: Plan, chance: random.Random, rows: bool) -> Plan:
 
 
 def _stirred(best: _Tried, chance: random.Random) -> Plan:
-    """The same with a few nodes at other heights, or with a term in another row."""
-    plan, heights = best.plan, dict(best.heights)
-    players = list(plan.picture.players)
-    long = [(p, m) for p, player in enumerate(players) for m, move in enumerate(player.moves) if len(move.terms) > 1]
-    if long and chance.random() < 0.25:
-        p, m = chance.choice(long)
-        moves = list(players[p].moves)
-        moves[m] = replace(moves[m], terms=_moved(moves[m].terms, chance))
-        players[p] = replace(players[p], moves=tuple(moves))
-        return _ordered(replace(plan, picture=replace(plan.picture, players=tuple(players))), heights)
+    """The same with a few nodes at other heights."""
+    heights = dict(best.heights)
     for _ in range(chance.choice((1, 1, 2, 3))):
         one, other = chance.sample(sorted(heights), 2)
         heights[one] = heights[other] + chance.choice((-0.5, 0.5))
-    return _ordered(plan, heights)
+    return _ordered(best.plan, heights)
 
 
 def _ordered(plan: Plan, heights: dict[str, float]) -> Plan:
-    """Nodes and edges declared from top to bottom, which is how Graphviz then begins."""
+    """Nodes, terms and edges declared from top to bottom, which is how Graphviz then begins."""
     nodes: list[Box | Loss | Player] = [*plan.picture.boxes, *plan.picture.losses, *plan.picture.players]
     edges = plan.picture.edges
     first = sorted(range(len(nodes)), key=lambda i: -heights[nodes[i].id])
     then = sorted(range(len(edges)), key=lambda i: (-heights[edges[i].tail], -heights[edges[i].head]))
-    return replace(plan, order=(*first, *(len(nodes) + i for i in then)))
-
-
-def _moved(items: Sequence[T], chance: random.Random) -> tuple[T, ...]:
-    """The same items with one at another place."""
-    found = list(items)
-    found.insert(chance.randrange(len(found)), found.pop(chance.randrange(len(found))))
-    return tuple(found)
+    picture = _untangled(plan.picture, heights)
+    return replace(plan, picture=picture, order=(*first, *(len(nodes) + i for i in then)))
 
 
 def lay_out(dot: str) -> Any:
