@@ -567,7 +567,39 @@ def test_what_is_left_out_is_paler_than_the_rest_on_every_page() -> None:
             round(255 * v)
             for v in (share * a + (1 - share) * b for a, b in zip(*map(values, (LIVE, page)), strict=True))
         ]
-        assert contrast("#" + "".join(f"{v:02x}" for v in mixed), page) < contrast(LIVE, page) / 1.8
+        assert 2 <= contrast("#" + "".join(f"{v:02x}" for v in mixed), page) < contrast(LIVE, page) / 1.8
+
+
+def test_the_page_shows_between_the_dots_of_a_border() -> None:
+    """Else the fill would, and look like a border itself on a dark page; and dots stand close on short edges."""
+    svg = draw(spec("stargan-v2"), quick=True)
+    assert isinstance(svg, str)
+    dotted = [e for e in ElementTree.fromstring(svg).iter() if "stroke-dasharray" in e.attrib]
+    assert {(e.get("fill"), e.get("stroke-dasharray"), e.get("stroke-linecap")) for e in dotted} == {
+        ("none", "0.1,3.6", "round")
+    }
+    (group,) = [
+        g for g in ElementTree.fromstring(svg).iter(f"{SVG}g") if g.get("id") == box("stargan-v2", "fake2[via]").id
+    ]
+    border, ground = group.findall(f"{SVG}path")
+    across, _, _, down, right, below = (float(v) for v in re.findall(r"-?[\d.]+", ground.get("transform", "")))
+    xs, ys = zip(
+        *[map(float, point.split(",")) for point in re.findall(r"[-\d.]+,[-\d.]+", border.get("d", ""))], strict=True
+    )
+    assert border.get("d") == ground.get("d") and ground.get("fill") == COLOURS[1].tint.lower()
+    for numbers, scale, shift in ((xs, across, right), (ys, down, below)):
+        assert math.isclose(min(numbers) * scale + shift, min(numbers) + 2, abs_tol=0.3)
+        assert math.isclose(max(numbers) * scale + shift, max(numbers) - 2, abs_tol=0.3)
+
+
+def test_lines_of_one_box_keep_apart() -> None:
+    """So that what hangs below one, an underscore, stands off what the next one reaches up to."""
+    svg = draw(spec("vae-gan"), quick=True)
+    assert isinstance(svg, str)
+    for group in ElementTree.fromstring(svg).iter(f"{SVG}g"):
+        if (group.get("class") or "") == "node":
+            lines = sorted({float(t.get("y", "")) for t in group.iter(f"{SVG}text")})
+            assert all(other - one >= 12.5 for one, other in itertools.pairwise(lines) if other - one > 2)
 
 
 @pytest.mark.parametrize(("name", "most"), [("stargan-v2", 16), ("cyclegan", 8), ("drit", 12)])

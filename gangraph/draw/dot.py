@@ -32,7 +32,7 @@ LARGE = (
     (60, {"nslimit": "1", "nslimit1": "1", "mclimit": "0.1"}),
     (150, {"nslimit": "0.1", "nslimit1": "0.1", "mclimit": "0.02", "splines": "line"}),
 )
-NODE = {"fontname": FONT, "fontsize": "11", "fontcolor": INK, "margin": "0.08,0.045", "height": "0.2", "width": "0.2"}
+NODE = {"fontname": FONT, "fontsize": "11", "fontcolor": INK, "margin": "0.066,0.04", "height": "0.2", "width": "0.2"}
 EDGE = {"arrowsize": "0.6", "penwidth": "1.1", "color": LIVE}
 TABLE = f'BGCOLOR="{PAPER}" BORDER="2" CELLBORDER="0" CELLSPACING="0"'
 
@@ -60,7 +60,7 @@ COLOURS = (
 )
 NOBODY = Colour("❄", DATA, DATA_TINT)
 FADED = Colour("", "#BBBBBB", DATA_TINT, "#6B6B6B")  # what the view of one player leaves out; `ink` is its text
-FADED_EDGE, FADED_HEAD = f"{LIVE}66", "#8A8A8A"  # an edge that the ground shines through is pale on a dark page too
+FADED_EDGE, FADED_HEAD = f"{LIVE}90", "#8A8A8A"  # an edge that the ground shines through is pale on a dark page too
 
 # A picture of changes: what is kept is pale, what is gone is dashed. `tint` fills, `ink` writes.
 MARKS = {
@@ -251,7 +251,7 @@ class _Printer:
         if self.player is not None and self.player in edge.paths:
             attributes |= {"color": self.colours[self.player].line, "penwidth": "2.4"}
         elif self.player is not None:
-            attributes |= {"color": FADED_EDGE, "penwidth": "0.8"}
+            attributes |= {"color": FADED_EDGE, "penwidth": "1.1" if edge.live else "1.6"}
         attributes |= self.at.get(f"e{number}", {})
         return f"{self._tail(edge)} -> {self._head(edge)} [{_attributes(attributes)}]"
 
@@ -322,7 +322,7 @@ class _Changes(_Printer):
 
     def edge(self, number: int, edge: Edge) -> str:
         mark = self.marks[f"e{number}"]
-        width = {"kept": "0.9", "added": "2.2"}.get(mark, "1.4")
+        width = {"kept": "1.1", "added": "2.2"}.get(mark, "1.4")
         colour = FADED_EDGE if mark == "kept" else MARKS[mark].line
         attributes = {"id": f"e{number}", "color": colour, "penwidth": width}
         attributes |= {"style": "dashed"} if mark == "removed" else {}
@@ -435,7 +435,7 @@ def _row(node: str, name: str) -> str:
 def _lines(lines: list[str], align: str = "CENTER") -> str:
     """Several lines as rows of a table, for lines of mixed sizes run into each other without."""
     rows = "".join(f'<TR><TD ALIGN="{align}">{line}</TD></TR>' for line in lines)
-    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="0.6">{rows}</TABLE>'
+    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="1">{rows}</TABLE>'
 
 
 def _left(lines: list[str]) -> str:

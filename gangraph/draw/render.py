@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from gangraph.draw.changes import Marks
 from gangraph.draw.dot import Positions, print_dot, things, titles
-from gangraph.draw.geometry import Curve, Line, Point, Rectangle, along, crossings, runs_through
+from gangraph.draw.geometry import Curve, Line, Point, Rectangle, along, around, crossings, runs_through
 from gangraph.draw.picture import Box, Loss, Move, Picture, Player
 from gangraph.frozen import frozen
 
@@ -32,6 +32,11 @@ STARTS = 8  # of the shuffles, that are changed a little
 WILD = 0.15  # the share of the shuffles that know nothing of each other
 SETTLING = 3  # layouts at the end, until the terms stand in the order of their losses
 WORK = 24_000_000  # shuffles times the square of the points of all edges: a few seconds
+DOTS = ('stroke-dasharray="1,5"', 'stroke-dasharray="0.1,3.6" stroke-linecap="round"')  # Graphviz's, and ours
+BROKEN = re.compile(
+    r'<(path|polygon|ellipse) fill="(#\w+)" ([^>]*stroke-width="([\d.]+)" stroke-dasharray="[^>]*?)'
+    r'((?:d|points|cx)="[^>]*")/>'
+)  # a filled shape with a broken border
 T = TypeVar("T")
 
 
@@ -310,9 +315,24 @@ def clean_svg(svg: str, picture: Picture) -> str:
 
 
 def tidy_svg(svg: str, title: str) -> str:
-    """Graphviz's SVG without declaration and comments, with short numbers, under a title."""
+    """Graphviz's SVG without declaration and comments, with short numbers and round dots, under a title."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL).replace(' xml:space="preserve"', "")
     svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d)\d+", r"\1", tag[0]), svg)  # tags, never text
+    svg = BROKEN.sub(_apart, svg).replace(*DOTS)
     first = re.compile(r'(<g [^>]*class="graph"[^>]*>\s*)<title>[^<]*</title>')
     return first.sub(lambda m: f"{m[1]}<title>{html.escape(title)}</title>", svg, count=1)
+
+
+def _apart(shape: re.Match[str]) -> str:
+    """A shape whose fill keeps away from its broken border, so that gaps show the page, a white one or a dark one."""
+    kind, fill, border, inset, outline = shape.groups()
+    numbers = [float(number) for number in re.findall(r"-?[\d.]+", outline)]
+    if kind == "ellipse":
+        x, y, width, height = numbers[0], numbers[1], 2 * numbers[2], 2 * numbers[3]
+    else:
+        left, low, right, high = around(zip(numbers[::2], numbers[1::2], strict=True))
+        x, y, width, height = (left + right) / 2, (low + high) / 2, right - left, high - low
+    across, down = (1 - 2 * float(inset) / size for size in (width, height))
+    place = f"matrix({across:.3f} 0 0 {down:.3f} {x - across * x:.1f} {y - down * y:.1f})"
+    return f'<{kind} fill="none" {border}{outline}/>\n<{kind} fill="{fill}" transform="{place}" {outline}/>'
