@@ -19,7 +19,7 @@ from gangraph import _paths
 from gangraph.compiler import Spec, load
 from gangraph.draw import draw, tables, write
 from gangraph.draw.describe import describe
-from gangraph.draw.dot import COLOURS, FADED_EDGE, INK, LIVE, MARKS, print_dot
+from gangraph.draw.dot import COLOURS, DATA, FADED_EDGE, INK, LIVE, MARKS, print_dot
 from gangraph.draw.mermaid import print_mermaid
 from gangraph.draw.picture import Box, Loss, Picture, Player
 from gangraph.draw.render import arrange, lay_out, measure
@@ -557,7 +557,7 @@ def test_texts_stand_out_of_what_they_stand_on() -> None:
     assert all(contrast(INK, c.tint) >= 12 and contrast(c.ink, c.line) >= 3 for c in COLOURS)
     assert all(contrast(look.ink, look.tint) >= 4.5 for look in MARKS.values())
     for page in ("#FFFFFF", "#0D1117", DARK):  # lines, on white, on a dark page, and on our own
-        assert all(contrast(line, page) >= 3 for line in (*(c.line for c in COLOURS), LIVE))
+        assert all(contrast(line, page) >= 3 for line in (*(c.line for c in COLOURS), LIVE, DATA))
 
 
 def test_what_is_left_out_is_paler_than_the_rest_on_every_page() -> None:

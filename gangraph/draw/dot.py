@@ -15,7 +15,7 @@ from gangraph.draw.words import wrap
 from gangraph.frozen import frozen
 
 FONT = "DejaVu Sans,Verdana,Geneva,sans-serif"  # of equal widths
-INK, QUIET, DATA, LIVE = "#1A1A1A", "#444444", "#555555", "#767676"
+INK, QUIET, DATA, LIVE = "#1A1A1A", "#444444", "#6B6B6B", "#767676"
 PAPER, DATA_TINT, HEAD_TINT = "#FFFFFF", "#F2F2F2", "#E6E6E6"
 GRAPH = {
     "rankdir": "LR",
