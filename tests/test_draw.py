@@ -492,13 +492,20 @@ def test_the_terms_of_a_phase_stand_in_the_order_of_the_losses_that_they_read(na
             assert all(one <= other + 12 for one, other in itertools.pairwise(losses)), move.text
 
 
+@pytest.mark.parametrize("options", [{}, {"before": "dualgan"}])
+def test_edges_from_losses_to_players_have_room_to_keep_apart(options: dict[str, str]) -> None:
+    graph = pygraphviz.AGraph(string=draw(spec("cyclegan"), "dot", quick=True, **options))
+    ends = [e for e in graph.edges() if re.fullmatch(r"r?p\d+", e[1])]
+    assert ends and all(e.attr["minlen"] == "2" for e in ends)
+
+
 def test_what_is_hard_to_read_is_found() -> None:
     """A picture that is spoilt on purpose: a text too long for its box, a text upon another, an edge through a text."""
     svg = draw(spec("gan"))
     assert isinstance(svg, str) and not hard_to_read(svg)
     assert legible(svg.replace(">non_saturating<", ">non_saturating_of_many_words<")).cut
     name = re.compile(r'(<text[^>]* y=")([-\d.]+)("[^>]*>vector 2<)')
-    assert legible(name.sub(lambda m: f"{m[1]}{float(m[2]) - 8}{m[3]}", svg)).overlapping
+    assert legible(name.sub(lambda m: f"{m[1]}{float(m[2]) - 10}{m[3]}", svg)).overlapping
     head = re.compile(r'(<path fill="none"[^>]* d="M)[-\d.]+,[-\d.]+')
     assert any(legible(head.sub(rf"\g<1>{x},-30", svg)).struck for x in range(100, 240, 5))
 

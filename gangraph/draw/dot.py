@@ -253,6 +253,11 @@ class _Printer:
         elif self.player is not None:
             attributes |= {"color": FADED_EDGE, "penwidth": "1.1" if edge.live else "1.6"}
         attributes |= self.at.get(f"e{number}", {})
+        return self._statement(edge, attributes)
+
+    def _statement(self, edge: Edge, attributes: dict[str, str]) -> str:
+        """An edge with its ends; between losses and players a column is free, where such edges keep apart."""
+        attributes |= {"minlen": "2"} if edge.tail in self.losses and edge.head not in self.losses else {}
         return f"{self._tail(edge)} -> {self._head(edge)} [{_attributes(attributes)}]"
 
     def _tail(self, edge: Edge) -> str:
@@ -326,7 +331,7 @@ class _Changes(_Printer):
         colour = FADED_EDGE if mark == "kept" else MARKS[mark].line
         attributes = {"id": f"e{number}", "color": colour, "penwidth": width}
         attributes |= {"style": "dashed"} if mark == "removed" else {}
-        return f"{self._tail(edge)} -> {self._head(edge)} [{_attributes(attributes)}]"
+        return self._statement(edge, attributes)
 
     def _node(self, id: str, **attributes: str) -> str:
         look = self._look(id)

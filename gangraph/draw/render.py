@@ -30,7 +30,6 @@ from gangraph.frozen import frozen
 SHUFFLES, SEED = 300, 1
 STARTS = 8  # of the shuffles, that are changed a little
 WILD = 0.15  # the share of the shuffles that know nothing of each other
-SETTLING = 3  # layouts at the end, until the terms stand in the order of their losses
 WORK = 24_000_000  # shuffles times the square of the points of all edges: a few seconds
 DOTS = ('stroke-dasharray="1,5"', 'stroke-dasharray="0.1,3.6" stroke-linecap="round"')  # Graphviz's, and ours
 BROKEN = re.compile(
@@ -50,7 +49,7 @@ class Measure:
     height: float
 
 
-Cost = tuple[float, float, float]  # crossings, terms that stand in another order than their losses, the area
+Cost = tuple[float, float]  # crossings, close to a table too; the area
 
 
 @frozen
@@ -91,7 +90,7 @@ def arrange(picture: Picture, shuffles: int | None = None, marks: Marks | None =
         if len(pool) == 1:
             break
         pool, left = pool[: len(pool) // 2], left - share * len(pool)
-    return _settled(pool[0]).plan
+    return pool[0].plan
 
 
 def _try(plan: Plan, most: float = math.inf) -> _Tried:
@@ -101,8 +100,8 @@ def _try(plan: Plan, most: float = math.inf) -> _Tried:
 def _measured(plan: Plan, graph: Any, most: float = math.inf) -> _Tried:
     heights = {n.attr["id"]: float(n.attr["pos"].split(",")[1]) for n in graph.nodes()}
     found = measure(graph, most)
-    crossed = found.crossings + 2 * found.through
-    return _Tried(plan, (crossed, _tangled(plan.picture, heights), found.width * found.height), heights)
+    crossed = found.crossings + 2 * found.through + _tangled(plan.picture, heights)
+    return _Tried(plan, (crossed, found.width * found.height), heights)
 
 
 def _climbed(best: _Tried, tries: int, chance: random.Random) -> _Tried:
@@ -115,18 +114,11 @@ def _climbed(best: _Tried, tries: int, chance: random.Random) -> _Tried:
     return best
 
 
-def _settled(best: _Tried) -> _Tried:
-    """The same with every term where its loss stands, as long as that is no worse."""
-    for _ in range(SETTLING):
-        if best.cost[1] == 0:
-            break
-        tried = _try(_ordered(best.plan, best.heights))
-        best = min(best, tried, key=lambda one: one.cost)
-    return best
-
-
 def _tangled(picture: Picture, heights: dict[str, float]) -> int:
-    """How many pairs of terms in a phase stand in another order than the losses that they read."""
+    """How many pairs of terms in a phase stand in another order than the losses that they read.
+
+    Their edges cross so close to the table that nothing else counts it.
+    """
     places = _places(picture, heights)
     rows = [[places[p.id, term.port] for term in move.terms] for p in picture.players for move in p.moves]
     return sum(one > other for row in rows for one, other in itertools.combinations(row, 2))
