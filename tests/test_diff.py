@@ -215,4 +215,11 @@ def test_the_data_is_json() -> None:
 def test_tiny_changes_sizes_and_no_term_of_any_objective() -> None:
     for name in GALLERY:
         found = diff(gangraph.load(name), gangraph.load(name, tiny=True))
-        assert {c.section for c in found.changes} <= {"sizes", "constants", "parameters", "stages", "train"}, name
+        assert {c.section for c in found.changes} <= {
+            "sizes",
+            "constants",
+            "parameters",
+            "schedule",
+            "stages",
+            "train",
+        }, name

@@ -34,8 +34,8 @@ SVG, MATHML = "http://www.w3.org/2000/svg", "http://www.w3.org/1998/Math/MathML"
 ALLOWED = {
     SVG: (
         "svg g title path polygon polyline ellipse text",
-        "id class viewBox transform d points cx cy rx ry x y fill stroke stroke-width stroke-dasharray text-anchor "
-        "font-family font-size font-weight font-style",
+        "id class viewBox transform d points cx cy rx ry x y fill stroke stroke-width stroke-dasharray stroke-linecap "
+        "text-anchor font-family font-size font-weight font-style",
     ),
     MATHML: (
         "math mtable mtr mtd mrow mi mn mo mtext mspace mfrac msqrt mroot msub msup msubsup munder mover munderover "
