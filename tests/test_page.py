@@ -399,17 +399,25 @@ def test_view_watches_until_it_is_interrupted(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("gangraph: 1\nname: mine\nextends: gan\n", encoding="utf-8")
     command = [sys.executable, "-m", "gangraph", "view", str(path), "--tiny", "--watch", "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stderr is not None
-        address = process.stdout.readline().strip()
-        with urllib.request.urlopen(address, timeout=20) as answer:
-            assert b'id="picture"' in answer.read()
-        path.write_text("gangraph: 1\nname: mine\nextends: gann\n", encoding="utf-8")
-        with urllib.request.urlopen(f"{address}events?1", timeout=20) as events:
-            assert events.read() == b"data: 2\n\n"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 130
-        assert process.stdout.read() == process.stderr.read().strip() == ""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, preexec_fn=_heed_interrupts) as process:  # type: ignore[call-overload]
+        try:
+            address = process.stdout.readline().strip()
+            with urllib.request.urlopen(address, timeout=20) as answer:
+                assert b'id="picture"' in answer.read()
+            path.write_text("gangraph: 1\nname: mine\nextends: gann\n", encoding="utf-8")
+            with urllib.request.urlopen(f"{address}events?1", timeout=20) as events:
+                assert events.read() == b"data: 2\n\n"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 130
+            assert process.stdout.read() == process.stderr.read().strip() == ""
+        finally:
+            process.kill()  # else a failure would wait for it
+
+
+def _heed_interrupts() -> None:
+    """In a child before it begins, for what is started in the background may be deaf to them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 # --- the page of a file that is being written
