@@ -217,8 +217,11 @@ class Case:
         return place is None or (place.file == self.file and not self.sources.settled)
 
 
-def minimized(objective: Node, within: Container[int]) -> list[tuple[Node, int]]:
-    """The losses (and sides) that an objective's gradient comes through, each with the sign in front of it."""
+def minimized(objective: Node, within: Container[int] | None = None) -> list[tuple[Node, int]]:
+    """The losses (and sides) that an objective's gradient comes through, each with the sign in front of it.
+
+    With `within`, only what has its id there is looked at.
+    """
     seen = {id(objective)}
     stack, losses = [(objective, 1)], []
     while stack:
@@ -226,7 +229,7 @@ def minimized(objective: Node, within: Container[int]) -> list[tuple[Node, int]]
         if node.op == "loss":
             losses.append((node, sign))
         for argument in passing(node):
-            if id(argument) in within and id(argument) not in seen:
+            if id(argument) not in seen and (within is None or id(argument) in within):
                 seen.add(id(argument))
                 stack.append((argument, sign * _sign(node, argument)))
     return losses

@@ -53,10 +53,7 @@ def as_latex(sections: Iterable[Section], name: str) -> str:
             rows = " \\\\\n".join(_aligned(section))
             blocks.append(f"\\paragraph{{{_prose(section.title)}}}\n\\begin{{align*}}\n{rows}\n\\end{{align*}}")
         if section.notes:
-            said = (
-                "".join(_prose(p) if isinstance(p, str) else f"${plain(p.latex)}$" for p in n) for n in section.notes
-            )
-            items = "\n".join(f"\\item {note}" for note in said)
+            items = "\n".join(f"\\item {''.join(map(_said, note))}" for note in section.notes)
             blocks.append(f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}")
     return "\n\n".join(blocks)
 

@@ -222,6 +222,11 @@ class Stage:
             Equation(lefts["generator"], self._terms(sides["generator"])),
         ]
 
+    @cached_property
+    def signs(self) -> dict[str, dict[Node, int]]:
+        """Phase -> the losses and sides that it minimizes, with the sign in front of each."""
+        return {phase.name: dict(minimized(phase.objective)) for phase in self.graph.phases()}
+
     def _players(self, loss: str) -> dict[str, Piece]:
         """Networks that some phase trains by a side of a loss, and that its gradient reaches: by the side that they are
         on. Who minimizes a side's negative, or is reached through a `reverse`, is on the other.
@@ -231,7 +236,7 @@ class Stage:
             root = self.graph.losses[f"{loss}.{side}"]
             straight, turned = self._reached(root)
             for phase in self.graph.phases():
-                signs = dict(minimized(phase.objective, {id(n) for n in walk([phase.objective])}))
+                signs = self.signs[phase.name]
                 own, opposite = (side, other) if signs.get(root, 1) > 0 else (other, side)
                 for network in phase.networks if root in signs else ():
                     parameters = self.graph.parameters([network])
