@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
 import tempfile
@@ -159,6 +160,17 @@ def test_several_processes_find_what_one_does(monkeypatch: pytest.MonkeyPatch, t
     several = verify(spec, cases=2, workers=2, progress=seen.append)
     assert several.good and several.rows == one.rows
     assert sorted(seen) == sorted(number for number, row in one.rows.items() for _ in range(row.cases))
+
+
+def test_a_process_that_ends_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gangraph.verify.WORTH", 0.0)
+
+    def kill(number: int) -> None:
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    with pytest.raises(RunError, match="has ended before its work"):
+        verify("gan", tiny=True, cases=20, workers=2, progress=kill)
 
 
 def test_what_cancels_to_zero_on_one_side_alone_is_no_difference() -> None:

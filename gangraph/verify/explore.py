@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
+from gangraph.errors import RunError
 from gangraph.verify.report import Difference, Row
 
 if TYPE_CHECKING:
@@ -104,6 +106,8 @@ def explored(spec: Spec, rows: list[Row], count: int, seed: int, progress: Progr
             while not told.empty():
                 progress(told.get())
         return sorted((future.result() for future in done), key=lambda row: row.number)
+    except BrokenProcessPool:
+        raise RunError("a process that verified has ended before its work: is there memory for all of them?") from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
