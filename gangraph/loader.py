@@ -75,8 +75,14 @@ class Compiled:
         self._kept: dict[str, Any] = {}
 
     @cached_property
-    def _losses(self) -> list[dict[str, Any]]:
-        return _inspection(self.spec, self.module)
+    def _losses(self) -> list[list[tuple[list[str], Any]]]:
+        """Of each stage, functions that evaluate losses, and which."""
+        stages = []
+        for code, groups in _inspection(self.spec, any(True for _ in self.networks.buffers())):
+            scope: dict[str, Any] = dict(self.module.__dict__)
+            exec(code, scope)
+            stages.append([(names, getattr(scope["Losses"], f"losses_{i}")) for i, names in enumerate(groups)])
+        return stages
 
     # --- what it is
 
@@ -275,12 +281,13 @@ class Compiled:
 
     def losses(self, batch: Batch | None, draws: Batch | None = None, seed: int | None = None) -> dict[str, Tensor]:
         """Each loss or side as if it alone were evaluated at the present weights; nothing changes."""
-        found = {}
+        found: dict[str, Tensor] = {}
         with self._untouched(batch, draws, seed):
-            for name, function in self._losses[self.clocks["stage"]].items():
+            for names, function in self._losses[self.clocks["stage"]]:
                 self.game.held, self.game.counts = {}, {}
                 self.game.batch = self._present(batch)
-                found[name] = function(self.game, self.game.draws()).detach()
+                values = function(self.game, self.game.draws())
+                found |= {name: value.detach() for name, value in zip(names, values, strict=True)}
                 self._restore(self._kept)
         return found
 
@@ -417,31 +424,38 @@ def input_type(node: Node) -> InputType:
     return InputType(node.fields["kind"], node.type.shape, node.type.classes, node.type.range, node.type.samples)
 
 
-def _inspection(spec: Spec, module: types.ModuleType) -> list[dict[str, Any]]:
-    """For each stage: functions that evaluate one loss alone, written like phases and kept out of the program."""
+@lru_cache(maxsize=8)
+def _inspection(spec: Spec, stateful: bool) -> list[tuple[types.CodeType, list[list[str]]]]:
+    """For each stage: functions that evaluate losses, written like phases and kept out of the program, and which ones.
+
+    One evaluates all of them, unless one loss might change what another sees, by a layer's state or by draws: the
+    second call of a network at one place has other draws than the first.
+    """
     emitter = Emitter(spec.schedules)
     emitter.builds()
     stages = []
     for schedule in spec.schedules:
         stage = StageWriter(emitter, schedule)
         reach = Reach(schedule.graph)
-        lines = []
-        names = {}
-        for number, (name, node) in enumerate(schedule.graph.losses.items()):
+        losses = schedule.graph.losses
+        keys = [
+            key
+            for key, _ in _Drawn(schedule.graph, "", 1, "").nodes(
+                ordered(list(losses.values()), schedule.graph.order, {})
+            )
+        ]
+        counted = any("/" in key and key.split("/")[0] not in schedule.graph.values for key in keys)
+        groups = [[name] for name in losses] if stateful or counted else [list(losses)]
+        lines = ["class Losses:", "    pass"]
+        for number, names in enumerate(groups):
             writer = PhaseWriter(stage, None, frozenset())
             writer.owner = writer._owners()
-            nodes = ordered([node], schedule.graph.order, {})
-            leaves = frozenset(inner_leaves(nodes, reach))
-            body = writer.statements(nodes, set(), leaves)
-            text = writer.code(node).plain()
-            lines.append(
-                "\n".join([f"    def loss_{number}(self, draws):", *body, f"        return {text} + self.full(0.0)"])
-            )
-            names[name] = f"loss_{number}"
-        holder = "class Losses:\n" + ("\n\n".join(lines) or "    pass")
-        scope: dict[str, Any] = dict(module.__dict__)
-        exec(compile(holder, f"<gangraph losses of {spec.name}>", "exec"), scope)
-        stages.append({name: getattr(scope["Losses"], function) for name, function in names.items()})
+            nodes = ordered([losses[name] for name in names], schedule.graph.order, {})
+            body = writer.statements(nodes, set(), frozenset(inner_leaves(nodes, reach)))
+            found = ", ".join(f"{writer.code(losses[name]).plain()} + self.full(0.0)" for name in names)
+            lines += [f"    def losses_{number}(self, draws):", *body, f"        return [{found}]"]
+        code = compile("\n".join(lines), f"<gangraph losses of {spec.name}>", "exec")
+        stages.append((code, groups))
     return stages
 
 

@@ -435,6 +435,7 @@ class Rehearsal(Evaluation):
         return Value(np.zeros(whole, int if kind in ("integer", "permutation") else float), shared)
 
     def layer_draw(self, name: str, shape: tuple[int, ...]) -> Any:
+        self.expansion.counting |= name.split("/")[0] not in self.stage.values
         return np.ones(shape)
 
     def pool_draws(self, pool: str, count: int) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from gangraph.reference.values import Live, Value, integer, number
 from gangraph.resolve import Move, Resolved
 
 Arrays = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass
@@ -220,7 +221,7 @@ class Reference:
 
     def needed(self, key: Any, read: Any) -> tuple[list[str], set[str]]:
         """The named values that something reads, in the order of declaration, and the losses."""
-        place = (self.clocks["stage"], self.N, key)
+        place = (self.clocks["stage"], key)
         if place not in self._needs:
             with np.errstate(all="ignore"):
                 rehearsal = Rehearsal(self, self.stage)
@@ -292,32 +293,37 @@ class Reference:
     def losses(self, batch: Any, draws: Arrays | None = None) -> dict[str, float]:
         """Each loss and side as if it alone were evaluated now; nothing changes."""
         found: dict[str, float] = {}
-        for name, side in self._sides():
+        for together in self._groups(self._sides()):
             with self._untouched(batch, draws), self._recording(phases=False):
 
-                def read(evaluation: Evaluation, name: str = name, side: str | None = side) -> Any:
-                    value = evaluation.loss(name)
-                    return value.side(side) if side else value
+                def read(evaluation: Evaluation, chosen: list[tuple[str, str | None]] = together) -> list[Any]:
+                    values = [(evaluation.loss(name), side) for name, side in chosen]
+                    return [value.side(side) if side else value for value, side in values]
 
-                evaluation = self._evaluation(("", 1), f"loss {name} {side}", read)
-                value = read(evaluation)
-                for i, one in enumerate(value) if isinstance(value, tuple) else [(None, value)]:
-                    text = ".".join(filter(None, (name, side))) + (f"[{i}]" if i is not None else "")
-                    found[text] = float(constant(one.data).reshape(()))
+                values = read(self._evaluation(("", 1), f"losses {together}", read))
+                for (name, side), value in zip(together, values, strict=True):
+                    for i, one in enumerate(value) if isinstance(value, tuple) else [(None, value)]:
+                        text = ".".join(filter(None, (name, side))) + (f"[{i}]" if i is not None else "")
+                        found[text] = float(constant(one.data).reshape(()))
         return found
 
     def shown(self, batch: Any, draws: Arrays | None = None) -> Arrays:
         """Each view and metric, [n, ...] or one number, as if it alone were looked at now; nothing changes."""
         found: Arrays = {}
-        for name in map(str, (*self.stage.file.sample, *self.stage.file.metrics)):
+        for together in self._groups([str(n) for n in (*self.stage.file.sample, *self.stage.file.metrics)]):
             with self._untouched(batch, draws), self._recording(phases=False):
 
-                def read(evaluation: Evaluation, name: str = name) -> Value:
-                    return evaluation.shown(name)
+                def read(evaluation: Evaluation, names: list[str] = together) -> list[Value]:
+                    return [evaluation.shown(name) for name in names]
 
-                value = read(self._evaluation(("", 1), f"shown {name}", read, Showing))
-                found[name] = constant(value.data)[0] if value.shared else constant(value.data)
+                values = read(self._evaluation(("", 1), f"shown {together}", read, Showing))
+                for name, value in zip(together, values, strict=True):
+                    found[name] = constant(value.data)[0] if value.shared else constant(value.data)
         return found
+
+    def _groups(self, names: list[T]) -> list[list[T]]:
+        """What one evaluation is asked: all, unless one might change what another sees, by a layer's state or draws."""
+        return [[name] for name in names] if self.buffers or self.expansion.counting else [names]
 
     def _sides(self) -> list[tuple[str, str | None]]:
         """Names of losses, two-sided ones with each side."""

@@ -69,6 +69,7 @@ class Expansion:
     """All networks of a spec, expanded."""
 
     networks: dict[str, Structure] = field(default_factory=dict)
+    counting: bool = False  # whether a layer draws outside named values: the second call there has another draw
 
     def of(self, name: str) -> Structure:
         return self.networks.setdefault(name, Structure())
