@@ -52,7 +52,7 @@ def test_a_condition_is_tried_on_both_sides_of_where_it_turns(tmp_path: Path) ->
     bench = Bench(spec)
     assert len(bench.edges) == 4
     for before, behind, threshold in zip(bench.edges[::2], bench.edges[1::2], (1.35, 0.7), strict=True):
-        values = [bench.at(case).iterations[0].log["D/adv.discriminator"] for case in (before, behind)]
+        values = [bench.at(case).exact.iterations[0].log["D/adv.discriminator"] for case in (before, behind)]
         assert min(values) <= threshold <= max(values) and max(values) - min(values) < 0.05
     for old, new in (("> 1.35", "> 1.4"), ("< 0.7", "< 0.65")):
         assert old in spec.program.source
@@ -154,7 +154,7 @@ def test_many_random_specs_mean_what_they_say(text: str) -> None:
 
 def test_several_processes_find_what_one_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With every setting: the processes get the spec as it was changed here, and tell of each case."""
-    monkeypatch.setattr("gangraph.verify.WORTH", 0.0)
+    monkeypatch.setattr("gangraph.verify.explore.WORTH", 0.0)
     spec, seen = load(written(tmp_path, GATED), tiny=True, batch_size=3), list[int]()
     one = verify(spec, cases=2)
     several = verify(spec, cases=2, workers=2, progress=seen.append)
@@ -163,7 +163,7 @@ def test_several_processes_find_what_one_does(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_a_process_that_ends_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gangraph.verify.WORTH", 0.0)
+    monkeypatch.setattr("gangraph.verify.explore.WORTH", 0.0)
 
     def kill(number: int) -> None:
         for process in multiprocessing.active_children():

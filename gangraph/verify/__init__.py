@@ -28,15 +28,13 @@ The package may be called itself: `gangraph.verify(spec)` is `gangraph.verify.ve
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gangraph.compiler import load
-from gangraph.verify.explore import Progress, explore, explored
+from gangraph.verify.explore import Explorer, Progress
 from gangraph.verify.report import PROPERTIES, Difference, Report, Row
 
 if TYPE_CHECKING:
@@ -45,8 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["PROPERTIES", "Difference", "Report", "Row", "verify", "verify_with_bar"]
 
 OWN, EDITED = (1, 2, 3, 4, 5, 6, 7), (1, 2, 3, 7, 8)
-MOST_WORKERS = 4  # one of the properties takes a third of the time
-WORTH = 4.0  # seconds after which other processes are asked: they take some to begin
+MOST_WORKERS = 4  # for six cases
 
 
 def verify(
@@ -61,11 +58,12 @@ def verify(
     """Compares a spec's program with the reference, in `cases` cases for each property.
 
     `program` is the file of an edited program, which is then run with the rights of whoever asks. `options` are those
-    of `gangraph.load`. With `workers`, what takes long of a spec's own program is shared out among so many processes,
-    of one thread each; the answer is the same. Raises `SpecError` for a spec that is wrong, `RunError` for a program
+    of `gangraph.load`. With `workers`, cases that take long are shared out among so many processes, of one thread each;
+    the answer is the same. Raises `SpecError` for a spec that is wrong, `RunError` for a program
     that cannot be loaded.
     """
     import torch
+    from threadpoolctl import threadpool_limits
 
     loaded = load(spec, **options)
     source = Path(program).read_text(encoding="utf-8") if program is not None else None
@@ -74,24 +72,19 @@ def verify(
 
     taken = declared(loaded.graphs)
     assert loaded.program  # refuses what is declared wrongly
-    with torch.random.fork_rng(devices=[]):
+    # The reference's arrays are small: threads of NumPy's would wait for each other longer than they compute.
+    with torch.random.fork_rng(devices=[]), threadpool_limits(1, "blas"):
         bench = Bench(loaded)
         subject = Subject(bench, source)
         # an edited program is held to the spec, not to its planner; that it runs alone is how it is run here
         rows = {n: Row(n) for n in (OWN if source is None else EDITED)}
-        tell = progress or (lambda number: None)
-        start = time.perf_counter()
-        for number, row in rows.items():
-            if workers > 1 and source is None and time.perf_counter() - start > WORTH:
-                others = [other for n, other in rows.items() if n >= number]
-                rows |= {other.number: other for other in explored(loaded, others, cases, seed, tell, workers)}
-                break
-            explore(row, subject, cases, seed, tell)
+        Explorer(subject, cases, seed, progress or (lambda number: None)).explore(rows, workers)
     return Report(loaded.name, rows, taken)
 
 
 def verify_with_bar(spec: Spec, cases: int, seed: int, program: Path | None) -> Report:
-    """`verify` with a progress bar on stderr, where somebody is looking."""
+    """`verify` with a progress bar on stderr, where somebody is looking, on as many cores as torch may use."""
+    import torch
     from rich.console import Console
     from rich.progress import Progress as Bar
 
@@ -102,7 +95,7 @@ def verify_with_bar(spec: Spec, cases: int, seed: int, program: Path | None) -> 
         def progress(number: int) -> None:
             bar.update(task, advance=1, description=f"verifying {spec.name}: {PROPERTIES[number]}")
 
-        return verify(spec, cases, seed, program, progress, workers=min(os.cpu_count() or 1, MOST_WORKERS))
+        return verify(spec, cases, seed, program, progress, workers=min(torch.get_num_threads(), MOST_WORKERS))
 
 
 class _Package(ModuleType):

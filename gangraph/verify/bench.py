@@ -162,7 +162,8 @@ class Bench:
         return found
 
     def of(self, case: Case) -> Bench:
-        """The bench of the spec as this case changes it."""
+        """The bench of the spec as this case, of this bench or of another process's, changes it."""
+        assert case.changed in self._others or self.variants
         return self._others[case.changed]
 
 
@@ -256,6 +257,9 @@ class Beginning:
                 gan.step(*map(tensors, self.turns[-1]))
                 gan.clocks["epoch_step"] += 1  # the data's clocks are moved by whoever has the data
         batches, self.noise = self.turns[0]
+        self.seen: dict[
+            str, dict[tuple[str, str], Any]
+        ] = {}  # by the text of a program: losses and gradients that it gave here
         self.batch = batches[0] if batches else cases.batch(own.inputs, case, 0)
         if not batches:  # a loss alone, or a phase, may read one all the same
             self.noise = noise(self.enter(load_program(bench.spec)), case, 0, case.batch_size)
@@ -298,53 +302,54 @@ class Beginning:
         return reference
 
     @cached_property
-    def losses(self) -> dict[str, float]:
-        return self.start().losses(self.batch, self.noise)
+    def exact(self) -> Answers:
+        return Answers(self)
 
     @cached_property
+    def twins(self) -> list[Answers]:
+        """What games say that round otherwise. One alone may fall on the same side of a kink."""
+        return [Answers(self, number) for number in range(TWINS)]
+
+    @property
     def diverged(self) -> bool:
         """Whether a loss is so large that nothing is left to compare."""
-        return not all(abs(value) < DIVERGED for value in self.losses.values())
+        return not all(abs(value) < DIVERGED for value in self.exact.losses.values())
+
+
+class Answers:
+    """What a reference, or a twin of it that rounds otherwise, says to a beginning; each answer is worked out once."""
+
+    def __init__(self, beginning: Beginning, twin: int | None = None):
+        self.beginning, self.twin = beginning, twin
+        self._gradients: dict[str, Arrays] = {}
 
     @cached_property
-    def twins(self) -> list[Reference]:
-        """Games that round otherwise. One alone may fall on the same side of a kink."""
-        return [self.start().twin((self.case.seed, number), zeros=number % 2 == 1) for number in range(TWINS)]
+    def game(self) -> Reference:
+        game = self.beginning.start()
+        return game if self.twin is None else game.twin((self.beginning.case.seed, self.twin), self.twin % 2 == 1)
+
+    def shaken(self, arrays: Arrays) -> Arrays:
+        """Data as this side has them."""
+        return arrays if self.twin is None else cases.shaken(arrays, self.twin)
 
     @cached_property
-    def twin_losses(self) -> list[dict[str, float]]:
-        return [
-            twin.losses(cases.shaken(self.batch, i), cases.shaken(self.noise, i)) for i, twin in enumerate(self.twins)
-        ]
+    def losses(self) -> dict[str, float]:
+        return self.game.losses(self.shaken(self.beginning.batch), self.shaken(self.beginning.noise))
 
-    @cached_property
-    def gradients(self) -> dict[str, Arrays]:
-        reference = self.start()
-        return {phase: reference.gradients(phase, self.batch, self.noise) for phase in reference.phases}
-
-    @cached_property
-    def twin_gradients(self) -> list[dict[str, Arrays]]:
-        batches = [cases.shaken(self.batch, i) for i in range(TWINS)]
-        noise = [cases.shaken(self.noise, i) for i in range(TWINS)]
-        return [{p: twin.gradients(p, batches[i], noise[i]) for p in twin.phases} for i, twin in enumerate(self.twins)]
+    def gradients(self, phase: str) -> Arrays:
+        if phase not in self._gradients:
+            batch, noise = self.shaken(self.beginning.batch), self.shaken(self.beginning.noise)
+            self._gradients[phase] = self.game.gradients(phase, batch, noise)
+        return self._gradients[phase]
 
     @cached_property
     def iterations(self) -> list[After]:
-        return self._played(self.start())
-
-    @cached_property
-    def twin_iterations(self) -> list[list[After]]:
-        return [self._played(twin.copy(), i) for i, twin in enumerate(self.twins)]
-
-    def _played(self, reference: Reference, twin: int | None = None) -> list[After]:
-        found = []
-        for batches, draws in self.turns:
-            if twin is not None:
-                batches, draws = [cases.shaken(b, twin) for b in batches], cases.shaken(draws, twin)
-            log = reference.step(list(batches), draws)
-            reference.clocks["epoch_step"] += 1
-            state = everything(self.bench, reference)
-            found.append(After(log, state, len(reference.coming), dict(reference.clocks)))
+        game, found = self.game.copy(), []
+        for batches, draws in self.beginning.turns:
+            log = game.step([self.shaken(b) for b in batches], self.shaken(draws))
+            game.clocks["epoch_step"] += 1
+            state = everything(self.beginning.bench, game)
+            found.append(After(log, state, len(game.coming), dict(game.clocks)))
         return found
 
 

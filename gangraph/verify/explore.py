@@ -1,67 +1,191 @@
-"""Hypothesis chooses the cases of a property, and shrinks the one that differs; processes may share the work."""
+"""Hypothesis chooses the cases, and shrinks the one that differs; processes may share the work."""
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
 from gangraph.errors import RunError
+from gangraph.frozen import frozen
 from gangraph.verify.report import Difference, Row
 
 if TYPE_CHECKING:
-    from gangraph.compiler import Spec
     from gangraph.verify.bench import Bench, Subject
     from gangraph.verify.cases import Case
 
 ITERATIONS = 3
-LONGEST = (3, 6, 2, 1)  # the properties that take longest, which begin first
+WORTH = 4.0  # seconds after which other processes are asked: they take some to begin
 Progress = Callable[[int], None]  # told the number of a property after each of its cases
+Found = list[tuple[int, float, list[Difference]]]  # of each property: the deviation in a case, and what differs there
 
 
-def explore(row: Row, subject: Subject, count: int, seed: int, progress: Progress) -> None:
-    """Tries cases of a property, in every stage; of a difference the smallest case that Hypothesis finds is kept."""
-    import hypothesis
-    from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+@frozen
+class Task:
+    """A case, and the properties that are looked at in it."""
 
-    from gangraph.verify.edges import edges
-    from gangraph.verify.properties import compare
+    case: Case
+    numbers: tuple[int, ...]
+    chosen: bool = True  # by Hypothesis, which then may find a smaller one
 
-    stages = len(subject.bench.spec.resolved)
-    options = settings(
-        max_examples=-(-count // stages),
-        database=None,
-        deadline=None,
-        verbosity=Verbosity.quiet,
-        phases=(Phase.explicit, Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-    )
-    found: list[Difference] = []
-    for stage in range(stages):
 
-        @hypothesis.seed(1000 * seed + stage)
-        @options
-        @given(case_strategy(subject.bench, stage, varied=not subject.edited))
-        def holds(case: Case) -> None:
-            compared = compare(row.number, subject, case)
-            if not found:
+class Explorer:
+    """Tries `count` cases of a subject, shared out among its stages."""
+
+    def __init__(self, subject: Subject, count: int, seed: int, progress: Progress):
+        self.subject, self.count, self.seed, self.progress = subject, count, seed, progress
+
+    def explore(self, rows: dict[int, Row], workers: int) -> None:
+        """Fills in the rows; of what differs in a property the smallest case that Hypothesis finds is kept."""
+        tasks = [task for stage in range(self.stages) for task in self.tasks(stage, tuple(rows))]
+        for task, found in zip(tasks, self._answers(tasks, rows, workers), strict=True):
+            for number, deviation, differences in found:
+                row = rows[number]
+                if row.differences:  # another process had not heard of them
+                    continue
                 row.cases += 1
-                progress(row.number)
-            row.deviation = max(row.deviation, compared.deviation)
+                row.deviation = max(row.deviation, deviation)
+                if differences:
+                    smaller = self._shrunk(number, task.case.stage) if task.chosen else []
+                    row.differences = smaller or differences
+
+    @property
+    def stages(self) -> int:
+        return len(self.subject.bench.spec.resolved)
+
+    def tasks(self, stage: int, numbers: tuple[int, ...]) -> Iterator[Task]:
+        """The cases of a stage, and those around which a condition of its schedule turns."""
+        from gangraph.verify.edges import edges
+
+        cases: list[Case] = []
+        self._ask(stage, cases.append)
+        yield from (Task(case, numbers) for case in cases)
+        if ITERATIONS in numbers:
+            yield from (Task(edge, (ITERATIONS,), False) for edge in edges(self.subject.bench, stage, self.count))
+
+    def _ask(self, stage: int, test: Callable[[Case], None]) -> None:
+        """Shows a test the cases of a stage, always the same; where it fails, smaller ones, until none does."""
+        import hypothesis
+        from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+
+        @hypothesis.seed(1000 * self.seed + stage)
+        @settings(
+            max_examples=-(-self.count // self.stages),
+            database=None,
+            deadline=None,
+            verbosity=Verbosity.quiet,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+            report_multiple_bugs=False,
+        )
+        @given(case_strategy(self.subject.bench, stage, varied=not self.subject.edited))
+        def asked(case: Case) -> None:
+            test(case)
+
+        asked()
+
+    def _shrunk(self, number: int, stage: int) -> list[Difference]:
+        from gangraph.verify.properties import compare
+
+        found: list[Difference] = []
+
+        def holds(case: Case) -> None:
+            compared = compare(number, self.subject, case)
             if compared.differences:
                 found[:] = compared.differences
                 raise AssertionError
 
-        for edge in edges(subject.bench, stage, count) if row.number == ITERATIONS else ():  # where conditions show
-            holds = hypothesis.example(edge)(holds)
         try:
-            holds()
+            self._ask(stage, holds)
         except AssertionError:
-            row.differences = found
-            return
+            return found
+        return []
+
+    # --- in several processes
+
+    def _answers(self, tasks: list[Task], rows: dict[int, Row], workers: int) -> Iterator[Found]:
+        """What is found in each task, in turn: here, and when that has taken a while, in other processes too."""
+        begun = time.perf_counter()
+        for done, task in enumerate(tasks):
+            if workers > 1 and time.perf_counter() - begun > WORTH:
+                yield from self._shared(tasks[done:], workers)
+                return
+            wanted = tuple(n for n in task.numbers if not rows[n].differences)
+            yield _tried(Task(task.case, wanted, task.chosen), self.subject, self.progress)
+
+    def _shared(self, tasks: list[Task], workers: int) -> list[Found]:
+        """The same of all tasks: other processes take the first ones that are left, this one the last."""
+        import torch
+
+        context = multiprocessing.get_context("spawn")  # torch's threads do not outlive a fork
+        told = context.SimpleQueue()
+        spec = self.subject.bench.spec
+        source = self.subject.source if self.subject.edited else None
+        pool = ProcessPoolExecutor(workers - 1, context, _begin, (told, spec.parsed, spec.overrides, source))
+        left = deque(range(len(tasks)))
+        found: dict[int, Found] = {}
+        given: dict[int, Future[Found]] = {}
+
+        def give(number: int | None = None) -> None:
+            """Tells what was done meanwhile, and keeps the others busy: one has the next task while it does one."""
+            for done in ([number] if number else []) + [told.get() for _ in iter(told.empty, True)]:
+                self.progress(done)
+            while left and sum(not future.done() for future in given.values()) < workers:
+                i = left.popleft()
+                given[i] = pool.submit(_worked, tasks[i])
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            give()
+            while left:
+                i = left.pop()
+                found[i] = _tried(tasks[i], self.subject, give)
+                give()
+            found |= {i: future.result() for i, future in given.items()}
+            give()
+            return [found[i] for i in range(len(tasks))]
+        except BrokenProcessPool:
+            raise RunError(
+                "a process that verified has ended before its work: is there memory for all of them?"
+            ) from None
+        finally:
+            torch.set_num_threads(threads)
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _tried(task: Task, subject: Subject, progress: Progress) -> Found:
+    from gangraph.verify.properties import compare
+
+    found: Found = []
+    for number in task.numbers:
+        compared = compare(number, subject, task.case)
+        found.append((number, compared.deviation, compared.differences))
+        progress(number)
+    return found
+
+
+_here: dict[str, Any] = {}  # of a process that works for another: its subject, and where it tells of cases
+
+
+def _begin(told: Any, parsed: Any, overrides: dict[str, Any], source: str | None) -> None:
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    from gangraph.compiler import Spec
+    from gangraph.verify.bench import Bench, Subject
+
+    torch.set_num_threads(1)
+    threadpool_limits(1, "blas")
+    _here.update(told=told, subject=Subject(Bench(Spec(parsed, overrides)), source))
+
+
+def _worked(task: Task) -> Found:
+    return _tried(task, _here["subject"], _here["told"].put)
 
 
 def case_strategy(bench: Bench, stage: int, varied: bool) -> Any:
@@ -86,45 +210,3 @@ def case_strategy(bench: Bench, stage: int, varied: bool) -> Any:
         seed=st.integers(0, 2**16),
         changed=st.integers(0, VARIANTS - 1 if varied else 0).map(varied_as),
     )
-
-
-# --- in several processes
-
-
-def explored(spec: Spec, rows: list[Row], count: int, seed: int, progress: Progress, workers: int) -> list[Row]:
-    """The rows, each filled in by one of several processes, which read the spec anew."""
-    context = multiprocessing.get_context("spawn")  # torch's threads do not outlive a fork
-    told = context.SimpleQueue()
-    urgent = sorted(rows, key=lambda row: (*LONGEST, row.number).index(row.number))
-    pool = ProcessPoolExecutor(workers, context, _begin, (told, spec.parsed, spec.overrides))
-    try:
-        waiting = {pool.submit(_worked, row, count, seed) for row in urgent}
-        done = set()
-        while waiting:
-            ready, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
-            done |= ready
-            while not told.empty():
-                progress(told.get())
-        return sorted((future.result() for future in done), key=lambda row: row.number)
-    except BrokenProcessPool:
-        raise RunError("a process that verified has ended before its work: is there memory for all of them?") from None
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-_here: dict[str, Any] = {}  # of a process that works for another: its subject, and where it tells of cases
-
-
-def _begin(told: Any, parsed: Any, overrides: dict[str, Any]) -> None:
-    import torch
-
-    from gangraph.compiler import Spec
-    from gangraph.verify.bench import Bench, Subject
-
-    torch.set_num_threads(1)
-    _here.update(told=told, subject=Subject(Bench(Spec(parsed, overrides))))
-
-
-def _worked(row: Row, count: int, seed: int) -> Row:
-    explore(row, _here["subject"], count, seed, _here["told"].put)
-    return row

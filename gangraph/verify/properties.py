@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,10 +14,20 @@ import torch
 from gangraph.emit import emit
 from gangraph.errors import Place
 from gangraph.loader import Compiled
-from gangraph.reference import Reference
 from gangraph.schedule import plan_schedule
-from gangraph.verify import cases
-from gangraph.verify.bench import DIVERGED, After, Beginning, Bench, Subject, array, buffers, everything, tensors
+from gangraph.verify.bench import (
+    DIVERGED,
+    TWINS,
+    After,
+    Answers,
+    Beginning,
+    Bench,
+    Subject,
+    array,
+    buffers,
+    everything,
+    tensors,
+)
 from gangraph.verify.cases import Arrays, Case
 from gangraph.verify.report import Difference
 from gangraph.verify.rounding import SIZE, Noisy
@@ -38,6 +48,7 @@ class Comparison:
         self.case, self.bench = beginning.case, beginning.bench
         self.differences: list[Difference] = []
         self.deviation = 0.0
+        self.seen: dict[tuple[str, str], Any] = beginning.seen.setdefault(subject.source, {})  # see `_answers`
 
     def run(self) -> Comparison:
         try:
@@ -55,19 +66,21 @@ class Comparison:
             return
         gan = self.subject.start(self.beginning)
         theirs = _numbers(gan.losses(tensors(self.beginning.batch), tensors(self.beginning.noise)))
-        ours = self.beginning.losses
+        self.seen |= {("", name): np.asarray(value) for name, value in theirs.items()}
+        ours = self.beginning.exact.losses
         self.same_names("losses", theirs, ours)
         if self.beginning.diverged:
             return
-        both = [n for n in ours if n in theirs]
-        off = any(abs(theirs[n] - ours[n]) > TOLERANCE * max(abs(ours[n]), SMALL) for n in both)
-        twins = self.beginning.twin_losses if off else []
-        for name in both:
-            spread = max((abs(twin[name] - ours[name]) for twin in twins), default=0.0)
-            self.scalar(f"loss {name}", theirs[name], ours[name], spread, name)
+
+        def compare(twins: list[Answers]) -> None:
+            for name in [n for n in ours if n in theirs]:
+                spread = max((abs(twin.losses[name] - ours[name]) for twin in twins), default=0.0)
+                self.scalar(f"loss {name}", theirs[name], ours[name], spread, name)
+
+        self.with_twins(compare)
 
     def _seen(self) -> None:
-        gan, after = self.subject.start(self.beginning), self.beginning.iterations[0]
+        gan, after = self.subject.start(self.beginning), self.beginning.exact.iterations[0]
         theirs = _numbers(gan.step(*map(tensors, self.beginning.turns[0])))
         self.same_names("losses that the phases saw", theirs, after.log)
         first = next(iter(gan.phases), None)
@@ -83,34 +96,39 @@ class Comparison:
         batch, noise = tensors(self.beginning.batch), tensors(self.beginning.noise)
         for phase in gan.phases:
             theirs = {k: array(g) for k, g in gan.gradients(phase, batch, noise).items()}
-            ours = self.beginning.gradients[phase]
+            self.seen |= {(phase, name): g.astype(float) for name, g in theirs.items()}
+            ours = self.beginning.exact.gradients(phase)
             self.same_names(f"parameters that {phase} reaches", theirs, ours, phase)
             if self.beginning.diverged:
                 continue
             if list(theirs) != list(ours) and set(theirs) == set(ours):
                 self.add(f"parameters that {phase} reaches, in order", list(theirs)[:6], list(ours)[:6], phase)
-            largest = max([FLAT, *map(_largest, ours.values())])
-            off = any(n in theirs and _largest(theirs[n] - g) > TOLERANCE * largest for n, g in ours.items())
-            twins = self.beginning.twin_gradients if off else []
-            for name, g in ours.items():
-                if name in theirs:
-                    spread = max((_largest(twin[phase][name] - g) for twin in twins), default=0.0)
-                    self.tensor(f"gradient of {phase} by {name}", theirs[name], g, largest, spread, phase)
+            self._gradients(phase, theirs, ours)
         for name, value in _kept(self.bench, gan).items():
             if not np.array_equal(value, before[name], equal_nan=True):
                 self.add(f"{name}, which looking at gradients changed", "changed", "unchanged")
         if any(p.grad is not None for p in gan.named_parameters().values()):
             self.add("a parameter's .grad after looking at gradients", "a tensor", "None")
 
+    def _gradients(self, phase: str, theirs: Arrays, ours: Arrays) -> None:
+        largest = max([FLAT, *map(_largest, ours.values())])
+
+        def compare(twins: list[Answers]) -> None:
+            for name in [n for n in ours if n in theirs]:
+                spread = max((_largest(twin.gradients(phase)[name] - ours[name]) for twin in twins), default=0.0)
+                self.tensor(f"gradient of {phase} by {name}", theirs[name], ours[name], largest, spread, phase)
+
+        self.with_twins(compare)
+
     # --- 3
 
     def iterations(self) -> None:
         """The first from the beginning; each later one going on, and going on from what a snapshot keeps."""
         gans = {"": self.subject.start(self.beginning)}
-        for turn, after in enumerate(self.beginning.iterations):
+        for turn, after in enumerate(self.beginning.exact.iterations):
             for way, gan in gans.items():
                 self._iteration(gan, turn, after, f"iteration {turn + 1}{way}, ")
-                if self.differences or self.beginning.diverged or not _finite(after):
+                if self.differences or not _finite(after):
                     return
             gans = {"": gans[""], " after a snapshot": self.subject.resumed(gans[""])}
 
@@ -118,26 +136,27 @@ class Comparison:
         theirs = _numbers(gan.step(*map(tensors, self.beginning.turns[turn])))
         gan.clocks["epoch_step"] += 1  # the data's clocks are moved by whoever has the data
         self.same_names(f"{place}what was evaluated", theirs, after.log)
-        if self.beginning.diverged or not _finite(after):
+        if not _finite(after):
             return
         state = everything(self.bench, gan)
         self.same_names(f"{place}what is kept", state, after.state)
-        off = any(not _near(theirs[k], v) for k, v in after.log.items() if k in theirs)
-        off = off or any(not _near(state[n], v) for n, v in after.state.items() if n in state)
-        twins = [played[turn] for played in self.beginning.twin_iterations] if off else []
-        spread = max((abs(t.log[k] - v) for t in twins for k, v in after.log.items() if k in t.log), default=0.0)
-        for key, value in after.log.items():
-            if key in theirs:
-                self.scalar(f"{place}{key}", theirs[key], value, spread, key.split("/")[-1])
+
+        def compare(twins: list[Answers]) -> None:
+            afters = [twin.iterations[turn] for twin in twins]
+            spread = max((abs(a.log[k] - v) for a in afters for k, v in after.log.items() if k in a.log), default=0.0)
+            for key in [k for k in after.log if k in theirs]:
+                self.scalar(f"{place}{key}", theirs[key], after.log[key], spread, key.split("/")[-1])
+            for name in [n for n in after.state if n in state]:
+                value = after.state[name]
+                rounding = max((_largest(value - a.state[name]) for a in afters), default=0.0)
+                scale = max(_largest(value), SMALL)
+                self.tensor(f"{place}{name}", state[name], value, scale, rounding, name.split(".")[0])
+
+        self.with_twins(compare)
         if any(p.grad is not None for p in gan.named_parameters().values()):
             self.add(f"{place}a parameter's .grad afterwards", "a tensor", "None")
         if len(gan.game.coming) != after.left:
             self.add(f"{place}batches left over", len(gan.game.coming), after.left)
-        for name, value in after.state.items():
-            if name in state:
-                rounding = max((_largest(value - twin.state[name]) for twin in twins), default=0.0)
-                scale = max(_largest(value), SMALL)
-                self.tensor(f"{place}{name}", state[name], value, scale, rounding, name.split(".")[0])
         clocks = {k: v for k, v in gan.clocks.items() if v != after.clocks[k]}
         if clocks:
             self.add(f"{place}clocks", clocks, {k: after.clocks[k] for k in clocks})
@@ -163,16 +182,21 @@ class Comparison:
             self.close(key, theirs[key], ours[key], tolerance * max(abs(ours[key]), SMALL))
         mine, others = (_flat(game.state_dict()) for game in (gan.game, other))
         self.same_names("what is kept", others, mine)
-        for name in mine.keys() & others.keys():
-            allowed = tolerance * max(_largest(mine[name]), 1.0)
-            if tolerance and _distance(others[name], mine[name]) > allowed:
-                allowed += self._rounding()
-            self.close(name, others[name], mine[name], allowed)
 
-    def _rounding(self) -> float:
+        def compare(twins: list[Answers]) -> None:
+            rounding = self._rounding(twins)
+            for name in mine.keys() & others.keys():
+                self.close(name, others[name], mine[name], tolerance * max(_largest(mine[name]), 1.0) + rounding)
+
+        if tolerance:
+            self.with_twins(compare)
+        else:
+            compare([])
+
+    def _rounding(self, twins: list[Answers]) -> float:
         """How far rounding alone carries anything in an iteration."""
-        exact, twins = self.beginning.iterations[0].state, self.beginning.twin_iterations
-        spread = [_largest(v - played[0].state[n]) for played in twins for n, v in exact.items()]
+        exact = self.beginning.exact.iterations[0].state if twins else {}
+        spread = [_largest(v - twin.iterations[0].state[n]) for twin in twins for n, v in exact.items()]
         return ROUNDING * max((s for s in spread if np.isfinite(s)), default=0.0)
 
     def close(self, what: str, theirs: Any, ours: Any, allowed: float) -> None:
@@ -185,20 +209,22 @@ class Comparison:
 
     def single(self) -> None:
         batch, noise = tensors(self.beginning.batch), tensors(self.beginning.noise)
-        exact = dict(_answers(self.subject.start(self.beginning), batch, noise))
+        missing = {"", *self.bench.own.phases} - {phase for phase, _ in self.seen}
+        exact = self.seen | dict(_answers(self.subject.start(self.beginning), batch, noise, missing))
         if not all(np.isfinite(value).all() and _largest(value) < 1e30 for value in exact.values()):
             return
-        theirs = dict(_answers(self.subject.start(self.beginning, torch.float32), batch, noise))
+        phases = {phase for phase, _ in exact}
+        theirs = dict(_answers(self.subject.start(self.beginning, torch.float32), batch, noise, phases))
         off = {name: _distance(theirs[name], value) for name, value in exact.items()}
-        phases = {name[0] for name in exact}
         largest = {p: max(FLAT, *(_largest(v) for n, v in exact.items() if n[0] == p)) for p in phases}
         spread = {n: SIZE * (largest[n[0]] if n[0] else max(_largest(v), SMALL)) for n, v in exact.items()}
         for seed in range(SHAKES):
-            if not any(off[n] > 2 * spread[n] for n in exact):
+            missed = {n[0] for n in exact if off[n] > 2 * spread[n]}
+            if not missed:
                 break
             gan = self.subject.start(self.beginning)
             with Noisy(seed):
-                for name, value in _answers(gan, batch, noise):
+                for name, value in _answers(gan, batch, noise, missed):
                     spread[name] = max(spread[name], _distance(value, exact[name]))
         for name, value in exact.items():
             if off[name] > 2 * spread[name]:
@@ -225,21 +251,17 @@ class Comparison:
             draws |= drawn
         if modes != [module.training for module in gan.networks.modules()]:
             self.add("the mode of a layer, which looking changed", "changed", "unchanged")
-        ours = self._shown(self.beginning.start(), draws)
+        ours = _shown(self.beginning.exact, draws)
         self.same_names("views and metrics", theirs, ours)
-        off = any(n in theirs and not _near(theirs[n], v.reshape(theirs[n].shape)) for n, v in ours.items())
-        twins = [self._shown(twin.copy(), draws, i) for i, twin in enumerate(self.beginning.twins)] if off else []
-        for name in ours.keys() & theirs.keys():
-            spread = max((_largest(twin[name] - ours[name]) for twin in twins), default=0.0)
-            value = ours[name].reshape(theirs[name].shape)
-            self.tensor(name, theirs[name], value, max(_largest(value), SMALL), spread, name)
 
-    def _shown(self, side: Reference, draws: Arrays, twin: int | None = None) -> Arrays:
-        batch = self.beginning.batch
-        if twin is not None:
-            batch, draws = cases.shaken(batch, twin), cases.shaken(draws, twin)
-        side.averages = {a: {n: 0.5 * p for n, p in kept.items()} for a, kept in side.averages.items()}
-        return side.shown(batch, draws)
+        def compare(twins: list[Answers]) -> None:
+            others = [_shown(twin, draws) for twin in twins]
+            for name in ours.keys() & theirs.keys():
+                spread = max((_largest(other[name] - ours[name]) for other in others), default=0.0)
+                value = ours[name].reshape(theirs[name].shape)
+                self.tensor(name, theirs[name], value, max(_largest(value), SMALL), spread, name)
+
+        self.with_twins(compare)
 
     # --- 8
 
@@ -277,6 +299,15 @@ class Comparison:
         return found
 
     # --- comparing
+
+    def with_twins(self, compare: Callable[[list[Answers]], None]) -> None:
+        """Compares; where something differs again, with one twin more each time, to see what rounding does."""
+        before = len(self.differences)
+        for count in range(TWINS + 1):
+            del self.differences[before:]
+            compare(self.beginning.twins[:count])
+            if len(self.differences) == before:
+                break
 
     def add(self, what: str, theirs: Any, ours: Any, name: str = "") -> None:
         lines = Lines(self.bench, self.subject.source)
@@ -328,13 +359,20 @@ def compare(number: int, subject: Subject, case: Case) -> Comparison:
     return Comparison(number, subject.of(bench), bench.at(case)).run()
 
 
-def _answers(gan: Compiled, batch: Any, noise: Any) -> Iterator[tuple[tuple[str, str], Any]]:
-    """Every loss, as ("", name), and every gradient, as (phase, parameter)."""
-    for name, value in gan.losses(batch, noise).items():
+def _answers(gan: Compiled, batch: Any, noise: Any, asked: Collection[str]) -> Iterator[tuple[tuple[str, str], Any]]:
+    """Every loss, as ("", name), and every gradient, as (phase, parameter); of the phases asked for."""
+    for name, value in gan.losses(batch, noise).items() if "" in asked else ():
         yield ("", name), np.asarray(float(value))
-    for phase in gan.phases:
+    for phase in [p for p in gan.phases if p in asked]:
         for name, g in gan.gradients(phase, batch, noise).items():
             yield (phase, name), array(g).astype(float)
+
+
+def _shown(side: Answers, draws: Arrays) -> Arrays:
+    """What a side says to every view and metric."""
+    game = side.game.copy()
+    game.averages = {a: {n: 0.5 * p for n, p in kept.items()} for a, kept in game.averages.items()}
+    return game.shown(side.shaken(side.beginning.batch), side.shaken(draws))
 
 
 @contextmanager
@@ -379,11 +417,6 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
 
 def _finite(after: After) -> bool:
     return all(abs(value) < DIVERGED for value in after.log.values())
-
-
-def _near(a: Any, b: Any) -> bool:
-    """Equal but for what double precision does to a few operations."""
-    return _distance(np.asarray(a, float), np.asarray(b, float)) <= TOLERANCE * max(_largest(b), SMALL)
 
 
 def _largest(values: Any) -> float:
