@@ -180,6 +180,18 @@ def test_what_cancels_to_zero_on_one_side_alone_is_no_difference() -> None:
     assert not compared.differences and compared.deviation < 1e-12
 
 
+@pytest.mark.parametrize(
+    ("name", "number", "case"),
+    [
+        ("munit", 7, Case(1, weights="large", data="zero", seed=2069)),  # norms of flat maps make rounding large
+        ("cogan", 6, Case(2, weights="large", data="zero")),  # noise of float32 is larger than the gradients
+    ],
+)
+def test_where_rounding_decides_nothing_differs(name: str, number: int, case: Case) -> None:
+    bench = Bench(load(name, tiny=True))
+    assert not compare(number, Subject(bench), case).differences
+
+
 @settings(ASK, max_examples=10)
 @given(st.data())
 def test_strategies_give_what_a_step_takes(data: st.DataObject) -> None:

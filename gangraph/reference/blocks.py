@@ -144,6 +144,10 @@ class Blocks(Interpreter):
         """A sum, as a game that rounds otherwise has it."""
         return total
 
+    def uneven(self, sums: Any) -> Any:
+        """Sums that are made alike, as a game has them that rounds each otherwise."""
+        return sums
+
     def network(self, name: str) -> tuple[Any, bool, str | None]:
         """A network's template, whether it is declared frozen, and its mode."""
         raise NotImplementedError
@@ -239,7 +243,8 @@ class Blocks(Interpreter):
             layer = template.layer
             site = LayerSite(self, run, path, wrappers if layer.weighted else (), type(layer).__name__)
             (value,) = arguments or (None,)
-            return layer(value, site)  # nothing, for a Parameter
+            made = layer(value, site)  # of nothing, for a Parameter
+            return made.but(self.uneven(made.data)) if layer.weighted else made
         assert isinstance(template, BlockTemplate), template
         return self.fill(template, wrappers, arguments, keywords, run, path)
 

@@ -206,6 +206,9 @@ class Evaluation(Blocks):
         noise = self.game.noise
         return total if noise is None else total * (1 + 2.0**-52 * noise.standard_normal(np.shape(constant(total))))
 
+    def uneven(self, sums: Any) -> Any:
+        return self.rounded(sums) if self.game.uneven else sums
+
     def do_replay(self, expr: Call, scope: Scope) -> Value:
         """Shrivastava et al. 2017, section 2.3: store and return while not full; else, with probability, exchange."""
         names = ("v", "size", "swap", "per")

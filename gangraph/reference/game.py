@@ -71,6 +71,7 @@ class Reference:
         self._needs: dict[Any, Any] = {}
         self.noise: Any = None  # for a twin: a generator of noise of rounding's size
         self.zeros = True  # for a twin: gradients that are zero stay so, and steps from them
+        self.uneven = False  # for a twin: equal sums are rounded differently
         self.N = batch_size or self.stages[0].resolved.batch.now
         self.expansion = Expansion()
         for number_, stage in enumerate(self.stages):
@@ -608,14 +609,15 @@ class Reference:
         made._enter()
         return made
 
-    def twin(self, seed: Any = 0, zeros: bool = False) -> Reference:
+    def twin(self, seed: Any = 0, zeros: bool = False, uneven: bool = False) -> Reference:
         """The same game, rounded otherwise: how far it gets from this one is what rounding alone does.
 
         A gradient that is zero in exact arithmetic may come out as noise, of which Adam makes a step, or as zero
-        (`zeros`), so that numbers stay where a kink is.
+        (`zeros`), so that numbers stay where a kink is. A map that is flat in exact arithmetic may stay so, or be
+        `uneven`, which norms make larger.
         """
         made = self.copy()
-        made.noise, made.zeros = np.random.default_rng(seed), zeros
+        made.noise, made.zeros, made.uneven = np.random.default_rng(seed), zeros, uneven
         made._shake()
         return made
 

@@ -29,7 +29,7 @@ from gangraph.verify.edges import edges
 
 ROUND = 8  # iterations in a row, at most, that a case takes to see a phase that plays every few of them twice
 DIVERGED = 1e30  # beyond it, numbers compare nothing but noise
-TWINS = 4  # games that round otherwise
+TWINS = 8  # games that round otherwise, at most
 TIMES = ("step", "epoch", "images", "stage_images")  # clocks that a case may set
 LATEST = 30  # the power of 2 beyond which no time is tried
 CHOICES = (COMPARISONS - {"eq", "ne"}) | {"max", "min", "clamp"}  # of two numbers, and at some time of the other one
@@ -325,8 +325,10 @@ class Answers:
 
     @cached_property
     def game(self) -> Reference:
-        game = self.beginning.start()
-        return game if self.twin is None else game.twin((self.beginning.case.seed, self.twin), self.twin % 2 == 1)
+        game, number = self.beginning.start(), self.twin
+        if number is None:
+            return game
+        return game.twin((self.beginning.case.seed, number), zeros=number % 2 == 1, uneven=number % 4 >= 2)
 
     def shaken(self, arrays: Arrays) -> Arrays:
         """Data as this side has them."""
