@@ -160,6 +160,8 @@ def test_several_processes_find_what_one_does(monkeypatch: pytest.MonkeyPatch, t
     several = verify(spec, cases=2, workers=2, progress=seen.append)
     assert several.good and several.rows == one.rows
     assert sorted(seen) == sorted(number for number, row in one.rows.items() for _ in range(row.cases))
+    edited = written(tmp_path, spec.program.source.replace(".mean() + ", ".sum() + ", 1), "edited.py")
+    assert verify(spec, cases=2, program=edited, workers=2).rows == verify(spec, cases=2, program=edited).rows
 
 
 def test_a_process_that_ends_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
