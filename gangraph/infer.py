@@ -982,10 +982,12 @@ class _Inference(Expander):
             value = self.value(expr, self.scope(bound, self._latest()))
         finally:
             self.knowing = knowing
-        if isinstance(value, Node) and value.value is None:
-            return self.host(value, f"`{what}`")
+        least = 0 if what == "repeat" else 1
         try:
-            return ops.integer(value, f"`{what}`", 0 if what == "repeat" else 1)
+            if isinstance(value, Node) and value.value is None:
+                ops.whole(self.host(value, f"`{what}`"), f"`{what}`", least)
+                return value
+            return ops.integer(value, f"`{what}`", least)
         except Fact as fact:
             raise placed(fact, expr.at) from None
 

@@ -140,6 +140,26 @@ def integer(value: Any, what: str, least: int = 0) -> int:
     return value
 
 
+WHOLE = frozenset({"add", "sub", "mul", "floordiv", "mod", "neg", "abs", "max", "min"})  # of integers an integer
+
+
+def whole(node: Node, what: str, least: int) -> None:
+    """Refuses a number of the run that may be no integer, or that chooses one that is too small."""
+    if node.op == "ifelse":
+        for chosen in node.args[1:]:
+            whole(chosen, what, least)
+    elif node.value is not None:
+        integer(node, what, least)
+    elif node.op == "constant":  # which follows a clock
+        whole(node.fields["definition"], what, least)
+    elif node.op in WHOLE:
+        for part in node.args:
+            whole(part, what, -(10**9))
+    elif node.op != "clock":
+        help = "// divides integers into an integer" if node.op == "div" else None
+        raise Fact(f"{what} must be an integer, which this need not be", help)
+
+
 def static_number(value: Any, what: str) -> float:
     if isinstance(value, Node) and value.type.host and value.value is not None:
         value = value.value
