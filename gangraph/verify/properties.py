@@ -37,7 +37,7 @@ ROUNDING = 1000  # how many times what rounding alone does: torch may round wors
 SMALL = 1e-3  # below it a loss, or what a step leaves, is compared absolutely
 FLAT = 1e-5  # below it a phase's gradient is
 REASSOCIATED = 1e-12  # a plan may add in another order
-LOST = 0.01  # where noise moves a number by more than this part of it, float32 leaves nothing to compare
+LOST = 0.01  # where rounding moves a number by more than this part of it, nothing is left to compare
 SHAKES = 32  # noisy runs before a difference is one, for a kink may be missed by a few
 
 
@@ -144,7 +144,10 @@ class Comparison:
 
         def compare(twins: list[Answers]) -> None:
             afters = [twin.iterations[turn] for twin in twins]
-            spread = max((abs(a.log[k] - v) for a in afters for k, v in after.log.items() if k in a.log), default=0.0)
+            moved = {k: [abs(a.log[k] - v) for a in afters if k in a.log] for k, v in after.log.items()}
+            if any(by > LOST * max(abs(after.log[k]), SMALL) for k, found in moved.items() for by in found):
+                return  # rounding alone makes other games of it
+            spread = max((by for found in moved.values() for by in found), default=0.0)
             for key in [k for k in after.log if k in theirs]:
                 self.scalar(f"{place}{key}", theirs[key], after.log[key], spread, key.split("/")[-1])
             for name in [n for n in after.state if n in state]:
