@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from gangraph.compiler import Spec
+from gangraph.emit import emit
 from gangraph.errors import RunError, SpecError
 from gangraph.frozen import frozen
 from gangraph.graph import Graph
@@ -23,6 +24,7 @@ from gangraph.ir import Node, walk
 from gangraph.loader import Compiled, load_program, number_at
 from gangraph.ops import COMPARISONS
 from gangraph.reference import Reference
+from gangraph.schedule import plan_schedule
 from gangraph.verify import cases
 from gangraph.verify.cases import MOMENTS, Arrays, Case
 from gangraph.verify.edges import edges
@@ -50,6 +52,11 @@ class Bench:
     def own(self) -> Compiled:
         """The spec's program, which says what is drawn and how many batches are taken."""
         return load_program(self.spec).to(torch.float64)
+
+    @cached_property
+    def unplanned(self) -> str:
+        """The text of a program that computes everything with gradients and holds it to the end."""
+        return emit(tuple(plan_schedule(routing, planned=False) for routing in self.spec.routings)).source
 
     def at(self, case: Case) -> Beginning:
         if case not in self._beginnings:

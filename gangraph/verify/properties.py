@@ -6,15 +6,14 @@ import ast
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 
-from gangraph.emit import emit
 from gangraph.errors import Place
 from gangraph.loader import Compiled
-from gangraph.schedule import plan_schedule
 from gangraph.verify.bench import (
     DIVERGED,
     TWINS,
@@ -168,8 +167,7 @@ class Comparison:
     # --- 4 and 5: the same state, another text of the program
 
     def unplanned(self) -> None:
-        plans = tuple(plan_schedule(routing, planned=False) for routing in self.bench.spec.routings)
-        self._beside(emit(plans).source, REASSOCIATED)
+        self._beside(self.bench.unplanned, REASSOCIATED)
 
     def alone(self) -> None:
         for name in _imports(self.subject.source):
@@ -446,6 +444,7 @@ def _distance(a: Any, b: Any) -> float:
     return float(np.max(_apart(a, b), initial=0.0)) if a.shape == b.shape else np.inf
 
 
+@lru_cache(maxsize=8)
 def _imports(source: str) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(source)):
