@@ -438,13 +438,9 @@ def _inspection(spec: Spec, stateful: bool) -> list[tuple[types.CodeType, list[l
         stage = StageWriter(emitter, schedule)
         reach = Reach(schedule.graph)
         losses = schedule.graph.losses
-        keys = [
-            key
-            for key, _ in _Drawn(schedule.graph, "", 1, "").nodes(
-                ordered(list(losses.values()), schedule.graph.order, {})
-            )
-        ]
-        counted = any("/" in key and key.split("/")[0] not in schedule.graph.values for key in keys)
+        every = ordered(list(losses.values()), schedule.graph.order, {})
+        places = [key.split("/")[0] for key, _ in _Drawn(schedule.graph, "", 1, "").nodes(every) if "/" in key]
+        counted = any(place not in schedule.graph.values for place in places)
         groups = [[name] for name in losses] if stateful or counted else [list(losses)]
         lines = ["class Losses:", "    pass"]
         for number, names in enumerate(groups):

@@ -42,7 +42,7 @@ class Explorer:
     def explore(self, rows: dict[int, Row], workers: int) -> None:
         """Fills in the rows; of what differs in a property the smallest case that Hypothesis finds is kept."""
         tasks = [task for stage in range(self.stages) for task in self.tasks(stage, tuple(rows))]
-        for task, found in zip(tasks, self._answers(tasks, rows, workers), strict=True):
+        for task, found in zip(tasks, self._found(tasks, rows, workers), strict=True):
             for number, deviation, differences in found:
                 row = rows[number]
                 if row.differences:  # another process had not heard of them
@@ -107,7 +107,7 @@ class Explorer:
 
     # --- in several processes
 
-    def _answers(self, tasks: list[Task], rows: dict[int, Row], workers: int) -> Iterator[Found]:
+    def _found(self, tasks: list[Task], rows: dict[int, Row], workers: int) -> Iterator[Found]:
         """What is found in each task, in turn: here, and when that has taken a while, in other processes too."""
         begun = time.perf_counter()
         for done, task in enumerate(tasks):

@@ -211,8 +211,9 @@ class Comparison:
 
     def single(self) -> None:
         batch, noise = tensors(self.beginning.batch), tensors(self.beginning.noise)
-        missing = {"", *self.bench.own.phases} - {phase for phase, _ in self.seen}
-        exact = self.seen | dict(_answers(self.subject.start(self.beginning), batch, noise, missing))
+        exact = dict(self.seen)
+        if missing := {"", *self.bench.own.phases} - {phase for phase, _ in exact}:
+            exact |= _answers(self.subject.start(self.beginning), batch, noise, missing)
         if not all(np.isfinite(value).all() and _largest(value) < 1e30 for value in exact.values()):
             return
         phases = {phase for phase, _ in exact}
