@@ -59,8 +59,7 @@ def verify(
 
     `program` is the file of an edited program, which is then run with the rights of whoever asks. `options` are those
     of `gangraph.load`. With `workers`, cases that take long are shared out among so many processes, of one thread each;
-    the answer is the same. Raises `SpecError` for a spec that is wrong, `RunError` for a program
-    that cannot be loaded.
+    the answer is the same. Raises `SpecError` for a spec that is wrong, `RunError` for a program that cannot be loaded.
     """
     import torch
     from threadpoolctl import threadpool_limits

@@ -46,7 +46,6 @@ class Bench:
     def __init__(self, spec: Spec):
         self.spec, self.reference = spec, Reference(spec)
         self._beginnings: OrderedDict[Case, Beginning] = OrderedDict()
-        self._others: dict[tuple[tuple[str, str], ...], Bench] = {(): self}
 
     @cached_property
     def own(self) -> Compiled:
@@ -97,13 +96,17 @@ class Bench:
         with contextlib.suppress(KeyError):  # a draw that is missing is a difference, not a batch that is too small
             own.step(tensors(batches), tensors(draws))
 
-    @cached_property
+    @property
     def variants(self) -> list[tuple[tuple[str, str], ...]]:
         """`VARIANTS` at most: the spec as it is, with other constants, with other sizes, so far as check allows."""
+        return list(self._benches)
+
+    @cached_property
+    def _benches(self) -> dict[tuple[tuple[str, str], ...], Bench]:
         resolved = self.spec.resolved[0]
         constants = {name: f"{value * 1.5:.6g}" for name, value in _numbers(resolved.constants).items() if value}
         sizes = {name: str(value + 1) for name, value in resolved.sizes.items() if isinstance(value, int)}
-        found: list[tuple[tuple[str, str], ...]] = [()]
+        found: dict[tuple[tuple[str, str], ...], Bench] = {(): self}
         for section, values in (("constants", constants), ("sizes", sizes)):
             changed: tuple[tuple[str, str], ...] = ()
             spec = None
@@ -113,8 +116,7 @@ class Bench:
                         spec = self._with(section, (*changed, *more))
                         changed = (*changed, *more)
             if spec is not None:
-                self._others[changed] = Bench(spec)
-                found.append(changed)
+                found[changed] = Bench(spec)
         return found
 
     def _with(self, section: str, changed: tuple[tuple[str, str], ...]) -> Spec:
@@ -169,9 +171,8 @@ class Bench:
         return found
 
     def of(self, case: Case) -> Bench:
-        """The bench of the spec as this case, of this bench or of another process's, changes it."""
-        assert case.changed in self._others or self.variants
-        return self._others[case.changed]
+        """The bench of the spec as this case changes it; the others are made when one is asked for."""
+        return self._benches[case.changed] if case.changed else self
 
 
 def _timed(graph: Graph) -> Iterator[Node]:
@@ -264,9 +265,8 @@ class Beginning:
                 gan.step(*map(tensors, self.turns[-1]))
                 gan.clocks["epoch_step"] += 1  # the data's clocks are moved by whoever has the data
         batches, self.noise = self.turns[0]
-        self.seen: dict[
-            str, dict[tuple[str, str], Any]
-        ] = {}  # by the text of a program: losses and gradients that it gave here
+        # By the text of a program: losses and gradients that it gave here.
+        self.seen: dict[str, dict[tuple[str, str], Any]] = {}
         self.batch = batches[0] if batches else cases.batch(own.inputs, case, 0)
         if not batches:  # a loss alone, or a phase, may read one all the same
             self.noise = noise(self.enter(load_program(bench.spec)), case, 0, case.batch_size)
