@@ -44,6 +44,7 @@ from gangraph.templates import (
     View,
     Where,
     join,
+    same,
 )
 
 OPTIMIZERS: dict[str, tuple[str, ...]] = {
@@ -491,6 +492,16 @@ class _Inference(Expander):
             if not isinstance(made, Template):
                 raise placed(
                     Fact(f"{name} is not a network", "as in Conv2d(64, 3), a block, or a list of layers"), inner.at
+                )
+            network = self.networks[name]
+            network.template = network.template or made
+            if not same(network.template, made):
+                raise placed(
+                    Fact(
+                        f"{name} would be another network than in the stages before",
+                        "compose it (a list or a graph) of networks that stay, or give it another name",
+                    ),
+                    inner.at,
                 )
             return made
 
@@ -1141,6 +1152,14 @@ class _Inference(Expander):
                 if state.becomes is None:
                     raise Fact(f"what {name} becomes is missing", "`becomes: EXPRESSION`")
                 becomes = self._becomes(known, state.becomes, self._latest())
+                if any(n.op in _EVALUATED for n in walk([becomes])):
+                    raise placed(
+                        Fact(
+                            f"what {name} becomes at the end of an iteration is made of losses, states and clocks",
+                            "`in: [PHASES]` makes it of the values of those phases",
+                        ),
+                        state.becomes.at,
+                    )
         finally:
             self.knowing = knowing
         self.states[name] = State(name, known.node, known.start, becomes, within)
@@ -1171,7 +1190,10 @@ class _Inference(Expander):
             if len({node.type.shape for node in row}) > 1:
                 raise Fact(f"the pictures of a row have one shape, not {', '.join(str(n.type) for n in row)}")
             value = self.operate("stack", row, {}, expr)
-        return ops.tensor_of(value, "something to draw")
+        node = ops.tensor_of(value, "something to draw")
+        if node.type.samples is None:
+            raise Fact(f"a view shows samples, not {node.type}", "a number is measured under metrics")
+        return node
 
     def _metrics(self) -> dict[str, Node]:
         found = {}
@@ -1205,6 +1227,9 @@ class _Inference(Expander):
             if name not in known:
                 raise placed(Fact(f"no draw or value is called '{name}'", nearest(name, known)), expr.at)
         found += names
+
+
+_EVALUATED = ("input", "draw", "call", "parameter", "replay")  # what only an evaluation has
 
 
 class _Path:

@@ -237,6 +237,7 @@ class Network:
     frozen: bool = False
     mode: str | None = None  # "train" where a frozen part is called in training mode
     external: bool = False
+    template: Any = None  # of the first stage; None where every stage composes it anew
     variants: dict[Any, Module] = field(default_factory=dict)
     _called: tuple[str, ...] | None = field(default=None, repr=False)  # these two are found once for what there is
     _parameters: tuple[tuple[str, Shape], ...] | None = field(default=None, repr=False)

@@ -17,11 +17,14 @@ from gangraph.spec import Key, Lazy, LibrarySpec, Sources, read_library
 REQUIRED = object()
 
 
+KINDS = ("functions", "families", "blocks", "layers")
+
+
 @dataclass(eq=False)
 class Definition:
     """A function, family or block: parameters with their defaults (expressions), and the body."""
 
-    kind: str  # "functions", "families", "blocks" or "layers"
+    kind: str  # one of KINDS
     name: str
     parameters: tuple[tuple[str, Expr | None], ...]
     body: Any  # Expr, TwoSides, Chain or GraphNetwork; or Lazy until its first use
@@ -113,7 +116,7 @@ class Library:
         self._add(part, self.own, standard=False)
 
     def _add(self, part: LibrarySpec, into: dict[str, Definition], standard: bool) -> None:
-        for kind in ("functions", "families", "blocks", "layers"):
+        for kind in KINDS:
             for key, body in getattr(part, kind, {}).items():
                 place = key.place if isinstance(key, Key) else Place()
                 try:

@@ -20,7 +20,7 @@ from gangraph.families import Families, Member, Rule, expand_keys, free_indices,
 from gangraph.frozen import frozen
 from gangraph.ir import Length, batch
 from gangraph.layers import LAYERS, WRAPPERS
-from gangraph.library import Library
+from gangraph.library import KINDS, Library
 from gangraph.spec import GraphSpec, Key, MoveSpec, StageKeys, stage_spec
 from gangraph.templates import MISSING, Scope, Thunk
 
@@ -129,8 +129,7 @@ def resolve(
     if library is not None and not library.is_dir():
         raise SpecError([Problem(Place(str(library)), "library", "no such folder")])
     try:
-        words = Library(spec.sources, library)
-        words.add(spec.file)
+        words = _words(spec, library)
         stages = list(_stages(spec, over))
     except Fact as fact:
         path = getattr(fact, "path", "stages")
@@ -138,12 +137,23 @@ def resolve(
     found = []
     for number, (name, keys, staged, bound, kept) in enumerate(stages):
         try:
-            found.append(_Resolver(staged, name, number, keys, bound, words, kept, batch_size).resolve())
+            same = all(getattr(staged.file, kind) is getattr(spec.file, kind) for kind in KINDS)
+            own = words if same else _words(staged, library)
+            found.append(_Resolver(staged, name, number, keys, bound, own, kept, batch_size).resolve())
         except SpecError as error:
             problems += error.problems
+        except Fact as fact:
+            problems.append(staged.sources.problem(getattr(fact, "place", staged.place), f"stages.{name}", fact))
     if problems:
         raise SpecError(problems)
     return tuple(found)
+
+
+def _words(spec: GraphSpec, folder: Path | None) -> Library:
+    """The library, and what a spec or a stage of it defines. Raises `Fact` with its place."""
+    found = Library(spec.sources, folder)
+    found.add(spec.file)
+    return found
 
 
 @frozen
@@ -216,12 +226,16 @@ def _stages(spec: GraphSpec, over: _Over) -> Iterator[tuple[str, StageKeys, Grap
             groups[-2:] = [_interleaved(groups[-2], groups[-1])]
         else:
             groups.append(members)
+    problems: list[Problem] = []
     for member in (m for group in groups for m in group):
         key = Key(member.name, member.place)
         try:
             keys, staged = stage_spec(spec, key, member.body)
         except RecursionError:
             raise SpecError([spec.sources.problem(member.place, "stages", "nested too deep")]) from None
+        except SpecError as error:
+            problems += error.problems
+            continue
         own = {section: getattr(member.body.get(section), "entries", {}) for section in ("sizes", "constants")}
         kept = _Over(
             {k: v for k, v in over.sizes.items() if k not in own["sizes"]},
@@ -229,6 +243,8 @@ def _stages(spec: GraphSpec, over: _Over) -> Iterator[tuple[str, StageKeys, Grap
             over.tiny,
         )
         yield member.name, keys, staged, member.bound, kept
+    if problems:
+        raise SpecError(problems)
 
 
 def _interleaved(first: list[Member], second: list[Member]) -> list[Member]:

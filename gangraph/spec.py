@@ -562,8 +562,13 @@ def parse_spec(tree: Mapping, sources: Sources) -> GraphSpec:
     return GraphSpec(file, rest, tree.place, sources, tuple(found))
 
 
+# What is said one time, for all stages.
+COMMON = ("gangraph", "name", "paper", "notes", "extends", "init", "tiny", "meant", "stages")
+
+
 def stage_spec(spec: GraphSpec, key: Key, over: Mapping) -> tuple[StageKeys, GraphSpec]:
     """One stage: the spec with the stage's keys merged over it."""
+    _refuse_common(spec, key, over)
     own = {k: v for k, v in over.entries.items() if k in ("iterations", "images", "reset")}
     rest = {k: v for k, v in over.entries.items() if k not in own}
     keys = _validated(StageKeys, Mapping(own, over.place, over.keys), spec.sources, f"stages.{key}")
@@ -575,6 +580,24 @@ def stage_spec(spec: GraphSpec, key: Key, over: Mapping) -> tuple[StageKeys, Gra
     kept = {name for name, field_ in FileSpec.model_fields.items() if (field_.alias or name) in same}
     file = read.model_copy(update={name: getattr(spec.file, name) for name in kept})
     return keys, GraphSpec(file, tree, over.place, spec.sources)
+
+
+def _refuse_common(spec: GraphSpec, key: Key, over: Mapping) -> None:
+    """A stage sets nothing that is the same in all of them."""
+    said = {name: over.key_place(name) for name in over.entries if name in COMMON}
+    train = over.get("train")
+    if isinstance(train, Mapping):
+        fixed = [name for name in train.entries if name in TrainSpec.model_fields and name != "batch"]
+        said |= {f"train.{name}": train.key_place(name) for name in fixed}
+    problems = []
+    for path, place in said.items():
+        help = "it stands at the top of the spec"
+        if path in ("train.iterations", "train.images"):
+            help = f"a stage's own {path.removeprefix('train.')} stand beside train"
+        fact = Fact(f"{path} is the same in all stages", help)
+        problems.append(spec.sources.problem(place, f"stages.{key}", fact))
+    if problems:
+        raise SpecError(problems)
 
 
 def read_library(path: Path, sources: Sources) -> LibrarySpec:

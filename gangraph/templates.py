@@ -134,6 +134,20 @@ class Wrapped(Template):
         return type(self.wrapper).__name__
 
 
+def same(a: Any, b: Any) -> bool:
+    """Whether two templates, or values that are given to blocks, make the same layers."""
+    if isinstance(a, LayerTemplate) and isinstance(b, LayerTemplate):
+        return str(a.layer) == str(b.layer)
+    if isinstance(a, Wrapped) and isinstance(b, Wrapped):
+        return bool(a.wrapper == b.wrapper) and same(a.inner, b.inner)
+    if isinstance(a, BlockTemplate) and isinstance(b, BlockTemplate):
+        given = [{k: v for k, v in t.scope.frame.items() if k != "__library__"} for t in (a, b)]
+        return a.body is b.body and given[0].keys() == given[1].keys() and all(map(same, *(g.values() for g in given)))
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and bool(a == b)
+
+
 @frozen
 class Named:
     """A network by its name; `source` is the network that an average follows."""
