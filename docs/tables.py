@@ -55,6 +55,7 @@ SPECIAL = {
     "average(list)": "its mean",
     "split(v, n, dim=1)": "a list of n equal parts along an own axis",
     "batch_split(v, n)": "a list of n equal parts along the samples; of a list: a list of lists",
+    "copies(v, n)": "a list of one value n times, for a network that reads a list",
     "grad(y, x)": "see above",
     "replay(v, size, swap=0.5)": "a pool, see below",
     "weights(N, LAYER...)": "a list of parameters",

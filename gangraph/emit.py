@@ -316,7 +316,7 @@ class Emitter:
             lines.append("        }")
         else:
             lines = fit(f"self.phases = {tables[0]}", 8)
-        views = {n: shown_method(self.graphs[-1], n) for n in self.graphs[-1].shown}
+        views = {n: shown_method(graph, n) for graph in self.graphs for n in graph.shown}
         return lines + fit("self.views = {" + ", ".join(f"{literal(k)}: self.{v}" for k, v in views.items()) + "}", 8)
 
     def _phases(self, graph: Graph) -> str:

@@ -42,6 +42,8 @@ ELSEWHERE = {  # what other libraries call it
     "batch_size": "N",
 }  # fmt: skip
 
+COPIES = 1000  # of a value in a list, at most
+
 
 class Silent(Exception):
     """A value could not be made because one that it reads was wrong, which has been said."""
@@ -631,6 +633,14 @@ class Evaluator:
         shape = list(node.type.shape)
         shape[axis - 1] //= parts
         return self._parts(node, node.type.but(shape=tuple(shape)), {"n": parts, "axis": axis}, parts, expr)
+
+    def _do_copies(self, expr: Call, scope: Scope) -> Any:
+        arguments, keywords = self.arguments(expr, scope)
+        bound = ops.Operator("copies", "v, n", lambda: ((), HOST, {})).bind(arguments, keywords)
+        count = ops.integer(bound["n"], "the number of copies", 1)
+        if count > COPIES:
+            raise Fact(f"{count} copies are too many", f"a list has at most {COPIES}")
+        return (ops.tensor_of(bound["v"]),) * count
 
     def _do_batch_split(self, expr: Call, scope: Scope) -> Any:
         arguments, keywords = self.arguments(expr, scope)

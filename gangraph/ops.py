@@ -116,7 +116,13 @@ def node_of(value: Any, what: str = "a value") -> Node:
         raise Fact(
             f"a list stands where {what} was expected", "reduce it with `add` or `average`, or take one with [i]"
         )
-    raise Fact(f"{value!r} stands where {what} was expected")
+    if isinstance(value, int | float | str):
+        raise Fact(f"{value!r} stands where {what} was expected")
+    kinds = {"TwoSided": "a loss with two sides", "Named": "a network", "Init": "an initializer"}
+    raise Fact(
+        f"{kinds.get(type(value).__name__, 'a network')} stands where {what} was expected",
+        "take a side: .discriminator or .generator" if type(value).__name__ == "TwoSided" else None,
+    )
 
 
 def tensor_of(value: Any, what: str = "a value") -> Node:
@@ -855,7 +861,7 @@ CLOCKS = ("step", "epoch", "epoch_step", "epoch_steps", "images", "stage", "stag
 INPUT_TYPES = ("image", "vector", "tensor", "label", "labels", "mask")
 DRAW_TYPES = ("normal", "uniform", "bernoulli", "integer", "permutation")
 VIEWS = ("frozen", "evaluation", "training", "statistics", "still", "upto", "given")
-SPECIAL = ("grad", "replay", "weights", "parameter", "add", "average", "split", "batch_split", "data_mean")
+SPECIAL = ("grad", "replay", "weights", "parameter", "add", "average", "split", "batch_split", "copies", "data_mean")
 INITIALIZERS = {
     "normal": "mean=0, std=1",
     "uniform": "low=0, high=1",

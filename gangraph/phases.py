@@ -576,6 +576,9 @@ class PhaseWriter(Writer):
             self._output_name(node)
         if node.op in ("parameter", "state", "output"):
             return []
+        if node.op == "alias" and self._passed_on(node, leaves):
+            self.names[id(node)] = self.names[id(node.args[0])]
+            return []
         several = node.op == "chunk" or node.fields.get("several")
         named = node.name is not None and node.op != "p"
         if not (named or node.op in ("call", "loss", "grad") or uses.get(id(node), 0) > 1 or several):
@@ -585,6 +588,11 @@ class PhaseWriter(Writer):
             return [(not quiet, several_by)]
         remark = self._remark(node) if node.op == "loss" else []
         return [(not quiet, remark + self.assigned(node, self._wish(node), parts.get(id(node)), leaves))]
+
+    def _passed_on(self, node: Node, leaves: frozenset[int]) -> bool:
+        """Whether a member of a family is nothing but another variable: `coarse[j]: w2[j] if j < 4 else w[j]`."""
+        apart = id(node) in self.differentiated or id(node) in leaves
+        return not apart and "[" in (node.name or "") and id(node.args[0]) in self.names
 
     def _blocks(self, lines: list[tuple[bool, list[str]]]) -> list[str]:
         """Statements with `with torch.no_grad():` over those that carry no gradient and call a network."""

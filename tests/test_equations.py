@@ -278,7 +278,7 @@ def test_stylegan_says_once_what_its_stages_share() -> None:
     assert text.count("J_critic =") == 1
     assert "where, in size8" in text
     assert "w_j = {w1 if j = 0 ∨ j < cut, w2 if mixed, else w1}" in text
-    assert "with, in" not in text and "r = 3   in size8\n" in text and "r = 10   in size[10]\n" in text
+    assert "with, in" not in text and "r = 3   in size8\n" in text and "r = 10   in full\n" in text
     assert text.count(" top = 10\n") == text.count(" span = 600000\n") == 1
 
 

@@ -966,6 +966,45 @@ schedule:
   G: off * l + m
 train: {batch: 4}
 """
+# stages with formulas, values, draws and views of their own, and one that shows and measures more
+IDEAS["own words"] = """
+gangraph: 1
+name: words
+sizes: {X: 3}
+inputs: {x: vector(X)}
+draws: {z: normal(2)}
+functions: {"far(a)": a**2}
+networks:
+  several:
+    inputs: [w]
+    output: concat(w[0], w[1] * w[2])
+  G: mlp([4, X])
+  D: mlp([4, 1])
+graph: {fake: G(z)}
+losses:
+  adv: wasserstein(real=D(x), fake=D(fake))
+  near: expect(sum(far(fake - x)))
+players:
+  D: {networks: [D], optimizer: "SGD(lr=0.1)"}
+  G: {networks: [G, several], optimizer: "SGD(lr=0.1)"}
+schedule:
+  D: adv.discriminator
+  G: adv.generator + near + expect(mean(several(copies(fake, 3))))
+sample: {points: fake}
+stages:
+  one: {iterations: 2}
+  two:
+    iterations: 2
+    functions: {"far(a)": abs(a)}
+    families: {"wasserstein(real, fake)": {discriminator: expect(mean(fake**2 - real)), generator: -expect(mean(fake))}}
+    draws: {z2: normal(2)}
+    graph: {"other[i]": "fake if i == 0 else G(z2)"}
+    index: {i: [0, 1]}
+    sample: {pair: other}
+    metrics: {apart: "norm(other[0] - other[1])"}
+  three: {}
+train: {batch: 4}
+"""
 # stages with indices, a network that grows, reset optimizers
 IDEAS["stages"] = """
 gangraph: 1

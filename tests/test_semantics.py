@@ -380,6 +380,11 @@ CASES |= {
         ("batch_split(v, 2)[1]", lambda t: t.v[len(t.v) // 2 :]),
         ("batch_split(batch_concat([v, w]), 2)[1]", lambda t: torch.cat([t.v, t.w]).chunk(2)[1]),
     ],
+    "copies": [
+        ("copies(v, 2)[1]", lambda t: t.v),
+        ("add(copies(v, 3))", lambda t: t.v + t.v + t.v),
+        ("concat(copies(v, len([1, 2])))", lambda t: torch.cat([t.v, t.v], 1)),
+    ],
     "alignment": [
         ("r * i + v", lambda t: up(t.r, 3) * t.i + up(t.v, 2)),
         ("v * i + k", lambda t: up(t.v, 2) * t.i + t.k),
@@ -407,7 +412,21 @@ CASES |= {
         ("1 - 2 * -v", lambda t: 1 + 2 * t.v),
     ],
 }
-EXACT = {"stop", "add", "sub", "mul", "div", "neg", "abs", "reshape", "transpose", "slice", "split", "batch_split"}
+EXACT = {
+    "stop",
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "neg",
+    "abs",
+    "reshape",
+    "transpose",
+    "slice",
+    "split",
+    "batch_split",
+    "copies",
+}
 FLAT = {"floordiv"}  # whose derivative is zero, and no tensor
 
 

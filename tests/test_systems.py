@@ -1088,6 +1088,46 @@ def test_stylegan_5_a_new_level_fades_in(stage: int) -> None:
     assert not torch.equal(generated(gan, 2, draws), grown)
 
 
+def test_stylegan_4_mixing_shows_two_pictures_and_one_with_styles_of_the_other() -> None:
+    gan = last_stage(sizes={"top": 6})
+    gan.clocks["stage"] = 3
+    gan.state["w_avg"] = recipe_input(5, (16,))
+    draws = gan.module.Draws(gan.game.like, 4)
+    styles = [gan.averages["f_ema"](draws.normal(name, 3, 16)) for name in ("z", "z2")]
+    a, b = ([torch.lerp(gan.state["w_avg"], w, 0.7)] * 8 + [w] * 2 for w in styles)
+    n = [draws.normal(f"noise[{j}]", 3, 1, 2 ** (j // 2 + 2), 2 ** (j // 2 + 2)) for j in range(10)]
+    rows = [a, b, b[:4] + a[4:], a[:4] + b[4:8] + a[8:], a[:8] + b[8:]]
+    with torch.no_grad():
+        wanted = torch.stack([gan.averages["g_ema"].forward_4(w, n, fade=1.0) for w in rows], 1)
+    assert torch.allclose(gan.sample("mixing", 3, seed=4), wanted, atol=1e-10)
+
+
+def test_stylegan_7_path_lengths_are_slopes_and_0_where_nothing_changes() -> None:
+    """Property 7, and the definition by central differences along the paths."""
+    gan, near = last_stage(), 1e-4
+    found = {name: gan.sample(name, 3, seed=4) for name in ("path_z", "path_w")}
+    draws = gan.module.Draws(gan.game.like, 4)
+    z, z2, t = draws.normal("z", 3, 16), draws.normal("z2", 3, 16), draws.uniform("t", 3)[:, None]
+    n = [draws.normal(f"noise[{j}]", 3, 1, 2 ** (j // 2 + 2), 2 ** (j // 2 + 2)) for j in range(8)]
+    f, g = gan.averages["f_ema"], gan.averages["g_ema"]
+
+    def slerp(t: Tensor) -> Tensor:
+        a, b = z / z.norm(dim=1, keepdim=True), z2 / z2.norm(dim=1, keepdim=True)
+        angle = (a * b).sum(1, keepdim=True).acos()
+        return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
+
+    paths = {"path_z": lambda t: f(slerp(t)), "path_w": lambda t: (1 - t) * f(z) + t * f(z2)}
+    for name, path in paths.items():
+        with torch.no_grad():
+            here, there = (g.forward_3([path(t + s)] * 8, n, fade=1.0) for s in (0, near))
+        assert torch.allclose(found[name], ((here - there) / near).square().mean((1, 2, 3)), rtol=1e-6)
+        assert (found[name] > 0).all()
+    with torch.no_grad():
+        for parameter in f.parameters():
+            parameter.zero_()
+    assert all(gan.sample(name, 3, seed=4).abs().max() == 0 for name in paths)
+
+
 def test_stylegan_8_the_rate_of_a_weight_is_equalized() -> None:
     gan = build("stylegan", tiny=True, sizes={"Z": 64, "most": 64})
     first = gan.networks["f"].layers[0]

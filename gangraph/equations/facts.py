@@ -223,7 +223,7 @@ class Facts:
             case Name() | Index():
                 return isinstance(self.graph.values.get(self.named(expr) or ""), tuple)
             case Call(function=Name(id=word)) if word not in self.networks:
-                if word in ("weights", "split", "batch_split"):
+                if word in ("weights", "split", "batch_split", "copies"):
                     return True
                 if word in ("add", "average", "concat", "stack", "batch_concat", "max", "min", "len"):
                     return False

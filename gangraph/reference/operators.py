@@ -400,6 +400,11 @@ def batch_split(v: Any, n: Any) -> tuple[Any, ...]:
     return split(v, n, 0)
 
 
+def copies(v: Value, n: Any) -> tuple[Value, ...]:
+    """A list of a value, n times."""
+    return (v,) * integer(n)
+
+
 def convolve(x: Value, w: Value, stride: Any = 1, padding: Any = 0, groups: Any = 1) -> Value:
     """Correlation with kernels that are values: one for all samples, or one for each."""
     s, border, g = integer(stride), integer(padding), integer(groups)
@@ -451,7 +456,7 @@ OPERATORS |= {
     for f in (
         leaky_relu, stop, reverse, clamp, expect, total, samples_of, cross_entropy, concat, stack, tile, reshape,
         transpose, matmul, softmax, log_softmax, argmax, argmin, one_hot, select, resize, pad, take, zeros, ones,
-        batch_concat, batch_repeat, split, batch_split, convolve,
+        batch_concat, batch_repeat, split, batch_split, copies, convolve,
     )
 }  # fmt: skip
 # Operators that take a list whole, where others are applied to each of its entries.
