@@ -502,7 +502,8 @@ class _Drafter(Writer):
             several = node.fields.get("several") or node.op == "chunk"
             if several or (keep and node not in outputs) or (node in outputs and uses[id(node)] > 1):
                 self._assign(node, nodes, lines, taken)
-        if len(outputs) == 1 and not self.module.several:
+        several = self.module.several and outputs is self.module.outputs  # a prefix (`upto`) has one value
+        if len(outputs) == 1 and not several:
             lines.append(("return ", *self.code(outputs[0]).parts))
         else:
             parts: list[Part] = ["return "]

@@ -522,7 +522,10 @@ def _side(stage: Stage, sided: Sided, phase: Phase, side: str, judges: str) -> t
             return None, ""  # nothing reaches it, which is said already
         help = _cut(stage, sided.loss.side(side), own) or f"it does not depend on {', '.join(phase.networks)}"
         return f"{name} passes no gradient to {', '.join(phase.networks)}", help
-    if sided.judges and side == "generator" and not reach & own & ~sided.judges:
+    makers = ~sided.judges
+    for node in sided.real if own & sided.judges else ():  # a trunk in front of the judge sees reals too
+        makers &= ~stage.made_of[id(node)]
+    if sided.judges and side == "generator" and not reach & own & makers:
         fact = f"{name} is minimized by {phase.name}, which trains nothing but the judge {judges}"
         return fact, f"{sided.name}.discriminator is the side of {judges}"
     if sided.judges and side == "discriminator" and not sided.judges & own:
