@@ -38,6 +38,7 @@ def cases(bench: Bench) -> Iterator[Case]:
     usual, larger, most = bench.batch_sizes[-2], bench.batch_sizes[-1], bench.turns[-1]
     stages, pools = range(len(bench.spec.resolved)), bool(bench.own.game.pools)
     yield from (Case(usual, stage) for stage in stages)
+    yield Case(larger)
     yield Case(larger, weights="large", seed=1, pools="full" if pools else "empty")
     yield Case(usual, weights="small", seed=2, pools="nearly full" if pools else "empty")
     yield from bench.edges
