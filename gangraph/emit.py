@@ -86,7 +86,8 @@ class Emitter:
         while title in self.classes.names or title in ("Game", "Draws", "Pool", "View"):
             title += "Game"
         body = "\n\n".join(methods)
-        for name, needed in (("pool", "Pool("), ("view", "View("), ("reverse", "reverse("), ("adam", "AdamTF")):
+        needs = {"pool": "Pool(", "view": "View(", "reverse": "reverse(", "adam": "AdamTF", "convolve": "convolve("}
+        for name, needed in needs.items():
             if (
                 needed in body
                 or any(needed in c for c in classes)

@@ -446,14 +446,8 @@ class Writer:
             for k, v, default in (("stride", f["stride"], 1), ("padding", f["padding"], 0), ("groups", f["groups"], 1))
             if v != default
         }
-        if not f["each"]:
-            return call("F.conv2d", self.code(node.args[0]), self.code(node.args[1]), **given)
-        image, kernel = self.code(node.args[0]), self.code(node.args[1])
-        groups = f["groups"]
-        one = f"x[None], w, stride={f['stride']}, padding={f['padding']}, groups={groups}"
-        return Code(
-            ("torch.cat([F.conv2d(", one, ") for x, w in zip(", *image.parts, ", ", *kernel.parts, ", strict=True)])")
-        )
+        function = "convolve" if f["each"] else "F.conv2d"
+        return call(function, self.code(node.args[0]), self.code(node.args[1]), **given)
 
     # --- numbers of the program
 

@@ -339,6 +339,7 @@ CASES: dict[str, list[tuple[str, Formula]]] = {
         ("convolve(i, K)", lambda t: F.conv2d(t.i, t.K)),
         ("convolve(i, K, stride=2, padding=1)", lambda t: F.conv2d(t.i, t.K, stride=2, padding=1)),
         ("convolve(i, q)", lambda t: one_each(t.i, t.q)),
+        ("convolve(I, q, padding=1)", lambda t: one_each(t.I.expand(len(t.q), *t.i.shape[1:]), t.q, padding=1)),
         ("convolve(i, q, padding=1, stride=2)", lambda t: one_each(t.i, t.q, padding=1, stride=2)),
     ],
 }

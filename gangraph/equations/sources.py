@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from gangraph.equations.facts import Facts, NotGeneric
@@ -37,6 +38,7 @@ class _Walk:
         self.facts = facts
         self.found: dict[str, Source] = {}
         self.seen: set[str] = set()
+        self.steps: Counter[str] = Counter()  # how often a name was followed
 
     def visit(self, expr: Expr) -> None:
         """Depth first, with a stack of our own: a chain of values may be longer than Python's."""
@@ -61,6 +63,9 @@ class _Walk:
         if key in self.seen:
             return []
         self.seen.add(key)
+        self.steps[name] += 1
+        if self.steps[name] > 2 * len(self.facts.families.get(name, (name,))) + 2:
+            return []  # x[k] made of x[k + 1] has been followed past its end
         behind: list[Expr] = []
         if name in self.facts.inputs or name in self.facts.draws:
             self.found[key] = self._source(name, items)
