@@ -231,7 +231,7 @@ class _Reader:
     def _yaml_help(self, fact: str, place: Place, opened: int) -> str | None:
         if place.line <= len(self.lines) and "\t" in self.lines[place.line - 1]:
             return "a tab stands here, and YAML is indented with spaces"
-        if "mapping values are not allowed" in fact:
+        if "mapping values are not allowed" in fact or "found unexpected ':'" in fact:
             return "an expression with a colon or a comma stands in quotes or on a line of its own"
         if opened:
             return f"the bracket of line {opened} is not closed, or an expression in it needs quotes"

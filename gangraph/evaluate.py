@@ -38,7 +38,7 @@ ELSEWHERE = {  # what other libraries call it
     "detach": "stop", "no_grad": "stop", "stop_gradient": "stop", "cat": "concat", "view": "reshape",
     "permute": "transpose", "iteration": "step", "iterations": "step", "L1Loss": "l1", "MSELoss": "l2", "mse": "l2",
     "BCELoss": "bce", "BCEWithLogitsLoss": "bce_logits", "bce_with_logits": "bce_logits",
-    "nn": "Conv2d, not nn.Conv2d,", "torch": "Conv2d, not torch.nn.Conv2d,", "randn": "normal", "rand": "uniform",
+    "randn": "normal", "rand": "uniform",
     "batch_size": "N",
 }  # fmt: skip
 
@@ -130,11 +130,13 @@ class Evaluator:
 
     def unknown(self, name: str, scope: Scope) -> Fact:
         if name in ops.CLOCKS and scope.inside:
-            return Fact(f"a block does not see the clock {name}", "give it as a parameter or an input")
+            return Fact(f"a block or function does not see the clock {name}", "give it as a parameter or an input")
         word = self.callable_word(name, scope)
         if word is not MISSING or name in ops.OPERATORS:
             return Fact(f"{name} stands without brackets", f"write {name}(...)")
         elsewhere = ELSEWHERE.get(name)
+        if name in ("nn", "torch", "F"):
+            return Fact(f"nothing is called '{name}' here", "layers and operators stand alone: Conv2d(64, 3), relu(v)")
         hint = f"it is `{elsewhere}` here" if elsewhere else nearest(name, self.known_names(scope))
         return Fact(f"nothing is called '{name}' here", hint)
 

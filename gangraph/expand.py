@@ -59,7 +59,7 @@ class Expander(Evaluator):
 
     def known_names(self, scope: Scope) -> list[str]:
         words = [
-            *ops.OPERATORS,
+            *(name for name in ops.OPERATORS if name not in ops.BINARY.values()),
             *ops.SPECIAL,
             *ops.SCALAR_FUNCTIONS,
             *ops.VIEWS,
@@ -166,6 +166,8 @@ class Expander(Evaluator):
     def _unfold(self, word: Definition, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Call) -> Any:
         """A function or family with its arguments in place; lists map through."""
         lists = [a for a in (*arguments, *keywords.values()) if isinstance(a, tuple)]
+        if lists and word.kind == "families":
+            _refuse_outputs(word, word.bind(arguments, keywords))
         if lists and not _reduces(word) and all(all(isinstance(v, Node | tuple) for v in a) for a in lists):
             if len({len(a) for a in lists}) != 1:
                 raise Fact(f"{word.name} meets lists of {' and '.join(str(len(a)) for a in lists)} entries")
@@ -772,6 +774,9 @@ class Expander(Evaluator):
         return {}
 
 
+SCORES = ("real", "fake", "shown")  # arguments of a family that somebody judged
+
+
 class _Maker:
     """A layer or wrapper by name."""
 
@@ -805,6 +810,19 @@ def _reduces(word: Definition) -> bool:
     body = word.read()
     formulas = (body.discriminator, body.generator) if isinstance(body, TwoSides) else (body,)
     return any(name.id in ("add", "average") for formula in formulas for name in names(formula))
+
+
+def _refuse_outputs(word: Definition, given: dict[str, Any]) -> None:
+    """Scores are lists of scales, all of them or none; several outputs by name are of different kinds."""
+    scores = {name: value for name, value in given.items() if isinstance(value, tuple | Node) and name in SCORES}
+    for name, value in scores.items():
+        if isinstance(value, Outputs) and value.names:
+            fact = f"{name} of {word.name} is a call with the outputs {', '.join(value.names)}"
+            raise Fact(fact, f"take the score, as in {name}=D(...).{value.names[0]}")
+    lists = {name: value for name, value in scores.items() if isinstance(value, tuple)}
+    single = [name for name in scores if name not in lists]
+    for name, value in lists.items() if single else ():
+        raise Fact(f"{name} of {word.name} is a list of {len(value)}, and {single[0]} is one value")
 
 
 def _labels(module: Module, prefix: str = "") -> dict[str, Node]:

@@ -166,7 +166,7 @@ class _Inference(Expander):
 
     def unknown(self, name: str, scope: Scope) -> Fact:
         if scope.inside and (name in self.names or name in self.resolved.families):
-            return Fact(f"a block does not see the spec's {name}", "give it as a parameter or an input")
+            return Fact(f"a block or function does not see the spec's {name}", "give it as a parameter or an input")
         if len(self.problems) > 50:  # likenesses among many names take their time, and nobody reads so many
             return Fact(f"nothing is called '{name}' here")
         return super().unknown(name, scope)
@@ -444,7 +444,12 @@ class _Inference(Expander):
             bounds = (float(fields["low"]), float(fields["high"]))
         elif kind == "normal" and fields["std"] < 0:
             raise placed(Fact("std is at least 0"), at)
-        shape = tuple(ops.integer(a, f"a size of {kind}", 1) for a in arguments)
+        try:
+            shape = tuple(ops.integer(a, f"a size of {kind}", 1) for a in arguments)
+        except Fact as fact:
+            named = [field for field in ("mean", "std", "low", "high") if field in fields]
+            fact.help = fact.help or (f"sizes stand first, and {' and '.join(named)} by name" if named else None)
+            raise
         type_ = Type(shape, length, dtype, classes, bounds)
         node = Node("draw", (), type_, member.place, fields, name=member.name)
         self._name_node(node, member.name)
@@ -969,6 +974,11 @@ class _Inference(Expander):
         finally:
             self.knowing = knowing
         truth = self.truth(value)
+        known = value.value if isinstance(value, Node) else value
+        counted = isinstance(value, Node) and known is None and value.op in _ARITHMETIC
+        if counted or (isinstance(known, int | float) and known not in (0, 1)):
+            fact = Fact(f"`when` is a condition, and {show(expr)} is a number", "compare it, as in step % 16 == 0")
+            raise placed(fact, expr.at)
         return truth if truth is not None else node
 
     def _latest(self) -> dict[str, Any]:
@@ -1189,7 +1199,7 @@ class _Inference(Expander):
             row = tuple(ops.tensor_of(v, "something to draw") for v in value)
             if len({node.type.shape for node in row}) > 1:
                 raise Fact(f"the pictures of a row have one shape, not {', '.join(str(n.type) for n in row)}")
-            value = self.operate("stack", row, {}, expr)
+            value = self.operate("stack", row, {}, expr) if len(row) > 1 else row[0]
         node = ops.tensor_of(value, "something to draw")
         if node.type.samples is None:
             raise Fact(f"a view shows samples, not {node.type}", "a number is measured under metrics")
@@ -1230,6 +1240,9 @@ class _Inference(Expander):
 
 
 _EVALUATED = ("input", "draw", "call", "parameter", "replay")  # what only an evaluation has
+
+
+_ARITHMETIC = ("add", "sub", "mul", "div", "floordiv", "mod", "pow", "neg", "clock", "length")
 
 
 class _Path:

@@ -179,7 +179,10 @@ class Entry:
         number = _is_number if field.type == "float" else _is_int
         if not all(map(number, values)):
             exact = isinstance(value, float) and value.is_integer() and number is _is_int
-            raise self._wrong(field.name, wanted, "divide with // to stay exact" if exact else None)
+            help = "divide with // to stay exact" if exact else None
+            if field.type == "Bias" and _is_int(value):
+                help = "the width of the input is inferred, never written"
+            raise self._wrong(field.name, wanted, help)
         if not all(low <= v <= high for v in values):
             limits = f", at least {low:g}" if high == INFINITY else f" from {low:g} to {high:g}"
             raise self._wrong(field.name, wanted + limits)
@@ -420,6 +423,8 @@ class _Conv(_Convolution):
         padded = size + before + behind
         if padded < span:
             help = f"padding={(span - size + 1) // 2}, or a {name} of {span - before - behind}, would fit"
+            if self._along("kernel")[axis] > 16:
+                help = f"the channels of the input are inferred, never written; {help}"
             raise Fact(f"{self} covers {span} of a padded {name} of only {padded}", help)
         return (padded - span) // self._along("stride")[axis] + 1
 

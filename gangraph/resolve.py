@@ -457,10 +457,9 @@ class _Resolver(Evaluator):
             head = name.split("[")[0]
             if name in seen and name != "_":
                 first, line = seen[name]
+                there = f"line {line.line}" + (f" of {line.file}" if line.file != place.file else "")
                 self.problem(
-                    placed(
-                        Fact(f"{name} is declared twice", f"it is one of the {first} too, in line {line.line}"), place
-                    ),
+                    placed(Fact(f"{name} is declared twice", f"it is one of the {first} too, in {there}"), place),
                     section,
                 )
                 continue

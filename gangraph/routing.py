@@ -42,7 +42,7 @@ class Routing:
     routes: dict[str, Route]
 
     def __str__(self) -> str:
-        lines = []
+        lines = [f"stage {self.graph.resolved.stage}"] if self.graph.resolved.stage else []
         for name, route in self.routes.items():
             phase = next(p for p in self.graph.phases() if p.name == name)
             lines.append(f"{name}: {phase.player} minimizes {phase.text}")
@@ -291,9 +291,21 @@ def _passing(node: Node) -> tuple[Node, ...]:
     blocked = operator.blocked if operator else ()
     if node.op == "select":
         blocked = (len(node.args) - 1,)
+    if node.op in ("call", "apply"):
+        blocked = _unread(node.fields["module"], (node.fields.get("view") or {}).get("entry"))
     if not blocked and all(map(differentiable, node.args)):
         return node.args
     return tuple(a for i, a in enumerate(node.args) if i not in blocked and differentiable(a))
+
+
+def _unread(module: Module, entry: str | None) -> tuple[int, ...]:
+    """The inputs of a body that its outputs, or the label at which a call ends, are not made of."""
+    if len(module.inputs) < 2:
+        return ()
+    if entry not in module.unread:
+        read = {id(node) for node in walk([module.labels[entry]] if entry in module.labels else module.outputs)}
+        module.unread[entry] = tuple(i for i, node in enumerate(module.inputs) if id(node) not in read)
+    return module.unread[entry]
 
 
 def differentiable(node: Node) -> bool:

@@ -102,9 +102,9 @@ class Schedule:
     steps: tuple[Step, ...] = field(default=())
 
     def __str__(self) -> str:
-        lines = []
+        lines = [f"stage {self.graph.resolved.stage}"] if self.graph.resolved.stage else []
         for name, evaluation in self.evaluations.items():
-            phases = ", ".join(f"{p.name} steps {', '.join(p.networks)}" for p in evaluation.phases)
+            phases = ", ".join(f"{p.player} steps {', '.join(p.networks)}" for p in evaluation.phases)
             lines.append(f"{name}: {phases}")
             for node in evaluation.nodes:
                 if node.name is None or node.op in ("input", "draw", "constant", "clock"):

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from gangraph.compiler import Spec
+from gangraph.expressions import show
 from gangraph.graph import Graph, Step
 from gangraph.ir import Node
 from gangraph.schedule import Schedule, held_name
@@ -49,9 +50,23 @@ def overview(spec: Spec) -> str:
     for phase in graph.phases():
         lines.append(f"  {phase.name} ({phase.player})")
         lines += [f"    {t.weight if t.value is None else f'{t.value:g}':>10}  {t.loss}" for t in phase.terms]
+    lines += _states(graph)
     lines += ["", "one iteration"]
     lines += [f"  {line}" for step in schedule.steps for line in _timeline(step, schedule, 0)]
     return "\n".join(lines)
+
+
+def _states(graph: Graph) -> list[str]:
+    """Where each state starts, what it becomes, and after what."""
+    lines = []
+    for name, state in graph.resolved.spec.file.state.items():
+        within = state.within or {"": state.becomes}
+        rules = within if isinstance(within, dict) else {show(phase): state.becomes for phase in within}
+        lines.append(f"  {name} starts as {show(state.start)}")
+        for phase, expr in rules.items():
+            if expr is not None:
+                lines.append(f"    becomes {show(expr)} {f'after {phase}' if phase else 'at the end of an iteration'}")
+    return ["", "state", *lines] if lines else []
 
 
 def _count(graph: Graph, networks: list[str]) -> int:

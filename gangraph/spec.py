@@ -682,8 +682,13 @@ def _player_parts(made: dict[Key, Any]) -> dict[Key, Any]:
 def _problems(
     error: ValidationError, tree: Mapping, sources: Sources, model: type[BaseModel], prefix: str
 ) -> Iterator[Problem]:
-    for item in error.errors(include_url=False):
-        place, path, parent = _locate(tree, item["loc"])
+    errors = error.errors(include_url=False)
+    unions = [{e["loc"][:-1] for e in errors if e["type"] == kind} for kind in ("list_type", "dict_type")]
+    either = unions[0] & unions[1]
+    for item in errors:
+        if item["type"] == "dict_type" and item["loc"][:-1] in either:
+            continue
+        place, path, _ = _locate(tree, item["loc"])
         name = ".".join(filter(None, (prefix, *path)))
         context = item.get("ctx", {})
         if item["type"] == "fact":
@@ -692,7 +697,8 @@ def _problems(
             key = str(item["loc"][-1])
             known = _fields(model, [str(part) for part in item["loc"][:-1]])
             known += list(StageKeys.model_fields) if prefix.startswith("stages.") and len(item["loc"]) == 1 else []
-            place = parent.key_place(key) if parent else place
+            holder = _locate(tree, item["loc"][:-1])[2]
+            place = holder.key_place(key) if holder else place
             hint = nearest(key, known) or f"the keys here are {', '.join(sorted(known))}"
             yield sources.problem(
                 place, ".".join(filter(None, (prefix, *path[:-1]))), Fact(f"unknown key '{key}'", hint)
@@ -705,7 +711,10 @@ def _problems(
         elif item["type"] in ("dict_type", "model_type", "model_attributes_type"):
             yield sources.problem(place, name, "a mapping was expected")
         elif item["type"] == "list_type":
-            yield sources.problem(place, name, "a list was expected, in square brackets")
+            what = "a list, in square brackets, or a mapping" if item["loc"][:-1] in either else None
+            yield sources.problem(
+                place, name, f"{what or 'a list'} was expected{'' if what else ', in square brackets'}"
+            )
         else:
             yield sources.problem(place, name, str(item["msg"]))
 

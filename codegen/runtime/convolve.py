@@ -1,3 +1,6 @@
+import torch.nn.functional as F
+
+
 def convolve(x, w, **options):
     """Every sample [C, H, W] of x (or one that all of them share) by its own kernels [out, in, h, w] of w."""
     n, out = w.shape[:2]

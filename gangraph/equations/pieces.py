@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from gangraph.frozen import frozen
 
 BREAK, LATE, LAST = MARKS = "\ue000\ue001\ue002"  # where a formula may break, and where only if no better place is
-KINDS = ("objective", "loss", "where", "functions", "with", "notes")  # of sections, in their order
+KINDS = ("objective", "loss", "state", "where", "functions", "with", "notes")  # of sections, in their order
 OR, NOT, COMPARISON, SUM, FRACTION, PRODUCT, PREFIX, POWER, ATOM = range(1, 10)  # how strongly a piece holds together
 RAISED = str.maketrans("0123456789−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 

@@ -44,7 +44,7 @@ from gangraph.equations.symbols import (
 )
 from gangraph.equations.trees import bindings, called, has_word, simple, split, substitute
 from gangraph.equations.write import NOTES, Writer
-from gangraph.expressions import Binary, Call, Expr, IfElse, Index, Logic, Name, Negative, Number, names, parse
+from gangraph.expressions import Binary, Call, Expr, IfElse, Index, Logic, Name, Negative, Number, names, parse, show
 from gangraph.families import Member
 from gangraph.graph import Graph, Phase
 from gangraph.ir import Node, walk
@@ -54,6 +54,8 @@ from gangraph.rules import player_rules
 from gangraph.spec import Chain, Line, TwoSides
 
 Terms = tuple[tuple[str, Piece], ...]
+BEGINNING = Piece(r"\text{the start}", "the start")
+END = Piece(r"\text{the end of an iteration}", "the end of an iteration")
 BECOMES, EACH = Piece(r"\gets", "←"), Piece(r"\text{each step}", "each step")
 PLAYERS = (("generator", r"\min"), ("discriminator", r"\max"))  # of a game's value
 
@@ -71,6 +73,7 @@ class Stage:
     def sections(self) -> tuple[Section, ...]:
         found = [self._objective(phase) for phase in self.graph.phases()]
         found += [self._loss(rule) for rule in self.facts.losses if self._read(rule)]
+        found.append(Section("state", tuple(self._states()), kind="state"))
         found.append(Section("where", self._values(), kind="where"))
         found.append(Section("functions", self._functions(), kind="functions"))
         found.append(Section("with", self._table(), kind="with"))
@@ -165,6 +168,21 @@ class Stage:
         else:
             right = operator("clip", gradient, form("-%s", "−%s", bound), bound)
         return Equation(gradient, (("+", right),), BECOMES, EACH, "before")
+
+    def _states(self) -> Iterator[Equation]:
+        """Where each state starts, and what it becomes: at the end of an iteration, or after steps of some phases."""
+        for name, state in self.facts.resolved.spec.file.state.items():
+            left = self.writer.piece(Name(state.start.at, str(name)))
+            yield Equation(left, self._terms(state.start, dropping=False), condition=BEGINNING, word="at")
+            within = state.within or {"": state.becomes}
+            rules = within if isinstance(within, dict) else {show(phase): state.becomes for phase in within}
+            phases: dict[Terms, list[str]] = {}
+            for phase, expr in rules.items():
+                if expr is not None:
+                    phases.setdefault(self._terms(unfolded(expr, self.facts)), []).append(str(phase))
+            for terms, named in phases.items():
+                after = upright(" and ".join(named)) if any(named) else END
+                yield Equation(left, terms, BECOMES, after, "after" if any(named) else "at")
 
     def letters(self, networks: Iterable[str]) -> Piece:
         """Networks as letters; of a long family the first and the last."""

@@ -104,10 +104,10 @@ NOTES = {
     "epoch": "%s is the number of the epoch, from 0.",
     "epoch_step": "%s is the number of the iteration in its epoch, from 0.",
     "epoch_steps": "%s is how many iterations an epoch has.",
-    "images": "%s is how many samples were drawn in the iterations before.",
+    "images": "%s is how many samples were drawn so far.",
     "stage": "%s is the number of the stage, from 0.",
     "stage_step": "%s is the number of the iteration in its stage, from 0.",
-    "stage_images": "%s is how many samples were drawn in the iterations of the stage before.",
+    "stage_images": "%s is how many samples were drawn so far in the stage.",
 }
 SHAPE = ("channels", "height", "width", "length", "shape")  # attributes that are no outputs of a network
 STOPPED = r"\mathrm{sg}\left[%s\right]", "sg[%s]"
