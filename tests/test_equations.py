@@ -401,7 +401,7 @@ def test_formulas_in_notes_are_mathematics() -> None:
         (r"[ (]split\(", "split(v, 2) gives the halves of v along its first own axis."),
         (r"\bstep (?:[<+]|mod)", "step is the number of the iteration, from 0."),
         (r"\bepoch_step\b", "epoch_step is the number of the iteration in its epoch, from 0."),
-        (r"\bstage_images\b", "stage_images is how many samples were drawn in the iterations of the stage before."),
+        (r"\bstage_images\b", "stage_images is how many samples were drawn so far in the stage."),
     ],
 )
 def test_what_has_no_common_meaning_has_a_note_where_it_is_used(sign: str, note: str) -> None:
@@ -674,3 +674,33 @@ def test_a_weight_under_a_line_keeps_its_brackets(tmp_path: Path) -> None:
     assert "+ (1 / (2 λ_three)) ℒ_extra" in equations(spec)
     assert r"+ \frac{1}{2\,\lambda_{\mathrm{three}}}\,\mathcal{L}" in equations(spec, "latex")
     assert [t.weight for p in spec.graph.phases() for t in p.terms][-1] == "1 / (2 * three)"
+
+
+# --- what is followed, bound and carried on
+
+
+def test_a_family_that_is_made_of_its_next_member_has_an_end(tmp_path: Path) -> None:
+    text = filled("hinge(real=D(x), fake=D(fake))", "expect(mean(steps[0]))")
+    chain = 'index: {k: "range(4)"}\ngraph:\n  steps[k]: fake if k == 3 else 0.5 * steps[k + 1]\n'
+    found = equations(gangraph.load(written(tmp_path, text.replace("graph:\n", chain, 1))))
+    assert "steps_k = {fake if k = 3, else ½ steps_{k + 1}}   for k ∈ {0, 1, 2, 3}" in found
+    assert "ℒ_extra = 𝔼_{z ∼ N(0, I)}[mean(steps_0)]" in found
+
+
+def test_an_expectation_inside_another_binds_its_own(tmp_path: Path) -> None:
+    text = made(tmp_path, extra="expect(mean((fake - expect(x))**2))")
+    assert "ℒ_extra = 𝔼_{z ∼ N(0, I)}[‖fake − 𝔼_{x ∼ p_data}[x]‖₂²/n]" in text
+
+
+def test_states_say_where_they_start_and_what_they_become(tmp_path: Path) -> None:
+    began = "state:\n  k: {start: 0.5, becomes: k + 0.1 * adv.generator}\n"
+    began += "  m: {start: 0, becomes: 0.9 * m + 0.1 * expect(mean(fake)), in: [G]}\n"
+    text = filled("hinge(real=D(x), fake=D(fake))", "(k + m) * expect(mean(fake))")
+    spec = gangraph.load(written(tmp_path, text.replace("players:", began + "players:", 1)))
+    found = {s.title: as_text([s]) for s in sections(spec)}["state"].split("\n")
+    assert [line.strip() for line in found[1:]] == [
+        "k = ½   at the start",
+        "k ← k + 0.1 ℒ_adv^gen   at the end of an iteration",
+        "m = 0   at the start",
+        "m ← 0.9 m + 0.1 𝔼_{z ∼ N(0, I)}[mean(fake)]   after G",
+    ]
