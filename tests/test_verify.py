@@ -196,6 +196,26 @@ def test_where_rounding_decides_nothing_differs(name: str, number: int, case: Ca
     assert not compare(number, Subject(bench), case).differences
 
 
+def test_a_root_at_zero_is_no_difference(tmp_path: Path) -> None:
+    """The slope of a root at 0 is infinite; times the 0 of a bias it is no number, and torch has no path there."""
+    text = """
+gangraph: 1
+name: root
+inputs: {x: vector(3)}
+networks: {D: "mlp([4, 1], act=Tanh())"}
+graph:
+  s: D(x)
+  g: grad(s, x)
+losses:
+  gp: expect((sqrt(sum(g**2)) - 1)**2)
+players: {D: {networks: [D], optimizer: Adam(lr=1e-3)}}
+schedule: {D: gp}
+train: {batch: 4}
+"""
+    bench = Bench(load(written(tmp_path, text)))
+    assert not compare(2, Subject(bench), Case(1, weights="zero")).differences
+
+
 @settings(ASK, max_examples=10)
 @given(st.data())
 def test_strategies_give_what_a_step_takes(data: st.DataObject) -> None:
