@@ -202,7 +202,7 @@ def test_a_root_at_zero_is_no_difference(tmp_path: Path) -> None:
 gangraph: 1
 name: root
 inputs: {x: vector(3)}
-networks: {D: "mlp([4, 1], act=Tanh())"}
+networks: {D: "mlp([4, 1], act=LeakyReLU(0.2))"}
 graph:
   s: D(x)
   g: grad(s, x)
