@@ -141,6 +141,8 @@ def _at_bracket(line: str, indent: int, width: int) -> list[str] | None:
     """Broken inside its last bracket: on one line where that fits, else one item a line."""
     pad = " " * indent
     opened = _last_bracket(line)
+    if opened is None or indent + opened[0] >= width:
+        opened = _chain_bracket(line, width - indent)
     if opened is None:
         return None
     start, end = opened
@@ -196,9 +198,34 @@ def _last_bracket(line: str) -> tuple[int, int] | None:
     return found
 
 
+def _chain_bracket(line: str, width: int) -> tuple[int, int] | None:
+    """The last outermost bracket that opens within the width, where only `.name(...)` or `[...]` follow."""
+    groups: list[tuple[int, int]] = []
+    depth, quote, start = 0, "", 0
+    for i, char in enumerate(line):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char in "([{":
+            start = start if depth else i
+            depth += 1
+        elif char in ")]}":
+            depth -= 1
+            if not depth:
+                groups.append((start, i))
+    found = None
+    for start, end in reversed(groups):
+        if line[end + 1 : end + 2] not in ("", ",", ".", "[", "("):
+            break  # what follows is another operand
+        found = (start, end) if start < width and end - start > 1 and found is None else found
+    return found
+
+
 def _pieces(expression: str) -> list[str]:
     """The operands of the weakest operators outside brackets."""
-    apart = (_split(expression, operators) for operators in ((" or ",), (" and ",), (" + ", " - ")))
+    weakest = ((" if ", " else "), (" or ",), (" and ",), (" + ", " - "), (" * ", " / "))
+    apart = (_split(expression, operators) for operators in weakest)
     return next((pieces for pieces in apart if len(pieces) > 1), [expression])
 
 

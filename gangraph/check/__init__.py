@@ -111,11 +111,13 @@ def _unmeant(case: Case, found: list[Finding]) -> Iterator[Finding]:
 
 
 def dead_names(case: Case) -> Iterator[Finding]:
-    """Sizes, constants, indices, inputs, draws and states that nobody reads; values, as a warning."""
+    """Sizes, constants, indices, inputs, draws and tensors of state that nobody reads; values, as a warning."""
     read = case.read
     words = {"sizes": "size", "constants": "constant", "index": "index", "state": "state"}
     for section, word in words.items():
         for name, place in _declared(case, section).items():
+            if section == "state" and case.stages[-1].graph.state[name].node.type.host:
+                continue  # training logs it
             if case.own(place) and name not in read.names:
                 yield Finding(place, f"{section}.{name}", f"nobody reads the {word} {name}", "use it, or remove it")
     for section in ("inputs", "draws", "values"):

@@ -413,11 +413,12 @@ class Desk:
 
     def log(self, step: int, total: int, epoch: int, numbers: Mapping[str, float]) -> None:
         if step == 1 or self.is_mark(step, total) or step % max(1, total // LOGGED) == 0:
-            row = {"step": step, "epoch": epoch, "images": int(self.gan.clocks["images"]), **numbers}
+            kept = {f"state/{k}": v for k, v in self.gan.state.items() if isinstance(v, int | float)}
+            row = {"step": step, "epoch": epoch, "images": int(self.gan.clocks["images"]), **numbers, **kept}
             self.metrics.add(row | ({ALARMS: sorted(self.watcher.ringing)} if self.is_mark(step, total) else {}))
             if self.board:
                 with suppress(OSError):  # a full disk is told by the other files
-                    self.board.log_metrics(dict(numbers), step)
+                    self.board.log_metrics({**numbers, **kept}, step)
 
     def is_mark(self, step: int, total: int) -> bool:
         return step == total or step % _round(total / MARKS) == 0
