@@ -237,6 +237,20 @@ def negligible(flow: Flow, mutant: Mutant) -> bool:
     return mutant.method == "SpectralNorm.use" and added and given is None
 
 
+def normed(flow: Flow, mutant: Mutant) -> bool:
+    """u of spectral norm as a function of W v: u' W v is |W v| then too, whose gradient is the same."""
+    node = mutant.place
+    return mutant.method == "SpectralNorm.use" and flow.program.text(node) == "product.detach()"
+
+
+def odd(flow: Flow, mutant: Mutant) -> bool:
+    """Half of an odd side, with or without one taken from it first."""
+    if mutant.method != "Filter2d.__init__" or not re.search(r" -> .*\(len\(kernel(\[0\])?\)\) // 2", mutant.key):
+        return False
+    rows = re.findall(r"Filter2d\(\(\(([^)]*)\)", "\n".join(flow.program.lines))
+    return bool(rows) and all(len(row.split(",")) % 2 for row in rows)
+
+
 def exclusive(flow: Flow, mutant: Mutant) -> bool:
     """Two moves in the other order of which no iteration runs both."""
     nodes = [node for node, _ in mutant.edits]
@@ -277,6 +291,8 @@ RULES: dict[str, Callable[[Flow, Mutant], bool]] = {
     "an option of the block that nobody gives": unused,
     "the rest is reduced in the same way": whole,
     "an epsilon of 1e-12 beside a norm": negligible,
+    "the gradient of u' W v is that of |W v|, whether or not u is a constant": normed,
+    "half of an odd number": odd,
 }
 
 

@@ -72,6 +72,27 @@ def test_a_long_sum_of_two_opens_its_last_bracket_as_the_formatter_does() -> Non
     ]
 
 
+def test_chains_and_choices_break_as_the_formatter_breaks_them() -> None:
+    long = "a" * 50
+    assert fit(f"gx = F.pad(F.interpolate({long}, size=(1, 128))[None], ({long}, -32))[0].transpose(1, 2)", 8) == [
+        "        gx = F.pad(",
+        f"            F.interpolate({long}, size=(1, 128))[None],",
+        f"            ({long}, -32),",
+        "        )[0].transpose(1, 2)",
+    ]
+    word = "a" * 40
+    choice = f'"best": min({word}, {word}) if self.clocks["step"] else self.state["best"]'
+    assert fit(f"self.state.update({{{choice}}})", 8) == [
+        "        self.state.update(",
+        "            {",
+        f'                "best": min({word}, {word})',
+        '                if self.clocks["step"]',
+        '                else self.state["best"]',
+        "            }",
+        "        )",
+    ]
+
+
 RUN = """
 import sys
 sys.path = [p for p in sys.path if p and "work" not in p]
