@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from gangraph import ops
 from gangraph.check import kinds, lifetime
 from gangraph.check.case import Case, Finding, Sided, Stage, averaged, modules
 from gangraph.check.opposition import alike, never, pull
@@ -19,9 +20,12 @@ from gangraph.expressions import Call, Expr, Name, names, show
 from gangraph.graph import Phase, Step
 from gangraph.initial import check_init
 from gangraph.ir import Node, walk
+from gangraph.layers import LAYERS, WRAPPERS
 from gangraph.prepare import steps
 from gangraph.schedule import Schedule
+from gangraph.spec import TwoSides
 
+CORE = frozenset({*ops.OPERATORS, *ops.SPECIAL, *ops.SCALAR_FUNCTIONS, *ops.CONSTANTS, *ops.VIEWS, *LAYERS, *WRAPPERS})
 MEANT = {
     "shared": "several players train this network",
     "cooperative": "the two sides of this loss pull the same way",
@@ -140,6 +144,22 @@ def dead_names(case: Case) -> Iterator[Finding]:
                     yield Finding(
                         member.place, f"{section}.{heads[0]}", f"nobody reads {heads[0]}", "use it, or remove it"
                     )
+
+
+def formulas(case: Case) -> Iterator[Finding]:
+    """Functions and families of the spec's own read their parameters and the library, also those that nobody calls."""
+    for library in {id(s.graph.resolved.library): s.graph.resolved.library for s in case.stages}.values():
+        own = [w for w in library.own.values() if w.kind in ("functions", "families") and case.own(w.at)]
+        for word in own:
+            body, parameters = word.read(), [name for name, _ in word.parameters]
+            known = {*CORE, *library.names(), *parameters}
+            for expr in (body.discriminator, body.generator) if isinstance(body, TwoSides) else (body,):
+                for name in names(expr):
+                    if name.id not in known:
+                        hint = nearest(name.id, known) or f"its parameters are {', '.join(parameters)}"
+                        yield Finding(
+                            name.at, f"{word.kind}.{word.name}", f"nothing is called '{name.id}' in here", hint
+                        )
 
 
 def _declared(case: Case, section: str) -> dict[str, Place]:
@@ -571,6 +591,7 @@ def stagewise(rule: Callable[[Stage], Iterator[Finding]]) -> Callable[[Case], It
 
 RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
     dead_names,
+    formulas,
     dead_losses,
     dead_values_inside,
     dead_phases,
