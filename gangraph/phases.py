@@ -642,12 +642,17 @@ class PhaseWriter(Writer):
         """One statement for all derivatives of a value, where what they are by is at hand."""
         together = self.gradients[id(node.args[0])]
         by = [n.args[1] for n in together]
-        if len(together) < 2 or any(n.name for n in together):
+        named = [n.name for n in together if n.name]
+        if len(together) < 2 or (named and (len(named) < len(together) or len(together) > 8)):
             return []
         if not all(id(x) in self.names or x.op == "parameter" for x in by):
             return []
         whole = self._all_of(by)
         listed = text(whole) if whole else Code(("[", *join(", ", [self.code(x) for x in by]).parts, "]"))
+        if named:
+            variables = [self.fresh(name) for name in named]
+            self.names |= {id(n): variable for n, variable in zip(together, variables, strict=True)}
+            return fit(f"{', '.join(variables)} = {self.derivative(node, listed).plain()}", 8)
         variable = self.fresh("gradients")
         self.names |= {id(n): f"{variable}[{i}]" for i, n in enumerate(together)}
         return fit(f"{variable} = {self.derivative(node, listed).plain()}", 8)
