@@ -120,7 +120,7 @@ class Emitter:
             inits=inits,
             aliases=self._aliases(),
             tables=self._tables(),
-            statics=self._statics(),
+            statics=self._statics("\n".join([everything, *builds["lines"], *inits])),
             methods=methods,
             main=self._main(),
         )
@@ -265,15 +265,16 @@ class Emitter:
     def _aliases(self) -> list[str]:
         return [f"self.{attribute(name)} = self.networks[{literal(name)}]" for name in self.graph.networks]
 
-    def _statics(self) -> list[str]:
-        """Constants that never change, as attributes of the class."""
+    def _statics(self, text: str) -> list[str]:
+        """Constants that never change, as attributes of the class: those that the program reads."""
         found: dict[str, list[Any]] = {}
         for graph in self.graphs:
             for name, node in graph.constants.items():
                 found.setdefault(name, []).append(node.value)
         lines = []
         for name, values in found.items():
-            if len(set(map(str, values))) == 1 and len(values) == len(self.graphs) and values[0] is not None:
+            read = re.search(rf"\bself\.{attribute(name)}\b", text) is not None
+            if read and len(set(map(str, values))) == 1 and len(values) == len(self.graphs) and values[0] is not None:
                 lines.append(f"{attribute(name)} = {literal(values[0])}")
         return lines
 
