@@ -172,6 +172,29 @@ def test_members_of_a_family_are_one_box_where_one_network_makes_them() -> None:
     assert box("stargan-v2", "fake[via]").members == ("fake[latent]", "fake[reference]")
 
 
+def test_calls_of_a_formula_are_a_box_for_each_thing_that_it_is_called_with(tmp_path: Path) -> None:
+    text = """
+gangraph: 1
+name: formula
+inputs: {x: vector(4)}
+draws: {z: normal(4)}
+networks: {G: "mlp([8, 4])", D: "mlp([8, 4])"}
+functions: {"apart(D, v)": expect(mean(abs(v - D(v))))}
+graph: {fake: G(z)}
+losses: {real: "apart(D, x)", made: "apart(D, fake)"}
+state: {k: {start: 0, becomes: k + 0.1 * real}}
+players:
+  D: {networks: [D], optimizer: Adam(lr=1e-3)}
+  G: {networks: [G], optimizer: Adam(lr=1e-3)}
+schedule: {D: real - k * made, G: made}
+"""
+    path = tmp_path / "formula.yaml"
+    path.write_text(text)
+    drawn = describe(load(path))
+    assert [b.text for b in drawn.boxes if b.networks == ("D",)] == ["D(x)", "D(fake)"]
+    assert {t.weight for p in drawn.players for m in p.moves for t in m.terms} == {"+1", "−k"}
+
+
 def test_inputs_of_two_streams_are_one_box_where_they_are_alike() -> None:
     assert box("unit", "x[0], x[1]").text == "image 3×128×128"
 

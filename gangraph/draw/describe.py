@@ -362,7 +362,9 @@ class _Describer:
         return family_of(call.fields["network"]), self._owners(call.fields["source"])
 
     def _declare_call(self, node: Node) -> None:
-        key = (node.at, self._signature(node))
+        # In a formula that is called several times, calls of one place are told apart by what they are called with.
+        given = () if node.at in self.places else tuple(family_of(a.name) if a.name else id(a) for a in node.args)
+        key = (node.at, self._signature(node), given)
         known = self.in_place.setdefault(key, _Unit("place", [], []))
         known.calls.append(node)
         self.unit[id(node)] = known
@@ -648,7 +650,11 @@ class _Describer:
         sign, body = ("−", weight[1:]) if weight.startswith("-") else ("+", weight)
         if value is None:
             clocks = list(dict.fromkeys(self._clocks(parse(body))))
-            return f"{sign}{body}({', '.join(clocks)})" if clocks and body.isidentifier() else f"{sign}{body}"
+            return (
+                f"{sign}{body}({', '.join(clocks)})"
+                if clocks and body.isidentifier() and clocks != [body]
+                else f"{sign}{body}"
+            )
         number = short(-value if sign == "−" else value)
         literal = isinstance(parse(body), Number)
         return f"{sign}{number}" if literal else f"{sign}{body} = {number}"
