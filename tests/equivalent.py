@@ -223,6 +223,8 @@ def whole(flow: Flow, mutant: Mutant) -> bool:
 
 def unused(flow: Flow, mutant: Mutant) -> bool:
     """What a copied block does only for an option that nobody gives it."""
+    if mutant.method == "Filter2d.__init__" and "[pad] * (" in mutant.new:
+        return not re.search(r"\bFilter2d\(.*\bpad=\d", "\n".join(flow.program.lines))
     tests = [flow.program.text(n.test) for n in flow.program.within(mutant.place) if isinstance(n, ast.If)]
     options = [option for test in tests for option in re.findall(r"^self\.(\w+) > 1$", test)]
     made = re.findall(rf"\b{mutant.method.split('.')[0]}\(.*", "\n".join(flow.program.lines))

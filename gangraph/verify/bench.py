@@ -7,6 +7,7 @@ import contextlib
 import copy
 import sys
 import types
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -375,7 +376,13 @@ def noise(gan: Compiled, case: Case, turn: int, batch_size: int) -> Arrays:
     others = gan.draw(batch_size, seed + 500)  # what is drawn once has its bare name only: who draws it anew in an
     for evaluation in gan.schedule.evaluations:  # evaluation finds something else
         draws |= {k: v for name, v in others.items() if (k := f"{evaluation}/{name}") not in draws}
-    return cases.noise({k: array(v) for k, v in draws.items()}, case)
+    found = {k: array(v) for k, v in draws.items()}
+    for name, node in gan.graph.draws.items():  # fair coins: of rare ones, two iterations seldom show a difference
+        if node.fields["kind"] == "bernoulli" and 0 < node.fields["p"] < 1:
+            for key in [k for k in found if k.rpartition("/")[2] == name]:
+                generator = np.random.default_rng([seed, zlib.crc32(key.encode())])
+                found[key] = np.asarray(generator.integers(0, 2, found[key].shape), found[key].dtype)
+    return cases.noise(found, case)
 
 
 # --- all that an iteration moves, by its name in the spec
