@@ -99,8 +99,8 @@ def literal(value: Any) -> str:
 # What a program defines at its top; no variable of it may be called so.
 PROGRAM = frozenset(
     """
-    Game Evaluation Draws Pool View Entry Reversal reverse AdamTF still layers_of begin initialize keep_statistics
-    added main
+    Game Evaluation Draws Pool View Entry Reversal reverse convolve AdamTF still layers_of begin initialize
+    keep_statistics added main
     Parameter Dropout Noise Filter2d MinibatchStd SpectralNorm Equalized WeightNorm GRU LSTM
     """.split()  # noqa: SIM905 - a list of words is easier to read
 )

@@ -116,13 +116,9 @@ def node_of(value: Any, what: str = "a value") -> Node:
         raise Fact(
             f"a list stands where {what} was expected", "reduce it with `add` or `average`, or take one with [i]"
         )
-    if isinstance(value, int | float | str):
-        raise Fact(f"{value!r} stands where {what} was expected")
-    kinds = {"TwoSided": "a loss with two sides", "Named": "a network", "Init": "an initializer"}
-    raise Fact(
-        f"{kinds.get(type(value).__name__, 'a network')} stands where {what} was expected",
-        "take a side: .discriminator or .generator" if type(value).__name__ == "TwoSided" else None,
-    )
+    said = repr(value) if isinstance(value, int | float | str) else getattr(value, "said", "a network")
+    sides = "take a side: .discriminator or .generator" if hasattr(value, "discriminator") else None
+    raise Fact(f"{said} stands where {what} was expected", sides)
 
 
 def tensor_of(value: Any, what: str = "a value") -> Node:

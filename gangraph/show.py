@@ -60,12 +60,9 @@ def _states(graph: Graph) -> list[str]:
     """Where each state starts, what it becomes, and after what."""
     lines = []
     for name, state in graph.resolved.spec.file.state.items():
-        within = state.within or {"": state.becomes}
-        rules = within if isinstance(within, dict) else {show(phase): state.becomes for phase in within}
         lines.append(f"  {name} starts as {show(state.start)}")
-        for phase, expr in rules.items():
-            if expr is not None:
-                lines.append(f"    becomes {show(expr)} {f'after {phase}' if phase else 'at the end of an iteration'}")
+        for phase, expr in state.rules.items():
+            lines.append(f"    becomes {show(expr)} {f'after {phase}' if phase else 'at the end of an iteration'}")
     return ["", "state", *lines] if lines else []
 
 

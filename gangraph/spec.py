@@ -20,7 +20,7 @@ from pydantic_core.core_schema import CoreSchema, no_info_plain_validator_functi
 from gangraph import _paths
 from gangraph.document import Document, Mapping, Scalar, Sequence, Tree, dump, read
 from gangraph.errors import Fact, Place, Problem, SpecError, nearest
-from gangraph.expressions import Expr, List, parse, parse_line
+from gangraph.expressions import Expr, List, parse, parse_line, show
 from gangraph.frozen import frozen
 
 PARENTS = 8  # how deep `extends` may go
@@ -274,6 +274,14 @@ class StateSpec(Model):
     start: Expression
     becomes: Expression | None = None
     within: Annotated[dict[Word, Expression] | list[Expression] | None, Field(alias="in")] = None
+
+    @property
+    def rules(self) -> dict[str, Expr]:
+        """What it becomes, by the phase after which; at the end of an iteration under an empty name."""
+        if isinstance(self.within, dict):
+            return {str(phase): expr for phase, expr in self.within.items()}
+        named = [show(phase) for phase in self.within] if self.within is not None else [""]
+        return {name: self.becomes for name in named if self.becomes is not None}
 
 
 class PlayerSpec(Model):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gangraph.errors import Place
 from gangraph.frozen import frozen
@@ -198,6 +198,8 @@ class Outputs(tuple[Node, ...]):
 class TwoSided:
     """A loss with a side for each player; `family` is how its author wrote it."""
 
+    said: ClassVar[str] = "a loss with two sides"
+
     discriminator: Any
     generator: Any
     family: str | None = None
@@ -211,6 +213,8 @@ class TwoSided:
 @frozen
 class Init:
     """An initializer: its name, its arguments, a factor."""
+
+    said: ClassVar[str] = "an initializer"
 
     name: str
     arguments: tuple[tuple[str, float], ...] = ()

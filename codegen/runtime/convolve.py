@@ -7,4 +7,4 @@ def convolve(x, w, **options):
     x = x.expand(n, *x.shape[-3:]).flatten(0, 1)[None]
     options["groups"] = n * options.get("groups", 1)
     made = F.conv2d(x, w.flatten(0, 1), **options)
-    return made.view(n, out, *made.shape[2:])
+    return made.reshape(n, out, *made.shape[2:])

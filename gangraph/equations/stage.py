@@ -44,7 +44,7 @@ from gangraph.equations.symbols import (
 )
 from gangraph.equations.trees import bindings, called, has_word, simple, split, substitute
 from gangraph.equations.write import NOTES, Writer
-from gangraph.expressions import Binary, Call, Expr, IfElse, Index, Logic, Name, Negative, Number, names, parse, show
+from gangraph.expressions import Binary, Call, Expr, IfElse, Index, Logic, Name, Negative, Number, names, parse
 from gangraph.families import Member
 from gangraph.graph import Graph, Phase
 from gangraph.ir import Node, walk
@@ -174,12 +174,9 @@ class Stage:
         for name, state in self.facts.resolved.spec.file.state.items():
             left = self.writer.piece(Name(state.start.at, str(name)))
             yield Equation(left, self._terms(state.start, dropping=False), condition=BEGINNING, word="at")
-            within = state.within or {"": state.becomes}
-            rules = within if isinstance(within, dict) else {show(phase): state.becomes for phase in within}
             phases: dict[Terms, list[str]] = {}
-            for phase, expr in rules.items():
-                if expr is not None:
-                    phases.setdefault(self._terms(unfolded(expr, self.facts)), []).append(str(phase))
+            for phase, expr in state.rules.items():
+                phases.setdefault(self._terms(unfolded(expr, self.facts)), []).append(phase)
             for terms, named in phases.items():
                 after = upright(" and ".join(named)) if any(named) else END
                 yield Equation(left, terms, BECOMES, after, "after" if any(named) else "at")
