@@ -576,7 +576,7 @@ class PhaseWriter(Writer):
             self._output_name(node)
         if node.op in ("parameter", "state", "output"):
             return []
-        if node.op == "alias" and self._passed_on(node, leaves):
+        if self.evaluation is None and node.op == "alias" and self._passed_on(node, leaves):
             self.names[id(node)] = self.names[id(node.args[0])]
             return []
         several = node.op == "chunk" or node.fields.get("several")
@@ -590,7 +590,7 @@ class PhaseWriter(Writer):
         return [(not quiet, remark + self.assigned(node, self._wish(node), parts.get(id(node)), leaves))]
 
     def _passed_on(self, node: Node, leaves: frozenset[int]) -> bool:
-        """Whether a member of a family is nothing but another variable: `coarse[j]: w2[j] if j < 4 else w[j]`."""
+        """Whether a view's member of a family is only another variable: `coarse[j]: w2[j] if j < 4 else w[j]`."""
         apart = id(node) in self.differentiated or id(node) in leaves
         return not apart and "[" in (node.name or "") and id(node.args[0]) in self.names
 

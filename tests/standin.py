@@ -49,6 +49,7 @@ class StandIn:
         """Nothing here begins at a mean of the data."""
 
     views = ("images",)
+    state: dict[str, Any] = {}  # noqa: RUF012
     source = "import torch\n"
     prepare: dict[str, Any] = {}  # noqa: RUF012
 

@@ -278,7 +278,7 @@ def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_stage_is_chosen(window: Window, staged: Path) -> None:
     page = window.open(staged)
     fake = "#picture .node[aria-label='value fake']"
-    assert page.locator("#stage").input_value() == "size[5]" and "3×32×32" in page.locator(fake).text_content()
+    assert page.locator("#stage").input_value() == "full" and "3×32×32" in page.locator(fake).text_content()
     window.look("stage-last")
     page.select_option("#stage", "size8")
     assert "3×8×8" in page.locator(fake).text_content()
@@ -297,7 +297,7 @@ def test_a_stage_is_chosen(window: Window, staged: Path) -> None:
 def test_every_stage_is_walked_through_and_lit(window: Window, staged: Path) -> None:
     page = window.open(staged)
     window.look("stage-before")
-    for stage, suffix in (("size8", "_size8"), ("size[4]", "_size_4"), ("size[5]", "_size_5")):
+    for stage, suffix in (("size8", "_size8"), ("size[4]", "_size_4"), ("full", "_full")):
         page.select_option("#stage", stage)
         page.keyboard.press("Escape")
         page.click("#steps [data-step='0'][data-moment='0']")

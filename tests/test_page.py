@@ -207,7 +207,7 @@ def test_steps_say_when_they_run() -> None:
 def test_every_stage_says_what_it_is() -> None:
     first, *_, last = facts("stylegan").stages
     assert {label: plain(parts) for label, parts in last.rows} == {
-        "stage": "size[5], 3 of 3",
+        "stage": "full, 3 of 3",
         "runs for": "23,200,000 images",
         "batch": "4",
         "resets": "critic, generator",
@@ -241,7 +241,7 @@ def test_stages_stand_alike_where_they_are_alike() -> None:
 def test_what_another_stage_runs_is_known() -> None:
     program, first = facts("stylegan").program, facts("stylegan").stages[0]
     heads = [program.lines[start - 1].strip() for start, _ in first.elsewhere]
-    assert "def evaluate_critic_size_5(self, draws):" in heads and "def iteration_size_4(self):" in heads
+    assert "def evaluate_critic_full(self, draws):" in heads and "def iteration_size_4(self):" in heads
     assert not any("_size8" in head or "def iteration(self)" in head for head in heads)
     assert all(stage(name).elsewhere == () for name in ("gan", "stargan-v2"))
 

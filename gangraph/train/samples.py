@@ -52,6 +52,8 @@ def made_from(gan: Any, view: str, batch: dict[str, Tensor], n: int, seed: int, 
             if given and fabric:
                 given = fabric.to_device(given)
             parts.append(gan.sample(view, len(rows), batch=given, seed=seed + i))
+            if not parts[-1].ndim:
+                raise RunError(f"the view {view} is a number, and a view shows samples: it is a metric")
     return torch.cat(parts)
 
 
