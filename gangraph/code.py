@@ -177,30 +177,9 @@ def _item(item: str, indent: int, width: int) -> list[str]:
     return fit(item, indent, width)
 
 
-def _last_bracket(line: str) -> tuple[int, int] | None:
-    """The outermost bracket at the end of a line: where it opens and closes."""
-    stack: list[int] = []
-    quote = ""
-    found = None
-    for i, char in enumerate(line):
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "'\"":
-            quote = char
-        elif char in "([{":
-            stack.append(i)
-        elif char in ")]}" and stack:
-            start = stack.pop()
-            tail = line[i + 1 :]
-            bare = not line[:start].rpartition(" ")[2] and tail.strip(",.").endswith("()") and tail.count("(") == 1
-            if not stack and (len(tail) < 2 or bare) and i - start > 1:  # bare: `(a + b).sum()`
-                found = (start, i)
-    return found
-
-
-def _chain_bracket(line: str, width: int) -> tuple[int, int] | None:
-    """The last outermost bracket that opens within the width, where only `.name(...)` or `[...]` follow."""
-    groups: list[tuple[int, int]] = []
+def _brackets(line: str) -> list[tuple[int, int]]:
+    """The outermost brackets of a line outside quotes, in order: where each opens and closes."""
+    found: list[tuple[int, int]] = []
     depth, quote, start = 0, "", 0
     for i, char in enumerate(line):
         if quote:
@@ -210,16 +189,31 @@ def _chain_bracket(line: str, width: int) -> tuple[int, int] | None:
         elif char in "([{":
             start = start if depth else i
             depth += 1
-        elif char in ")]}":
+        elif char in ")]}" and depth:
             depth -= 1
             if not depth:
-                groups.append((start, i))
-    found = None
-    for start, end in reversed(groups):
-        if line[end + 1 : end + 2] not in ("", ",", ".", "[", "("):
-            break  # what follows is another operand
-        found = (start, end) if start < width and end - start > 1 and found is None else found
+                found.append((start, i))
     return found
+
+
+def _last_bracket(line: str) -> tuple[int, int] | None:
+    """The outermost bracket at the end of a line."""
+    for start, end in reversed(_brackets(line)):
+        tail = line[end + 1 :]
+        bare = not line[:start].rpartition(" ")[2] and tail.strip(",.").endswith("()") and tail.count("(") == 1
+        if (len(tail) < 2 or bare) and end - start > 1:  # bare: `(a + b).sum()`
+            return start, end
+    return None
+
+
+def _chain_bracket(line: str, width: int) -> tuple[int, int] | None:
+    """The last outermost bracket that opens within the width, where only `.name(...)` or `[...]` follow."""
+    for start, end in reversed(_brackets(line)):
+        if line[end + 1 : end + 2] not in ("", ",", ".", "[", "("):
+            return None  # what follows is another operand
+        if start < width and end - start > 1:
+            return start, end
+    return None
 
 
 def _pieces(expression: str) -> list[str]:

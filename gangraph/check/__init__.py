@@ -554,17 +554,12 @@ def _side(stage: Stage, sided: Sided, phase: Phase, side: str, judges: str) -> t
         fact = f"{name} is minimized by {phase.name}, which does not train the judge {judges}"
         return fact, f"{sided.name}.generator is the side of who is judged"
     if side == "discriminator":
-        taught = {kind: any(stage.feeds[id(n)] & own for n in nodes) for kind, nodes in _scores(sided).items()}
-        if len(set(taught.values())) > 1:
-            deaf = next(kind for kind, learns in taught.items() if not learns)
-            fact = f"{judges or name} learns nothing from the score of {deaf}"
-            return fact, _cut(stage, _scores(sided)[deaf][0], own) or "`frozen` and averages are constants"
+        scores = {kind: nodes for kind, nodes in (("a real", sided.real), ("a fake", sided.shown)) if nodes}
+        deaf = [kind for kind, nodes in scores.items() if not any(stage.feeds[id(n)] & own for n in nodes)]
+        if len(deaf) == 1 and len(scores) == 2:
+            fact = f"{judges or name} learns nothing from the score of {deaf[0]}"
+            return fact, _cut(stage, scores[deaf[0]][0], own) or "`frozen` and averages are constants"
     return None, ""
-
-
-def _scores(sided: Sided) -> dict[str, tuple[Node, ...]]:
-    found = {"a real": sided.real, "a fake": sided.shown}
-    return {kind: nodes for kind, nodes in found.items() if nodes}
 
 
 def opposition(case: Case) -> Iterator[Finding]:
