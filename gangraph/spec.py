@@ -600,8 +600,9 @@ def _refuse_common(spec: GraphSpec, key: Key, over: Mapping) -> None:
     problems = []
     for path, place in said.items():
         help = "it stands at the top of the spec"
-        if path in ("train.iterations", "train.images"):
-            help = f"a stage's own {path.removeprefix('train.')} stand beside train"
+        if path in ("train.iterations", "train.images", "train.epochs"):
+            own = path.removeprefix("train.").replace("epochs", "iterations or images")
+            help = f"a stage's own {own} stand beside train"
         fact = Fact(f"{path} is the same in all stages", help)
         problems.append(spec.sources.problem(place, f"stages.{key}", fact))
     if problems:
