@@ -116,7 +116,7 @@ class Average:
     zeros: bool = False
 
 
-@frozen
+@frozen(eq=False)
 class Graph:
     """One stage, inferred. `losses` has every loss and every side by name (`adv.generator`)."""
 

@@ -298,23 +298,32 @@ class Compiled:
 
         Keys are the names NETWORK.LAYER.weight of exactly the parameters that the step would change.
         """
+        return self.gradients_together(phase, batch, draws, seed)[phase]
+
+    def gradients_together(
+        self, phase: str, batch: Batch | None, draws: Batch | None = None, seed: int | None = None
+    ) -> dict[str, dict[str, Tensor]]:
+        """The gradients of all phases that are evaluated with this one: of the members of its group, or its own."""
         evaluation = self._evaluation(phase)
         with self._untouched(batch, draws, seed):
             plain = f"evaluate_{identifier(evaluation.name)}"
             function = getattr(self.game, plain, None) or getattr(self.game, f"{plain}_{self.game.stage}")
             accumulate = _count(evaluation.phases[0].accumulate, self.game)
-            total: Any = None
+            totals: dict[str, Any] = {p.name: None for p in evaluation.phases}
             for turn in range(accumulate):
                 label = evaluation.name if turn == 0 else f"{evaluation.name}.{turn + 1}"
                 if turn and self.game.reading:
                     self.game.fetch()
                 _, found = self.game.evaluated(evaluation.name, function(self.game.draws(label)), False)
-                total = self.module.added(total, found[phase])
+                totals = {p: self.module.added(total, found[p]) for p, total in totals.items()}
             # By what the program steps, not by what the spec says: an edited program may step another network.
             known = {id(p): name for name, p in reversed(self.named_parameters().items())}
-            names = [known[id(p)] for p in self.game.trained(phase)]
-            ruled = self.game.ruled(phase, self.game.mean(total, accumulate))
-            return {name: g.detach() for name, g in zip(names, ruled, strict=True) if g is not None}
+            made = {}
+            for p, total in totals.items():
+                names = [known[id(owned)] for owned in self.game.trained(p)]
+                ruled = self.game.ruled(p, self.game.mean(total, accumulate))
+                made[p] = {name: g.detach() for name, g in zip(names, ruled, strict=True) if g is not None}
+            return made
 
     def parameter_names(self, phase: str) -> list[str]:
         """Names of the parameters that a phase may step, in the order of `trained`."""

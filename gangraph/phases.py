@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gangraph import _paths
@@ -879,6 +879,7 @@ class PhaseWriter(Writer):
         return self.stage.emitter.classes.constructed(Code((use,)))
 
 
+@lru_cache(maxsize=8)
 def call_places(graph: Graph) -> dict[int, str]:
     """Where each call of a network stands: in a named value, else in a loss, else in a phase."""
     found: dict[int, str] = {}

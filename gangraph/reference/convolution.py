@@ -36,13 +36,19 @@ def flat(x: Any) -> Any:
     return x.reshape(*x.shape[:2], -1)
 
 
+def read(x: Any, kernel: Sizes, places: Sizes, stride: Sizes, dilation: Sizes) -> Any:
+    """[N, C, sizes] -> [N, C * kernel, places]: what each place reads, in the order of the kernel's entries."""
+    found = numpy.empty((*x.shape[:2], *kernel, *places))
+    for at, entries in positions(kernel, places, stride, dilation):
+        found[at] = x[entries]
+    return found.reshape(x.shape[0], x.shape[1] * math.prod(kernel), -1)
+
+
 @primitive  # type: ignore[untyped-decorator]
 def correlate(x: Any, w: Any, stride: Sizes, dilation: Sizes) -> Any:
     """y[n, o, p] = sum over c, k of w[o, c, k] x[n, c, p * stride + k * dilation]."""
     places = places_of(x.shape[2:], w.shape[2:], stride, dilation)
-    y = numpy.zeros((x.shape[0], w.shape[0], math.prod(places)))
-    for at, entries in positions(w.shape[2:], places, stride, dilation):
-        y += w[at] @ flat(x[entries])
+    y = w.reshape(len(w), -1) @ read(x, w.shape[2:], places, stride, dilation)
     return y.reshape(*y.shape[:2], *places)
 
 
@@ -58,10 +64,8 @@ def spread(y: Any, w: Any, sizes: Sizes, stride: Sizes, dilation: Sizes) -> Any:
 @primitive  # type: ignore[untyped-decorator]
 def kernel_of(x: Any, y: Any, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Any:
     """w[o, c, k] = sum over n, p of y[n, o, p] x[n, c, p * stride + k * dilation]: the adjoint by w."""
-    w = numpy.zeros((y.shape[1], x.shape[1], *kernel))
-    for at, entries in positions(kernel, y.shape[2:], stride, dilation):
-        w[at] = (flat(y) @ flat(x[entries]).transpose(0, 2, 1)).sum(axis=0)
-    return w
+    found = read(x, kernel, y.shape[2:], stride, dilation)
+    return (flat(y) @ found.transpose(0, 2, 1)).sum(axis=0).reshape(y.shape[1], x.shape[1], *kernel)
 
 
 defvjp(

@@ -338,10 +338,15 @@ class Reference:
 
     def gradients(self, phase: str, batch: Any, draws: Arrays | None = None) -> Arrays:
         """What this phase would hand to its optimizer if it ran now, by parameter, after the player's rule."""
+        return self.gradients_together(phase, batch, draws)[phase]
+
+    def gradients_together(self, phase: str, batch: Any, draws: Arrays | None = None) -> dict[str, Arrays]:
+        """The same of all phases that are evaluated with this one: of the members of its group, or its own."""
         move, group = next((m, g) for m, g in self.stage.phases() if m.name == phase)
         with self._untouched(batch, draws), self._recording():
-            found = self._evaluations(group or move, log=None)[0].gradients[phase]
-            return self._ruled(move, found)
+            result, _ = self._evaluations(group or move, log=None)
+            members = group.moves if group else [move]
+            return {m.name: self._ruled(m, result.gradients[m.name]) for m in members}
 
     @contextmanager
     def _untouched(self, batch: Any, draws: Arrays | None) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ def padded(x: Any, borders: Any, mode: str = "zeros") -> Any:
     return on_maps(x, [padding(n, a, b, mode) for n, (a, b) in zip(x.shape[2:], borders, strict=True)])
 
 
+@lru_cache(maxsize=256)
 def padding(size: int, before: int, behind: int, mode: str) -> Any:
     """`before` entries in front and `behind` entries after; negative numbers cut."""
     matrix = np.zeros((size + before + behind, size))

@@ -53,6 +53,10 @@ class Bench:
         """The spec's program, which says what is drawn and how many batches are taken."""
         return load_program(self.spec).to(torch.float64)
 
+    def made(self, module: Any = None) -> Compiled:
+        """Another instance of the spec's program, or of an edited one."""
+        return Compiled(self.spec, module or self.own.module).to(torch.float64)
+
     @cached_property
     def unplanned(self) -> str:
         """The text of a program that computes everything with gradients and holds it to the end."""
@@ -92,7 +96,7 @@ class Bench:
     def _try(self, n: int) -> None:
         """Whether the check and torch let a batch of n through."""
         Spec(self.spec.parsed, {**self.spec.overrides, "batch_size": n})
-        own, case = load_program(self.spec).to(torch.float64), Case(n)
+        own, case = self.made(), Case(n)
         batches, draws = given(own, case, 0)
         with contextlib.suppress(KeyError):  # a draw that is missing is a difference, not a batch that is too small
             own.step(tensors(batches), tensors(draws))
@@ -215,8 +219,7 @@ class Subject:
         return made
 
     def made(self) -> Compiled:
-        gan = Compiled(self.bench.spec, self.module) if self.edited else load_program(self.bench.spec)
-        return gan.to(torch.float64)
+        return self.bench.made(self.module)
 
     def other(self, source: str, beginning: Beginning) -> Any:
         """Another text's game in the state of this program's."""
@@ -258,7 +261,7 @@ class Beginning:
             if node is not None and node.type.dtype == "float":
                 count = pool.size - (case.pools == "nearly full")
                 self.pools[name] = generator.uniform(-1, 1, (count, *node.type.shape))
-        gan = self.enter(program or load_program(bench.spec).to(torch.float64))
+        gan = self.enter(program or bench.made())
         self.turns: list[tuple[list[Arrays], Arrays]] = []
         for turn in range(case.turns):
             self.turns.append(given(gan, case, turn))
@@ -268,9 +271,11 @@ class Beginning:
         batches, self.noise = self.turns[0]
         # By the text of a program: losses and gradients that it gave here.
         self.seen: dict[str, dict[tuple[str, str], Any]] = {}
+        # Of the spec's own program: what its first iteration gave, and left.
+        self.stepped: tuple[dict[str, float], Arrays] | None = None
         self.batch = batches[0] if batches else cases.batch(own.inputs, case, 0)
         if not batches:  # a loss alone, or a phase, may read one all the same
-            self.noise = noise(self.enter(load_program(bench.spec)), case, 0, case.batch_size)
+            self.noise = noise(self.enter(bench.made()), case, 0, case.batch_size)
 
     def _weights(self, generator: np.random.Generator) -> Arrays:
         kind, factors = self.case.weights, self.bench.factors
@@ -349,7 +354,7 @@ class Answers:
     def gradients(self, phase: str) -> Arrays:
         if phase not in self._gradients:
             batch, noise = self.shaken(self.beginning.batch), self.shaken(self.beginning.noise)
-            self._gradients[phase] = self.game.gradients(phase, batch, noise)
+            self._gradients |= self.game.gradients_together(phase, batch, noise)
         return self._gradients[phase]
 
     @cached_property

@@ -94,8 +94,8 @@ class Comparison:
         gan = self.subject.start(self.beginning)
         before = _kept(self.bench, gan)
         batch, noise = tensors(self.beginning.batch), tensors(self.beginning.noise)
-        for phase in gan.phases:
-            theirs = {k: array(g) for k, g in gan.gradients(phase, batch, noise).items()}
+        for phase, found in _gradients(gan, batch, noise, gan.phases):
+            theirs = {k: array(g) for k, g in found.items()}
             self.seen |= {(phase, name): g.astype(float) for name, g in theirs.items()}
             ours = self.beginning.exact.gradients(phase)
             self.same_names(f"parameters that {phase} reaches", theirs, ours, phase)
@@ -137,6 +137,8 @@ class Comparison:
 
     def _iteration(self, gan: Compiled, turn: int, after: After, place: str) -> None:
         theirs = _numbers(gan.step(*map(tensors, self.beginning.turns[turn])))
+        if self.beginning.stepped is None and not self.subject.edited:
+            self.beginning.stepped = theirs, _flat(gan.game.state_dict())
         gan.clocks["epoch_step"] += 1  # the data's clocks are moved by whoever has the data
         self.same_names(f"{place}what was evaluated", theirs, after.log)
         if not _finite(after):
@@ -179,13 +181,16 @@ class Comparison:
         self._beside(self.subject.source, 0.0)
 
     def _beside(self, source: str, tolerance: float) -> None:
-        gan, other = self.subject.start(self.beginning), self.subject.other(source, self.beginning)
-        batches, draws = map(tensors, self.beginning.turns[0])
-        ours, theirs = _numbers(gan.step(list(batches), draws)), _numbers(other.step(list(batches), draws))
+        turn = self.beginning.turns[0]
+        if self.beginning.stepped is None:
+            gan = self.subject.start(self.beginning)
+            self.beginning.stepped = _numbers(gan.step(*map(tensors, turn))), _flat(gan.game.state_dict())
+        ours, mine = self.beginning.stepped
+        other = self.subject.other(source, self.beginning)
+        theirs, others = _numbers(other.step(*map(tensors, turn))), _flat(other.state_dict())
         self.same_names("what was evaluated", theirs, ours)
         for key in ours.keys() & theirs.keys():
             self.close(key, theirs[key], ours[key], tolerance * max(abs(ours[key]), SMALL))
-        mine, others = (_flat(game.state_dict()) for game in (gan.game, other))
         self.same_names("what is kept", others, mine)
 
         def compare(twins: list[Answers]) -> None:
@@ -376,9 +381,18 @@ def _answers(gan: Compiled, batch: Any, noise: Any, asked: Collection[str]) -> I
     """Every loss, as ("", name), and every gradient, as (phase, parameter); of the phases asked for."""
     for name, value in gan.losses(batch, noise).items() if "" in asked else ():
         yield ("", name), np.asarray(float(value))
-    for phase in [p for p in gan.phases if p in asked]:
-        for name, g in gan.gradients(phase, batch, noise).items():
+    for phase, found in _gradients(gan, batch, noise, asked):
+        for name, g in found.items():
             yield (phase, name), array(g).astype(float)
+
+
+def _gradients(gan: Compiled, batch: Any, noise: Any, asked: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The gradients of the phases asked for; members of a group are evaluated once."""
+    found: dict[str, dict[str, Any]] = {}
+    for phase in [p for p in gan.phases if p in asked]:
+        if phase not in found:
+            found |= gan.gradients_together(phase, batch, noise)
+        yield phase, found.pop(phase)
 
 
 def _shown(side: Answers, draws: Arrays) -> Arrays:
