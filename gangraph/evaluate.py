@@ -61,6 +61,7 @@ class Evaluator:
 
     dropping = False  # in losses and objectives a term with the factor 0 is not there
     knowing = False  # in `when`, `repeat` and state: losses are numbers
+    measuring = False  # in metrics: `separability` may stand there
 
     # --- to be given by subclasses
 
@@ -643,6 +644,18 @@ class Evaluator:
         if count > COPIES:
             raise Fact(f"{count} copies are too many", f"a list has at most {COPIES}")
         return (ops.tensor_of(bound["v"]),) * count
+
+    def _do_separability(self, expr: Call, scope: Scope) -> Any:
+        """What it is measured from, side by side; `evaluate` has all samples, and measures."""
+        arguments, keywords = self.arguments(expr, scope)
+        bound = ops.Operator("separability", "latent, seen", lambda: ((), HOST, {})).bind(arguments, keywords)
+        if not self.measuring:
+            raise Fact("separability is a metric by itself", "write it under metrics")
+        latent, seen = ops.tensor_of(bound["latent"], "a latent"), ops.tensor_of(bound["seen"], "what is seen of it")
+        samples = ops.same_samples([latent.type, seen.type], "separability")
+        if latent.type.samples is None or seen.type.samples is None or latent.type.dtype != "float":
+            raise Fact(f"separability is that of a latent and a picture of each sample, not {latent.type}, {seen.type}")
+        return Node("separability", (latent, seen), Type((latent.type.size + seen.type.size,), samples), expr.at)
 
     def _do_batch_split(self, expr: Call, scope: Scope) -> Any:
         arguments, keywords = self.arguments(expr, scope)

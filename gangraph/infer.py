@@ -1213,8 +1213,14 @@ class _Inference(Expander):
     def _metric(self, name: str, body: Any) -> Node:
         if name in self.file.sample:
             raise Fact(f"{name} is a view under sample", "a metric has a name of its own")
-        node = ops.tensor_of(self._expr_or_chain(body, {}), "something to measure")
-        if node.type.size != 1:
+        self.measuring = True
+        try:
+            node = ops.tensor_of(self._expr_or_chain(body, {}), "something to measure")
+        finally:
+            self.measuring = False
+        if any(n.op == "separability" for n in walk([node]) if n is not node):
+            raise Fact("separability is a metric by itself", "nothing is made of it")
+        if node.type.size != 1 and node.op != "separability":
             raise Fact(f"a metric is one number, or one for each sample, not {node.type}", "write mean(...) around it")
         if any(n.op == "grad" for n in walk([node])):
             raise Fact("a metric takes no derivative", "grad is for losses")

@@ -857,7 +857,10 @@ CLOCKS = ("step", "epoch", "epoch_step", "epoch_steps", "images", "stage", "stag
 INPUT_TYPES = ("image", "vector", "tensor", "label", "labels", "mask")
 DRAW_TYPES = ("normal", "uniform", "bernoulli", "integer", "permutation")
 VIEWS = ("frozen", "evaluation", "training", "statistics", "still", "upto", "given")
-SPECIAL = ("grad", "replay", "weights", "parameter", "add", "average", "split", "batch_split", "copies", "data_mean")
+SPECIAL = (
+    "grad", "replay", "weights", "parameter", "add", "average", "split", "batch_split", "copies", "data_mean",
+    "separability",
+)  # fmt: skip
 INITIALIZERS = {
     "normal": "mean=0, std=1",
     "uniform": "low=0, high=1",

@@ -913,6 +913,8 @@ def call_places(graph: Graph) -> dict[int, str]:
 
 def _shown_type(graph: Graph, name: str) -> str:
     type_ = graph.shown[name].type
+    if graph.shown[name].op == "separability":
+        return "of each sample its latent, then what is seen of it"
     number = "a number for each sample" if type_.samples else "a number"
     return number if name in graph.metrics else shape_comment(type_.shape, type_.samples)
 

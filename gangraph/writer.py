@@ -408,6 +408,10 @@ class Writer:
                 items.append(str(item))
         return self.code(node.args[0], ATOM) + f"[{', '.join(items)}]"
 
+    def _separability(self, node: Node) -> Code:
+        rows = [self.code(n, ATOM) + ("" if n.type.rank == 1 else ".flatten(1)") for n in node.args]
+        return Code(("torch.cat([", *join(", ", rows).parts, "], dim=1)"))
+
     def _chunk(self, node: Node) -> Code:
         axis = node.fields["axis"] - (1 if node.args[0].type.samples is None else 0)
         return call(self.code(node.args[0], ATOM) + ".chunk", str(node.fields["n"]), dim=axis if axis else None)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 import gangraph
 from gangraph.__main__ import main
 from gangraph.errors import RunError
 from gangraph.train import evaluate_run, sample_run, train
+from gangraph.train.evaluate import measure
+from gangraph.train.separability import entropy, left_open
 
 SPEC = """
 gangraph: 1
@@ -187,3 +191,67 @@ def test_paths_on_the_sphere_and_their_length(tmp_path: Path) -> None:
     with torch.no_grad():
         gan.networks["G"].weight.zero_()
     assert float(gan.sample("path", 20).abs().max()) == 0
+
+
+# --- separability
+
+
+def test_a_plane_tells_all_or_nothing_of_an_attribute() -> None:
+    """StyleGAN's sheet, section 10, 9: a perfect SVM leaves nothing open; of what is independent, log 2 nats."""
+    generator = np.random.default_rng(0)
+    latents = generator.normal(size=(4000, 8))
+
+    def asked(yes: NDArray[Any], of: NDArray[Any] = latents) -> float:
+        return left_open(of, np.stack([1 - yes, yes], 1))[0]
+
+    assert asked(1 / (1 + np.exp(-2 * (latents @ np.arange(8.0))))) < 0.01
+    assert asked(generator.uniform(size=4000)) == pytest.approx(math.log(2), abs=0.01)
+    rings = (latents**2).sum(1) - 7.34  # of the same answer on both sides of any plane
+    assert asked(1 / (1 + np.exp(-2 * rings))) > 0.6
+    assert left_open(latents, np.tile([0.1, 0.9], (4000, 1))) == (0, 0)
+    assert left_open(latents, generator.uniform(size=(4000, 3)))[1] == pytest.approx(math.log(3), abs=0.01)
+    few = generator.normal(size=(60, 80))  # a plane separates what it was taught, and is asked about the rest
+    assert asked(generator.uniform(size=60), few) > 0.5
+    y, x = np.array([1, 1, 1, 0, 0, 0, 0, 0]), np.array([1, 1, 0, 1, 0, 0, 0, 0])
+    shares = [(2 / 8, 2 / 3), (1 / 8, 1 / 3), (1 / 8, 1 / 5), (4 / 8, 4 / 5)]
+    assert entropy(y, x) == pytest.approx(-sum(both * math.log(given) for both, given in shares))
+
+
+SEPARATED = """
+gangraph: 1
+name: separated
+inputs: {x: vector(2)}
+draws: {z: uniform(2), other: uniform(2)}
+networks: {G: Linear(2), D: Linear(1)}
+graph: {fake: G(6 * z - 3)}
+losses: {adv: "wasserstein(real=D(x), fake=D(fake))"}
+players:
+  D: {networks: [D], optimizer: SGD(lr=0)}
+  G: {networks: [G], optimizer: SGD(lr=0)}
+schedule: {D: adv.discriminator, G: adv.generator}
+sample: {fakes: fake}
+metrics: {own: "separability(z, fake)", others: "separability(other, fake)"}
+train: {batch: 50}
+"""
+
+
+def test_latents_of_what_is_seen_are_separable_and_others_are_not(tmp_path: Path) -> None:
+    (tmp_path / "separated.yaml").write_text(SEPARATED)
+    gan = gangraph.compile(tmp_path / "separated.yaml")
+    with torch.no_grad():
+        gan.networks["G"].weight.copy_(torch.eye(2))
+        gan.networks["G"].bias.zero_()
+    own, others = measure(gan, "mixture", 1000, 50)[:2]
+    assert own.count == 1000 and own.error is None and "of 8 classes" in own.note, own
+    assert own.value < 3 and others.value > 6, (own, others)  # of eight around a circle, no plane cuts off one alone
+    row = gan.sample("own", 3, seed=1)
+    assert torch.equal(6 * row[:, :2] - 3, row[:, 2:])
+
+
+def test_what_has_no_kinds_is_not_measured(tmp_path: Path) -> None:
+    large = SPEC.replace("8, 8", "25, 25").replace("Linear(64)", "Linear(625)").replace("digits8", "faces")
+    (tmp_path / "faces.yaml").write_text(large.replace("metrics:\n", "metrics:\n  apart: separability(z, fake)\n"))
+    train(tmp_path / "faces.yaml", out=tmp_path / "run", iterations=1, quiet=True)
+    found = evaluate_run(tmp_path / "run", n=20)
+    assert math.isnan(found["apart"]) and "have no classes or attributes" in str(found)
+    assert json.loads(json.dumps(found.data()))["metrics"]["apart"]["value"] is None

@@ -400,6 +400,12 @@ def batch_split(v: Any, n: Any) -> tuple[Any, ...]:
     return split(v, n, 0)
 
 
+def separability(latent: Value, seen: Value) -> Value:
+    """What it is measured from: a latent and a picture as one row for each sample."""
+    rows = [np.reshape(v.data, (v.data.shape[0], -1)) for v in (latent, seen)]
+    return Value(np.concatenate(rows, axis=1), False)
+
+
 def copies(v: Value, n: Any) -> tuple[Value, ...]:
     """A list of a value, n times."""
     return (v,) * integer(n)
@@ -456,7 +462,7 @@ OPERATORS |= {
     for f in (
         leaky_relu, stop, reverse, clamp, expect, total, samples_of, cross_entropy, concat, stack, tile, reshape,
         transpose, matmul, softmax, log_softmax, argmax, argmin, one_hot, select, resize, pad, take, zeros, ones,
-        batch_concat, batch_repeat, split, batch_split, copies, convolve,
+        batch_concat, batch_repeat, split, batch_split, copies, convolve, separability,
     )
 }  # fmt: skip
 # Operators that take a list whole, where others are applied to each of its entries.

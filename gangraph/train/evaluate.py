@@ -15,10 +15,12 @@ from torch import Tensor
 
 from gangraph.errors import RunError
 from gangraph.frozen import frozen
+from gangraph.ir import Node
 from gangraph.train.collapse import Report, collapse
 from gangraph.train.data import Data, fit
 from gangraph.train.loop import load_run
 from gangraph.train.samples import untouched
+from gangraph.train.separability import separability
 from gangraph.train.told import told
 
 LEAST = 16  # samples of a batch
@@ -34,13 +36,23 @@ class Measure:
     count: int
     of: str  # "samples" or "batches"
     real: float | None = None  # the same of real items
+    note: str = ""  # what else there is to know of it
 
     def __str__(self) -> str:
         error = "" if self.error is None else f" ± {self.error:.2g}"
         return f"{self.value:.4g}{error}" + ("" if self.real is None else f" (real {self.real:.4g})")
 
+    @property
+    def over(self) -> str:
+        return ", ".join(filter(None, (f"{self.count} {self.of}", self.note)))
+
     def data(self) -> dict[str, Any]:
-        found = {"value": self.value, "error": self.error, self.of: self.count}
+        found: dict[str, Any] = {
+            "value": None if math.isnan(self.value) else self.value,
+            "error": self.error,
+            self.of: self.count,
+        }
+        found |= {"note": self.note} if self.note else {}
         return found if self.real is None else found | {"real": self.real}
 
 
@@ -55,7 +67,7 @@ class Evaluation:
         return next(m.value for m in self.measures if m.name == name)
 
     def __str__(self) -> str:
-        rows = [("metric", "value", "over"), *((m.name, str(m), f"{m.count} {m.of}") for m in self.measures)]
+        rows = [("metric", "value", "over"), *((m.name, str(m), m.over) for m in self.measures)]
         rows += [(f"collapse/{name}", f"{value:.4g}", "") for name, value in self.variety.figures.items()]
         wide = [max(len(row[i]) for row in rows) for i in range(2)]
         lines = [f"{name:<{wide[0]}}  {value:>{wide[1]}}  {over}".rstrip() for name, value, over in rows]
@@ -104,7 +116,20 @@ def _measured(gan: Any, data: Data | None, turns: int, batch: int, seed: int) ->
                 raise RunError(f"the metric {name} is made from {', '.join(missing)}: data are needed")
             with untouched(gan):
                 values.append(gan.sample(name, batch, batch=given or None, seed=seed + i))
+        node = gan.graph.metrics[name]
+        if node.op == "separability":
+            yield _separability(name, torch.cat(values), node, data, seed)
+            continue
         yield _measure(name, values)
+
+
+def _separability(name: str, rows: Tensor, node: Node, data: Data | None, seed: int) -> Measure:
+    """Of latents and what is seen of them, side by side."""
+    latent, seen = (argument.type for argument in node.args)
+    pictures = rows[:, latent.size :].reshape(-1, *seen.shape)
+    found = separability(rows[:, : latent.size], pictures, seen.range or (-1.0, 1.0), data, seed) if data else None
+    note = str(found) if found else "not measured: the data have no classes or attributes, or look otherwise"
+    return Measure(name, found.score if found else math.nan, None, len(rows), "samples", note=note)
 
 
 def _measure(name: str, values: list[Tensor], real: float | None = None) -> Measure:

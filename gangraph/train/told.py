@@ -14,7 +14,7 @@ is, comes along where those that are translated have a stream of their own.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def told(gan: Any, source: str, n: int, seed: int = 0) -> Iterator[tuple[str, Te
             continue
         key = tuple(name for _, name in request.reals), request.table.tobytes()
         if key not in pupils:
-            pupils[key] = Pupil(request, gan.view_shape(view), seed)
+            pupils[key] = Pupil(request.reals, request.table, request.options, gan.view_shape(view), seed)
         found, i = torch.zeros(0), 0
         while len(found) < n:
             batch, draws, wanted = request.batch(i)
@@ -133,13 +133,23 @@ def _conditioned(gan: Any, view: str, data: Data, stream: Stream, shown: str, co
 
 
 class Pupil:
-    """A small classifier of real items. `score` is the share of right answers about those that it was not taught."""
+    """A small classifier of real items: of each its answers to questions with so many options.
 
-    def __init__(self, request: Request, shape: tuple[int, ...], seed: int):
-        self.options = request.options
-        found = [real_items(stream, name, shape, REAL) for stream, name in request.reals]
+    `table` has the answers of all items. `score` is the share of right answers about those that it was not taught.
+    """
+
+    def __init__(
+        self,
+        reals: Sequence[tuple[Stream, str]],
+        table: Table,
+        options: tuple[int, ...],
+        shape: tuple[int, ...],
+        seed: int,
+    ):
+        self.options = options
+        found = [real_items(stream, name, shape, REAL) for stream, name in reals]
         pictures = torch.cat([values for values, _ in found])
-        answers = torch.from_numpy(request.table[np.concatenate([items for _, items in found])])
+        answers = torch.from_numpy(table[np.concatenate([items for _, items in found])])
         asked = torch.arange(len(pictures)) % 4 == 3
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(seed)
