@@ -120,9 +120,10 @@ def identifier(name: str, taken: set[str] | frozenset[str] = frozenset()) -> str
 
 
 def class_name(name: str) -> str:
-    """`resnet_generator` is `ResnetGenerator`."""
+    """`resnet_generator` is `ResnetGenerator`; `3d` is `Network3d`."""
     words = "".join(c if c.isalnum() else "_" for c in name).split("_")
-    return "".join(w[:1].upper() + w[1:] for w in words if w) or "Network"
+    made = "".join(w[:1].upper() + w[1:] for w in words if w)
+    return made if made.isidentifier() else f"Network{made}"
 
 
 def fit(line: str, indent: int, width: int = WIDTH) -> list[str]:

@@ -7,7 +7,6 @@ entered, the caller's place comes first and the library's line is kept in the tr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,8 +29,11 @@ from gangraph.expressions import (
     Slice,
     String,
     Truth,
+    show,
+    too_large,
 )
 from gangraph.ir import HOST, Length, Node, Type
+from gangraph.layers import LAYERS
 from gangraph.templates import MISSING, Init, Named, Outputs, Scope, Template, Thunk, TwoSided, View
 
 ELSEWHERE = {  # what other libraries call it
@@ -165,6 +167,11 @@ class Evaluator:
         operands = [self.value(o, scope) for o in expr.operands]
         results = []
         for sign, left, right in zip(expr.operators, operands, operands[1:], strict=False):
+            texts = isinstance(left, str), isinstance(right, str)
+            numbers = [isinstance(s, Node | float | int) and not isinstance(s, bool) for s in (left, right)]
+            if any(texts) and any(numbers):
+                help = "stages are counted from 0" if "stage" in show(expr) else None
+                raise Fact(f'a number is never "{left if texts[0] else right}"', help)
             if sign in ("==", "!=") and (isinstance(left, str | bool | None) or isinstance(right, str | bool | None)):
                 results.append((left == right) == (sign == "=="))
             else:
@@ -224,10 +231,7 @@ class Evaluator:
         node = self.host(test, "`if`")
         branches = self.node(self.value(expr.then, scope)), self.node(self.value(expr.otherwise, scope))
         if not all(b.type.host for b in branches):
-            raise Fact(
-                "`if` by a clock or a constant that changes picks between numbers",
-                "on tensors it is where(condition, a, b)",
-            )
+            return self.operate("where", (node, *branches), {}, expr)
         return Node("ifelse", (node, *branches), HOST, expr.at)
 
     def _attribute(self, expr: Attribute, scope: Scope) -> Any:
@@ -451,6 +455,10 @@ class Evaluator:
             plain = self._plain(operator, arguments, expr)
             if plain is not None:
                 return plain
+        if not arguments and not keywords:
+            layer = next((title for title in LAYERS if title.lower() == name.replace("_", "")), None)
+            help = f"the layer is {layer}()" if layer else f"{name}({operator.signature})"
+            raise Fact(f"{name} is applied to nothing", help)
         several = name not in ("max", "min") or len(arguments) > 1
         if operator.host is not None and several and not keywords and _NUMBERS.issuperset(map(type, arguments)):
             return self._fold(operator, arguments)
@@ -519,8 +527,10 @@ class Evaluator:
             raise Fact(f"{operator.name} of {', '.join(map(str, arguments))} is not a number") from None
         except OverflowError:
             raise Fact("the number is too large") from None
-        if isinstance(result, complex) or (isinstance(result, int) and result.bit_length() > 256):
-            raise Fact(f"{operator.name} of {', '.join(map(str, arguments))} is not a number that can be used")
+        if isinstance(result, complex):
+            raise Fact(f"{operator.name} of {', '.join(map(str, arguments))} is not a real number")
+        if too_large(result):
+            raise Fact("the number is too large")
         return result
 
     def _lengths(self, name: str, arguments: tuple[Any, ...]) -> Any:
@@ -744,4 +754,3 @@ _METHODS: dict[type, Callable[[Any, Any, Scope], Any]] = {
     Slice: Evaluator._slice,
     Call: Evaluator._call,
 }
-_ = math

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,8 +23,15 @@ from gangraph.errors import Fact, Place
 from gangraph.frozen import frozen
 
 LONGEST = 20_000
+BITS = 63  # of an integer, as tensors have them
 _ASSIGNED = re.compile(r"[^=<>!]=[^=]")
 _WARNED = re.compile(r"\\|\d[A-Za-z_]")  # what Python's parser may warn of: an escape, `0x for`
+
+
+def too_large(value: float) -> bool:
+    """Whether a number is one that no tensor holds."""
+    return value.bit_length() > BITS if isinstance(value, int) else math.isinf(value)
+
 
 BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**"}
 COMPARE = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
@@ -247,6 +255,8 @@ class _Converter:
         if value is None or isinstance(value, bool):
             return Truth(self.at(node), value)
         if isinstance(value, int | float):
+            if too_large(value):
+                raise _misplaced(Fact("the number is too large"), self.at(node))
             return Number(self.at(node), value)
         if isinstance(value, str):
             return String(self.at(node), value)

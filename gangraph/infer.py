@@ -29,7 +29,7 @@ from gangraph.graph import (
     parameters_below,
     steps_in,
 )
-from gangraph.ir import HOST, Length, Network, Node, Type, walk
+from gangraph.ir import HOST, Length, Network, Node, Type, visit, walk
 from gangraph.layers import LAYERS
 from gangraph.resolve import Move, Resolved, member_of
 from gangraph.spec import Chain, GivenNetwork, GraphNetwork, StateSpec, TwoSides
@@ -884,7 +884,10 @@ class _Inference(Expander):
     def _rule(self, expr: Expr, bound: dict[str, Any]) -> Node:
         """An expression of `p`, each parameter in turn."""
         p = Node("p", (), Type(), expr.at, name="p")
-        return ops.tensor_of(self.value(expr, self.scope(bound, {"p": p})), "an expression of p")
+        made = ops.tensor_of(self.value(expr, self.scope(bound, {"p": p})), "an expression of p")
+        if p not in visit([made], lambda n: () if n.op in ops.REDUCTIONS and len(n.args) == 1 else n.args):
+            raise placed(Fact(f"{show(expr)} does not have the shape of p", "it is what a parameter becomes"), expr.at)
+        return made
 
     def _average_name(self, member: Member) -> Named:
         expr = member.body
@@ -973,6 +976,8 @@ class _Inference(Expander):
             node = self.host(value, "`when`") if self.truth(value) is None else None
         finally:
             self.knowing = knowing
+        if isinstance(value, str):
+            raise placed(Fact(f"`when` is a condition, and {show(expr)} is a text"), expr.at)
         truth = self.truth(value)
         known = value.value if isinstance(value, Node) else value
         counted = isinstance(value, Node) and known is None and value.op in _ARITHMETIC

@@ -341,6 +341,8 @@ def _scaled(type_: Type, other: Type, value: Any, name: str) -> Range | None:
 def _binary(name: str, text: str, host: Callable[[Any, Any], Any], affine: bool = False, dtype: str = "float") -> None:
     def rule(a: Any, b: Any) -> Made:
         left, right = node_of(a), node_of(b)
+        if name in ("div", "floordiv", "mod") and right.type.host and right.value == 0:
+            raise Fact(f"`{SIGNS[name]}` divides by zero")
         nodes, type_, fields = elementwise(f"`{SIGNS[name]}`", [left, right], dtype)
         if not type_.host:
             range_ = _scaled(left.type, right.type, right.value, name)
@@ -381,7 +383,13 @@ def _neg(v: Any) -> Made:
 
 @operator("where(condition, a, b)", text="torch.where({0!s}, {1!s}, {2!s})", blocked=(0,), affine=True)
 def _where(condition: Any, a: Any, b: Any) -> Made:
-    nodes = [tensor_of(condition, "a condition"), node_of(a), node_of(b)]
+    test = node_of(condition)
+    if test.type.host:  # of clocks: the whole of one, or of the other
+        nodes = [test, tensor_of(a), tensor_of(b)]
+        types = nodes[1].type, nodes[2].type
+        if (types[0].shape, types[0].samples) != (types[1].shape, types[1].samples):
+            raise Fact(f"where by a clock picks one of two alike, not {types[0]} or {types[1]}")
+    nodes = [test, node_of(a), node_of(b)]
     nodes_, type_, fields = elementwise("where", nodes)
     ranges = {n.type.range for n in nodes[1:]}
     return nodes_, type_.but(range=ranges.pop() if len(ranges) == 1 else None), fields
@@ -424,6 +432,10 @@ def _reduction(name: str, method: str, affine: bool = False) -> None:
         range_ = node.type.range if name in ("mean", "max", "min") else None
         type_ = Type(kept, node.type.samples, range=range_, domain=node.type.domain)
         axes = tuple(range_of(1, node.type.rank + 1)) if axes is None else axes
+        if name == "std" and math.prod(node.type.shape[axis - 1] for axis in axes) < 2:
+            many = node.type.samples is not None
+            help = "std(samples_of(v), dim=1) is that of all samples" if many else None
+            raise Fact(f"std of {node.type} is that of one number, which has none", help)
         return (node,), type_, {"axes": axes, "method": method}
 
     OPERATORS[name] = Operator(name, "v, dim=None", rule, affine=affine)
@@ -435,6 +447,7 @@ _reduction("sum", "sum", affine=True)
 _reduction("norm", "norm")
 _reduction("logsumexp", "logsumexp")
 _reduction("std", "std")
+REDUCTIONS = frozenset({"mean", "sum", "max", "min", "norm", "logsumexp", "std"})
 
 
 @operator("max(*values, dim=None)", maps=False, host=lambda *v: max(v), host_text="max({all})")
@@ -603,13 +616,14 @@ def _reshape(v: Any, shape: tuple[Any, ...]) -> Made:
     if sizes.count(-1) > 1 or 0 in sizes:
         raise Fact(f"reshape to {sizes}: at most one size may be -1, none 0")
     known = math.prod(n for n in sizes if n != -1)
+    rest = sizes.index(-1) if -1 in sizes else None
     if -1 in sizes:
         if not known or node.type.size % known:
             raise Fact(f"{node.type} has {node.type.size} entries a sample, which {known} does not divide")
         sizes[sizes.index(-1)] = node.type.size // known
     if math.prod(sizes) != node.type.size:
         raise Fact(f"{node.type} has {node.type.size} entries a sample, and {sizes} has {math.prod(sizes)}")
-    return (node,), node.type.but(shape=tuple(sizes)), {"shape": tuple(sizes)}
+    return (node,), node.type.but(shape=tuple(sizes)), {"shape": tuple(sizes), "rest": rest}
 
 
 @operator("transpose(v, i, j)", affine=True)
@@ -732,6 +746,10 @@ def _pad(v: Any, sizes: Any, mode: Any) -> Made:
     channels, height, width = node.type.shape
     if height + top + bottom < 1 or width + left + right < 1:
         raise Fact(f"pad of {list(sizes)} leaves nothing of {node.type}")
+    sides = {"left": (left, width), "right": (right, width), "top": (top, height), "bottom": (bottom, height)}
+    for side, (more, size) in sides.items():
+        if mode in ("reflect", "circular") and more > size - (mode == "reflect"):
+            raise Fact(f"pad has {more} at the {side}, and {mode} makes at most {size - (mode == 'reflect')} of {size}")
     shape = (channels, height + top + bottom, width + left + right)
     return (
         (node,),

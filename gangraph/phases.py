@@ -607,7 +607,7 @@ class PhaseWriter(Writer):
 
     def _quiet(self, node: Node) -> bool:
         """Whether a statement calls a network whose result carries no gradient here."""
-        if self.evaluation is None or id(node) in self.tracked:
+        if self.evaluation is None or id(node) in self.tracked or node.op == "grad":  # which walks a graph
             return False
         inside = [node]
         seen = set()
@@ -817,15 +817,11 @@ class PhaseWriter(Writer):
 
     def derivative(self, node: Node, by: Code) -> Code:
         y = node.args[0]
-        differentiable = self.evaluation is None or id(node) in self._reaching()
+        differentiable = self.evaluation is None or id(node) in self.tracked
         inner = self.code(y, ATOM)
         summed = inner + ".sum()" if y.type.shape or y.type.samples else inner
         option = {"create_graph": True} if differentiable else {"retain_graph": True}
         return call("torch.autograd.grad", summed, by, **option)
-
-    def _reaching(self) -> set[int]:
-        """Inner derivatives that the objective differentiates again."""
-        return {id(n) for n in (self.evaluation.nodes if self.evaluation else ()) if n.op == "grad"}
 
     def zeros(self, node: Node) -> Code:
         return text(f"self.full({'0.0' if node.op == 'zeros' else '1.0'}, {', '.join(map(str, node.type.shape))})")

@@ -383,6 +383,9 @@ class _Resolver(Evaluator):
         players, player_families = self._expand("players", self._rules(self.file.players, "players"))
         schedule = self._schedule(self.file.schedule, {}, "schedule")
         self._phases_once(schedule)
+        if not schedule and self.file.players:
+            idle = Fact("the schedule has no phases: nothing is trained", "PLAYER: what it minimizes")
+            self.problem(placed(idle, self.spec.tree.key_place("schedule")), "schedule")
         train = (self.over.tiny and self.spec.file.tiny.train.batch) or None
         expr = train or self.file.train.batch
         size = self.batch_size
@@ -472,12 +475,21 @@ class _Resolver(Evaluator):
             if section in ("networks", "averages") and head in MODULE_WORDS:
                 fact = Fact(f"a network cannot be called {head}, a word of torch.nn.ModuleDict", "choose another name")
                 self.problem(placed(fact, place), section)
+            if section == "state" and "[" in name:
+                self.problem(
+                    placed(Fact("state has no families", "give each number or tensor its name"), place), section
+                )
             if iskeyword(head):
                 help = f"call it {head}_"
                 self.problem(placed(Fact(f"{head} is a Python keyword and cannot be a name", help), place), section)
             elif not head.isidentifier():
                 self.problem(placed(Fact(f"{head} is not a name", "a name has letters, digits and _"), place), section)
             heads[head] = section
+        for section, group in {"sample": self.file.sample, "metrics": self.file.metrics}.items():
+            for name in group:
+                if not name.isidentifier():
+                    fact = Fact(f"{name} is not a name", "a name has letters, digits and _")
+                    self.problem(placed(fact, name.place), section)
         for name in self.index:
             if name in heads:
                 place = getattr(name, "place", self.spec.place)
@@ -550,6 +562,8 @@ class _Resolver(Evaluator):
                     **common,
                 )
             ]
+        if kind in ("moves", "together") and not getattr(body, kind):
+            self.problem(placed(Fact(f"{kind} has nothing in it", "leave the move out"), place), path)
         if kind == "moves":
             return [Move("sequence", name, place, bound, moves=self._schedule(body.moves or {}, bound, path), **common)]
         if kind == "together":
@@ -564,6 +578,8 @@ class _Resolver(Evaluator):
                     )
             return [Move("group", name, place, bound, moves=moves, **common)]
         names = tuple((body.update if kind == "update" else body.reset) or ())
+        if not names:
+            self.problem(placed(Fact(f"{kind} names nothing", "leave the move out"), place), path)
         return [Move(kind, name, place, bound, names=names, **common)]
 
     def _phases_once(self, moves: tuple[Move, ...]) -> None:

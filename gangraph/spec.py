@@ -317,6 +317,9 @@ ScheduleSpec = Annotated[
 ]
 
 
+LENGTHS = ("iterations", "epochs", "images")  # in one of which a training says how long it is
+
+
 class TrainSpec(Model):
     batch: Expression | None = None
     iterations: Expression | None = None
@@ -508,26 +511,46 @@ def _merged(path: Path, sources: Sources, folder: Path, seen: tuple[Path, ...]) 
             raise refuse(f"no system of the gallery is called '{parent.text}'", hint)
         folder = found.parent
     below = _merged(found, sources, folder, (*seen, path.resolve()))
-    return merge(below, root, drop=("extends",))
+    return merge(below, root, sources, drop=("extends",))
 
 
-def merge(below: Mapping, above: Mapping, drop: tuple[str, ...] = (), ordered: bool = False) -> Mapping:
-    """`above` over `below`: mappings key by key in the order of `below`, `~` removes, all else replaces."""
+def merge(below: Mapping, above: Mapping, sources: Sources, drop: tuple[str, ...] = ()) -> Mapping:
+    """`above` over `below`: mappings key by key in the order of `below`, `~` removes, all else replaces.
+
+    Raises `SpecError` with every `~` that removes nothing.
+    """
+    problems: list[Problem] = []
+    merged = _over(below, above, sources, drop, "", problems)
+    if problems:
+        raise SpecError(problems)
+    return merged
+
+
+def _over(
+    below: Mapping, above: Mapping, sources: Sources, drop: tuple[str, ...], path: str, problems: list[Problem]
+) -> Mapping:
     entries = {key: value for key, value in below.entries.items() if key not in drop}
+    if path.endswith("train") and any(key in above.entries for key in LENGTHS):  # the parent's length is another one
+        entries = {key: value for key, value in entries.items() if key not in LENGTHS or key in above.entries}
     keys = dict(below.keys)
     order: list[str] | None = None
     for key, value in above.entries.items():
         if key in drop:
             continue
-        if ordered and key == "order" and isinstance(value, Sequence):
+        if path == "schedule" and key == "order" and isinstance(value, Sequence):
             order = [item.text for item in value.items if isinstance(item, Scalar)]
             continue
-        old = entries.get(key)
-        if isinstance(value, Scalar) and value.null and key in entries:
-            del entries[key]
+        old = entries.get(key, Mapping({}, value.place, {}) if not path else None)
+        inner = f"{path}.{key}" if path else key
+        if isinstance(value, Scalar) and value.null:
+            if key not in entries:
+                fact = Fact(f"there is no {key} to remove", nearest(key, entries))
+                problems.append(sources.problem(above.key_place(key), inner, fact))
+            entries.pop(key, None)
+            keys[key] = above.keys[key]  # whoever misses it is told here
             continue
         entries[key] = (
-            merge(old, value, ordered=key == "schedule")
+            _over(old, value, sources, (), inner, problems)
             if isinstance(old, Mapping) and isinstance(value, Mapping)
             else value
         )
@@ -535,10 +558,13 @@ def merge(below: Mapping, above: Mapping, drop: tuple[str, ...] = (), ordered: b
     if order is not None:
         missing = [key for key in order if key not in entries]
         if missing:
-            place = above.key_place("order")
-            raise SpecError(
-                [Problem(place, "schedule.order", f"no phase is called {missing[0]}", nearest(missing[0], entries))]
-            )
+            fact = Fact(f"no phase is called {missing[0]}", nearest(missing[0], entries))
+            problems.append(sources.problem(above.key_place("order"), "schedule.order", fact))
+            order = []
+        elif len(set(order)) < len(order):
+            twice = next(key for i, key in enumerate(order) if key in order[:i])
+            fact = Fact(f"{twice} stands twice", "order has each phase once; `repeat` plays one several times")
+            problems.append(sources.problem(above.key_place("order"), "schedule.order", fact))
         entries = {key: entries[key] for key in [*order, *(k for k in entries if k not in order)]}
     return Mapping(entries, above.place, keys)
 
@@ -556,6 +582,11 @@ def parse_spec(tree: Mapping, sources: Sources) -> GraphSpec:
     if not str(file.name).replace("-", "").replace("_", "").replace(".", "").isalnum():
         help = Fact(f"'{file.name}' is no name for a system", "letters, digits, - and _")
         problems.append(sources.problem(rest.key_place("name"), "name", help))
+    train = rest.get("train")
+    several = [key for key in LENGTHS if isinstance(train, Mapping) and train.get(key)]
+    if len(several) > 1 and isinstance(train, Mapping):
+        fact = Fact(f"train says its length twice: {', '.join(several)}", "one of them is enough")
+        problems.append(sources.problem(train.key_place(several[1]), "train", fact))
     found: list[tuple[Key, Mapping]] = []
     if isinstance(stages, Mapping):
         for key, value in stages.entries.items():
@@ -580,7 +611,7 @@ def stage_spec(spec: GraphSpec, key: Key, over: Mapping) -> tuple[StageKeys, Gra
     own = {k: v for k, v in over.entries.items() if k in ("iterations", "images", "reset")}
     rest = {k: v for k, v in over.entries.items() if k not in own}
     keys = _validated(StageKeys, Mapping(own, over.place, over.keys), spec.sources, f"stages.{key}")
-    tree = merge(spec.tree, Mapping(rest, over.place, over.keys))
+    tree = merge(spec.tree, Mapping(rest, over.place, over.keys), spec.sources)
     before = spec.tree.entries
     same = [k for k in before if k not in ("gangraph", "name") and tree.entries.get(k) is before[k]]
     new = Mapping({k: v for k, v in tree.entries.items() if k not in same}, tree.place, tree.keys)

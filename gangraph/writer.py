@@ -179,6 +179,8 @@ class Writer:
         return Code(("-", *call("F.logsigmoid", negated).parts), UNARY)
 
     def _where(self, node: Node) -> Code:
+        if node.args[0].type.host:
+            return self._ifelse(node)
         condition, a, b = self.aligned(node)
         if node.args[0].type.dtype != "bool":
             condition = join(" ", [condition.at(SUM), text("!= 0")], COMPARE)
@@ -320,7 +322,10 @@ class Writer:
         sizes = [self.whole(n, "size") for n in node.fields["shape"]]
         if node.type.samples is not None:
             return call(self.code(node.args[0], ATOM) + ".reshape", "-1", *sizes)
-        return call(self.code(node.args[0], ATOM) + ".reshape", *sizes)
+        rest = node.fields.get("rest")  # a size that follows from the others, as the number of samples may be
+        return call(
+            self.code(node.args[0], ATOM) + ".reshape", *[s if i != rest else "-1" for i, s in enumerate(sizes)]
+        )
 
     def _transpose(self, node: Node) -> Code:
         shift = 0 if node.type.samples is not None else 1
@@ -465,6 +470,7 @@ class Writer:
         return Code(("not ", *self.code(node.args[0], NOT).parts), NOT)
 
     def _ifelse(self, node: Node) -> Code:
+        """`a if test else b`, by a number."""
         test, then, other = (self.code(a) for a in node.args)
         return Code((*then.at(OR).parts, " if ", *test.at(OR).parts, " else ", *other.parts), IF)
 

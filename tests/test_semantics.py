@@ -166,6 +166,9 @@ CASES: dict[str, list[tuple[str, Formula]]] = {
         ("where(r > 0, i, 0)", lambda t: torch.where(up(t.r, 3) > 0, t.i, torch.zeros(()))),
         ("where(c, i, 2 * j)", lambda t: torch.where(up(t.c, 2) != 0, t.i, 2 * t.j)),
         ("where(y == 1, v, 0 * w)", lambda t: torch.where(up(t.y == 1, 1), t.v, 0 * t.w)),
+        ("where(pi > 3, v, w)", lambda t: t.v),
+        ("where(step < 1, v * 2, w)", lambda t: 2 * t.v),
+        ("v if step > 0 else w * w", lambda t: t.w * t.w),
         ("where(V > 0, V, 1)", lambda t: torch.where(t.V > 0, t.V, torch.ones(()))),
     ],
     "lerp": [

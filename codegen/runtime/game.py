@@ -177,10 +177,11 @@ class Game:
             for phase, found in gradients.items():
                 sums[phase] = added(sums.get(phase), found)
             self.note(name, result)
+        state = {k: v.detach().clone() if torch.is_tensor(v) else v for k, v in result.state.items()}  # before steps
         for phase, total in sums.items():
             if bool(result.when.get(phase, True)):
                 self.move(phase, self.ruled(phase, self.mean(total, accumulate)))
-        self.state.update({k: v.detach() if torch.is_tensor(v) else v for k, v in result.state.items()})
+        self.state.update(state)
 
     def label(self, name):
         return name if self.counts[name] == 1 else f"{name}.{self.counts[name]}"

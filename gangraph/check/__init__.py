@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from gangraph import ops
-from gangraph.check import kinds, lifetime
+from gangraph.check import kinds, lifetime, times
 from gangraph.check.case import Case, Finding, Sided, Stage, averaged, modules
+from gangraph.check.names import read_by
 from gangraph.check.opposition import alike, never, pull
 from gangraph.errors import Fact, Place, Problem, nearest
 from gangraph.expressions import Call, Expr, Name, names, show
@@ -147,19 +148,38 @@ def dead_names(case: Case) -> Iterator[Finding]:
 
 
 def formulas(case: Case) -> Iterator[Finding]:
-    """Functions and families of the spec's own read their parameters and the library, also those that nobody calls."""
+    """Functions, families and blocks of the spec's own read all their parameters, and beside them the library alone.
+
+    Also those that nobody calls, of which nothing else is ever said.
+    """
+    declared = {name.split("[")[0]: place for s in case.stages for name, place in s.graph.resolved.places.items()}
     for library in {id(s.graph.resolved.library): s.graph.resolved.library for s in case.stages}.values():
-        own = [w for w in library.own.values() if w.kind in ("functions", "families") and case.own(w.at)]
-        for word in own:
-            body, parameters = word.read(), [name for name, _ in word.parameters]
-            known = {*CORE, *library.names(), *parameters}
-            for expr in (body.discriminator, body.generator) if isinstance(body, TwoSides) else (body,):
-                for name in names(expr):
-                    if name.id not in known:
-                        hint = nearest(name.id, known) or f"its parameters are {', '.join(parameters)}"
-                        yield Finding(
-                            name.at, f"{word.kind}.{word.name}", f"nothing is called '{name.id}' in here", hint
-                        )
+        for word in library.own.values():
+            if word.kind == "layers" or not case.own(word.at):
+                continue
+            path, parameters = f"{word.kind}.{word.name}", [name for name, _ in word.parameters]
+            body, known = word.read(), {*CORE, *library.names(), *parameters, "_"}
+            read = read_by(body)
+            if word.name in declared:
+                other = declared[word.name]
+                there = f"line {other.line}" + (f" of {other.file}" if other.file != word.at.file else "")
+                yield Finding(word.at, path, f"what is called {word.name} in {there} hides it", "choose another name")
+            for name in sorted(read - known):
+                at = next((n.at for e in _formulas(body) for n in names(e) if n.id == name), word.at)
+                hint = nearest(name, known) or f"its parameters are {', '.join(parameters)}"
+                yield Finding(at, path, f"nothing is called '{name}' in here", hint)
+            misspelt = not read <= known
+            read |= {name for _, default in word.parameters if default is not None for name in read_by(default)}
+            for name in parameters:
+                if name not in read and not misspelt:
+                    fact = f"{word.name} does not read its parameter {name}"
+                    yield Finding(word.at, path, fact, "use it, or leave it out")
+
+
+def _formulas(body: Any) -> list[Expr]:
+    if isinstance(body, TwoSides):
+        return [body.discriminator, body.generator]
+    return [body] if isinstance(body, Expr) else []
 
 
 def _declared(case: Case, section: str) -> dict[str, Place]:
@@ -524,6 +544,7 @@ def _sides(stage: Stage, sided: Sided) -> Iterator[Finding]:
                 fact = f"{phase.name} subtracts {name}, its own side, and so maximizes it"
                 help = "both sides are quantities to minimize"
                 yield Finding(phase.place, f"schedule.{phase.name}", fact, help, f"cooperative({sided.name})")
+    yield from _shown(stage, sided)
     taught = stage.mask(n for phase in sided.phases["discriminator"] for n in phase.networks)
     apart = bool(taught and sided.phases["generator"] and not sided.judges)
     apart = apart and not taught & stage.made_of[id(sided.loss.generator)]
@@ -534,6 +555,22 @@ def _sides(stage: Stage, sided: Sided) -> Iterator[Finding]:
         if apart:
             help = f"{sided.name}.generator reads nothing that {named} makes"
         yield Finding(sided.loss.at, sided.path, fact, help, f"one_sided({sided.name})", warning=True)
+
+
+def _shown(stage: Stage, sided: Sided) -> Iterator[Finding]:
+    """The fakes that the discriminator sees have its scores, and are made by who plays against it."""
+    names = [n for phase in sided.phases["generator"] for n in phase.networks]
+    makers = stage.mask(names) & ~sided.judges
+    if not (sided.loss.arguments.get("real") and sided.judges and makers):
+        return
+    word = "shown" if sided.loss.arguments.get("shown") else "fake"
+    real, seen = stage.called(sided.real), stage.called(sided.shown)
+    if seen and not seen & real:
+        fact = f"{word} is a score of {', '.join(stage.names(seen))}, and real one of {', '.join(stage.names(real))}"
+        yield Finding(sided.loss.at, sided.path, fact, "one discriminator scores both")
+    elif not any(stage.part_made_of(node) & makers for node in sided.shown):
+        fact = f"{word} is no score of what {', '.join(dict.fromkeys(names))} makes"
+        yield Finding(sided.loss.at, sided.path, fact, "the discriminator sees no fakes")
 
 
 def _side(stage: Stage, sided: Sided, phase: Phase, side: str, judges: str) -> tuple[str | None, str]:
@@ -602,6 +639,7 @@ RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
         stagewise,
         (
             lifetime.lifetimes,
+            times.numbers,
             kinds.probabilities,
             kinds.ranges,
             kinds.domains,

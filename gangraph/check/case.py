@@ -170,10 +170,10 @@ class Stage:
         real, fake = (flat(loss.arguments.get(key)) for key in ("real", "fake"))
         if real and fake:
             shown = flat(loss.arguments.get("shown")) or fake
-            judges = self._called(real) & (self._called(fake) | self._called(shown))
+            judges = self.called(real) & (self.called(fake) | self.called(shown))
             return Sided(name, loss, real, fake, shown, judges, phases, maximized)
         # Written by hand: the fake scores are those that are made of what the generator's phases train.
-        judges = self._called([loss.discriminator]) & self._called([loss.generator])
+        judges = self.called([loss.discriminator]) & self.called([loss.generator])
         for phase in phases["discriminator"]:  # energies compare a fake with itself, so its maker is called there too
             judges = judges & self.owned[phase.name] or judges
         makers = 0
@@ -181,14 +181,30 @@ class Stage:
             makers |= self.owned[phase.name]
         scores = {side: frontier(loss.side(side)) for side in phases}
         fakes = {
-            side: tuple(n for n in found if self.made_of[id(n)] & makers & ~judges) for side, found in scores.items()
+            side: tuple(n for n in found if self.part_made_of(n) & makers & ~judges) for side, found in scores.items()
         }
         real = tuple(
             n for n in scores["discriminator"] if n not in fakes["discriminator"] and self.made_of[id(n)] & judges
         )
         return Sided(name, loss, real, fakes["generator"], fakes["discriminator"], judges, phases, maximized)
 
-    def _called(self, roots: Iterable[Node]) -> int:
+    def part_made_of(self, node: Node) -> int:
+        """The networks that a value is made of; of a part of a batch, those of the part that was joined there."""
+        if node.op != "output" or node.args[0].op != "chunk" or node.args[0].fields["axis"]:
+            return self.made_of[id(node)]
+        parts, index, found = node.args[0].fields["n"], node.fields["index"], 0
+
+        def joined(inner: Node) -> bool:
+            return inner.op == "batch_concat" and len(inner.args) == parts
+
+        for inner in visit(node.args, lambda n: () if joined(n) else n.args):
+            if joined(inner):
+                found |= self.made_of[id(inner.args[index])]
+            elif inner.op == "call":
+                found |= self.mask([inner.fields["source"]])
+        return found
+
+    def called(self, roots: Iterable[Node]) -> int:
         found = 0
         for call in nearest_calls(roots):
             found |= self.mask([call.fields["source"]])

@@ -12,6 +12,13 @@ from gangraph.resolve import Resolved
 from gangraph.spec import Chain, GivenNetwork, GraphNetwork, Line, Model
 
 
+def read_by(body: Any) -> set[str]:
+    """The names that a definition's body reads, without those that it gives itself."""
+    read = Read(())
+    read.add(body)
+    return read.names
+
+
 class Read:
     """Names that the spec's expressions read, in all stages: `names`, and members of families of losses in `losses`."""
 
@@ -40,7 +47,10 @@ class Read:
             else:
                 self._any(entries, frozenset())
 
-    def _key(self, key: str) -> None:
+    def add(self, value: Any) -> None:
+        self._any(value, frozenset())
+
+    def _key(self, key: str, hidden: frozenset[str] = frozenset()) -> None:
         """Index variables in a key like `h[k]`."""
         if "[" in key:
             try:
@@ -50,7 +60,7 @@ class Read:
             for item in items:
                 if isinstance(item, Index):
                     for inner in item.items:
-                        self.names |= {n.id for n in names(inner)}
+                        self.names |= {n.id for n in names(inner)} - hidden
 
     def _any(self, value: Any, hidden: frozenset[str]) -> None:
         """Whatever holds expressions; `hidden` are names that mean something else here, or the thing itself."""
@@ -66,8 +76,7 @@ class Read:
             local = {i.name for i in value.inputs or []} | {
                 part.split("[")[0].strip() for key in value.graph for part in key.split(",")
             }
-            for key in value.graph:
-                self._key(key)
+            local |= {str(name) for name in value.index or ()}
             self._any((value.index, value.graph, value.output, value.outputs), hidden | local)
         elif isinstance(value, GivenNetwork):
             self._any(value.definition, hidden)
@@ -75,7 +84,7 @@ class Read:
             self._any([getattr(value, name) for name in type(value).model_fields], hidden)
         elif isinstance(value, dict):
             for key in value:
-                self._key(str(key)) if not hasattr(key, "place") else self._key(key)
+                self._key(key if hasattr(key, "place") else str(key), hidden)
             self._any(list(value.values()), hidden)
         elif isinstance(value, list | tuple):
             for item in value:

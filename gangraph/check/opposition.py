@@ -27,16 +27,26 @@ def pull(sided: Sided) -> str | None:
         return None
     if not sided.shown:
         return "the discriminator's side reads no score of a fake"
+    shown = "discriminator", sided.shown
     d_moves = g_moves = None
-    for d, g in _slopes(sided):
+    for d, g in _slopes(sided, shown, ("generator", sided.fake)):
         if d * g < 0:
-            return None
+            return _told(sided)
         d_moves, g_moves = d_moves or d, g_moves or g
     if not g_moves:
         return None  # the generator's side is flat, or could not be evaluated: another check's affair
     if not d_moves:
         return "the discriminator's side does not change with the score of a fake"
     return "both sides pull the score of the fake the same way, wherever it is"
+
+
+def _told(sided: Sided) -> str | None:
+    """Whether the discriminator's side somewhere pulls a real and a fake apart."""
+    slopes = _slopes(sided, ("discriminator", sided.real), ("discriminator", sided.shown))
+    signs = [real * fake for real, fake in slopes if real * fake]
+    if not signs or min(signs) < 0:
+        return None
+    return "the discriminator's side pulls the scores of reals and fakes the same way, wherever they are"
 
 
 def alike(sided: Sided) -> object:
@@ -51,23 +61,25 @@ def alike(sided: Sided) -> object:
     return (sided.loss.family, kinds, sided.shown == sided.fake, played, others)
 
 
-def _slopes(sided: Sided) -> Iterator[tuple[float, float]]:
-    """Derivatives of the two sides by a score of a fake, at many points; those where there is none are left out."""
+def _slopes(
+    sided: Sided, one: tuple[str, Iterable[Node]], other: tuple[str, Iterable[Node]]
+) -> Iterator[tuple[float, float]]:
+    """Derivatives of two sides by a score each, at many points; those where there is none are left out."""
     rng = random.Random(0)
     stops = (*sided.real, *sided.fake, *sided.shown)
-    discriminator, generator = (Formula(sided.loss.side(side), stops) for side in ("discriminator", "generator"))
-    leaves = {id(n): n for n in (*discriminator.leaves, *generator.leaves)}
+    first, second = (Formula(sided.loss.side(side), stops) for side, _ in (one, other))
+    leaves = {id(n): n for n in (*first.leaves, *second.leaves)}
     fakes = {id(n) for n in (*sided.fake, *sided.shown)}
     for point in (*GRID, *(None,) * TRIES):
         values = {key: _at(node, [rng.gauss(0, 2) for _ in range(BATCH)], rng) for key, node in leaves.items()}
         score = [rng.gauss(0, 2) if point is None else point for _ in range(BATCH)]
         values |= {key: _at(node, score, rng) for key, node in leaves.items() if key in fakes}
-        for shown in sided.shown:
-            d = _slope(discriminator, values, shown)
-            for fake in sided.fake if d is not None else ():
-                g = _slope(generator, values, fake)
-                if d is not None and g is not None:
-                    yield d, g
+        for mine in one[1]:
+            a = _slope(first, values, mine)
+            for its in other[1] if a is not None else ():
+                b = _slope(second, values, its)
+                if a is not None and b is not None:
+                    yield a, b
 
 
 def _at(node: Node, numbers: list[float], rng: random.Random) -> Value:
