@@ -6,6 +6,7 @@ Exit codes: 0 good, 1 the spec or the run is wrong (problems on stderr), 2 the c
 from __future__ import annotations
 
 import gc
+import io
 import json
 import os
 import sys
@@ -41,7 +42,7 @@ FILE = click.Path(path_type=Path)
 OUTPUT = click.option("-o", "--output", type=FILE, required=True, help="the file to write")
 RUN = click.argument("run", metavar="RUN", type=FILE)
 COUNT = click.IntRange(min=1)
-SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+SEED = click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 
 
 def read(source: str, settings: Sequence[str] = (), tiny: bool = False, batch_size: int | None = None) -> Spec:
@@ -70,6 +71,8 @@ def _read(source: str, settings: Sequence[str], tiny: bool, batch_size: int | No
         known = [*parsed.file.sizes, *parsed.file.constants]
         for _, tree in parsed.stage_trees:
             known += [n for section in ("sizes", "constants") for n in getattr(tree.get(section), "entries", {})]
+        if name in sizes or name in constants:
+            raise click.BadParameter(f"{name} is set twice")
         if name not in known:
             raise SpecError(
                 [Problem(Place("--set"), name, "not a size or constant of this spec", nearest(name, known))]
@@ -252,8 +255,12 @@ def math(source: str, format_: str, settings: Sequence[str], tiny: bool) -> None
 @TINY
 def compile_(source: str, output: Path, settings: Sequence[str], tiny: bool) -> None:
     """The emitted program: one file that needs torch and nothing else. `-o -` prints it."""
+    from gangraph.spec import find
+
     spec = read(source, settings, tiny)
     warn(spec)
+    if output.exists() and output.samefile(find(source)):
+        raise click.BadParameter(f"{output} is the spec itself, and a program would replace it")
     if str(output) == "-":
         print(spec.program.source, end="")
     else:
@@ -392,6 +399,8 @@ def new(name: str, extends: str) -> None:
     """A starting file: NAME.yaml is written."""
     from gangraph.gallery import starting_file
 
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise click.BadParameter(f"'{name}' is no name for a system: letters, digits, - and _")
     path = Path(f"{name}.yaml")
     if path.exists():
         raise SpecError([Problem(Place(str(path)), "", "this file exists, and new never overwrites")])
@@ -419,6 +428,9 @@ def needs_torch(*modules: str) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command; whatever a user can mend ends in its message and exit code 1, a wrong command in 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # of a terminal that has no Greek letters, say
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(args=arguments, prog_name="gangraph", standalone_mode=False)
     except click.ClickException as error:

@@ -123,7 +123,7 @@ def class_name(name: str) -> str:
     """`resnet_generator` is `ResnetGenerator`; `3d` is `Network3d`."""
     words = "".join(c if c.isalnum() else "_" for c in name).split("_")
     made = "".join(w[:1].upper() + w[1:] for w in words if w)
-    return made if made.isidentifier() else f"Network{made}"
+    return made if made.isidentifier() and not keyword.iskeyword(made) else f"Network{made}"
 
 
 def fit(line: str, indent: int, width: int = WIDTH) -> list[str]:

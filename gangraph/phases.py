@@ -8,10 +8,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from gangraph import _paths
+from gangraph import _paths, ops
 from gangraph.code import ATOM, WIDTH, Code, call, fit, identifier, join, literal, text
 from gangraph.expressions import Expr, show
 from gangraph.graph import Graph, Optimizer, Player, Step, network_of
@@ -36,6 +36,10 @@ def game_names() -> frozenset[str]:
 def attribute(name: str) -> str:
     """A network's or constant's name as an attribute of the program."""
     return identifier(name, game_names())
+
+
+ENTRYWISE = frozenset(n for n, o in ops.OPERATORS.items() if o.host) | {"alias", "stop", "where", "leaky_relu", "clamp"}
+AXISLESS = ENTRYWISE | {"loss", "mean", "sum", "max", "min", "norm", "expect", "total", "grad", "ifelse"}
 
 
 class StageWriter:
@@ -65,6 +69,19 @@ class StageWriter:
         methods.append(self._fetches())
         methods += self._views()
         return methods, tables
+
+    @cached_property
+    def vectors(self) -> frozenset[int]:
+        """Values of one entry whose axis something reads: all but arithmetic with numbers, losses and gradients."""
+        graph = self.graph
+        kept = [n for s in graph.state.values() for n in (s.becomes, *s.within.values()) if isinstance(n, Node)]
+        roots = [n for value in graph.values.values() for n in (value if isinstance(value, tuple) else (value,))]
+        roots += [*graph.losses.values(), *(p.objective for p in graph.phases()), *graph.shown.values(), *kept]
+        found = {id(node) for node in kept}
+        for node in reversed(walk(roots)):
+            if node.op not in AXISLESS or node.type.rank > 1 or (id(node) in found and node.op in ENTRYWISE):
+                found |= {id(argument) for argument in node.args}
+        return frozenset(found)
 
     def host(self) -> PhaseWriter:
         return PhaseWriter(self, None, frozenset())
@@ -492,6 +509,7 @@ class PhaseWriter(Writer):
     ):
         super().__init__()
         self.stage, self.evaluation, self.tracked = stage, evaluation, tracked
+        self.vectors = stage.vectors
         self.drawing = drawing
         self.taken = {"draws", *stage.emitter.classes.names}
         self.value_of = evaluation.name if evaluation else ""

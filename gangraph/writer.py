@@ -39,6 +39,7 @@ class Writer:
 
     def __init__(self) -> None:
         self.names: dict[int, str] = {}
+        self.vectors: frozenset[int] = frozenset()  # means of one entry whose axis is read; of the others it is dropped
 
     # --- said by subclasses
 
@@ -251,7 +252,8 @@ class Writer:
             source = inner.args[0]
             return self.number(self.code(source), source).at(ATOM) + f".{method}()"
         code = self.number(self.code(inner), inner).at(ATOM)
-        return code + (f".{method}()" if inner.type.size == 1 and inner.type.rank <= 1 else f".{method}(dim=0)")
+        number = inner.type.size == 1 and inner.type.rank <= 1 and id(node) not in self.vectors
+        return code + (f".{method}()" if number else f".{method}(dim=0)")
 
     def _cross_entropy(self, node: Node) -> Code:
         logits = self.code(node.args[0])

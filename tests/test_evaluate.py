@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +195,50 @@ def test_paths_on_the_sphere_and_their_length(tmp_path: Path) -> None:
     with torch.no_grad():
         gan.networks["G"].weight.zero_()
     assert float(gan.sample("path", 20).abs().max()) == 0
+
+
+def test_a_spec_that_the_checkpoint_was_not_made_from_is_told(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    (copy / "spec.yaml").write_text((copy / "spec.yaml").read_text().replace("normal(3)", "normal(4)"))
+    with pytest.raises(RunError, match=r"was trained from another spec"):
+        evaluate_run(copy)
+
+
+# --- commands that would write something else than was asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compile", "mine.yaml", "-o", "mine.yaml"], "mine.yaml is the spec itself"),
+        (["check", "mine.yaml", "--set", "width=8", "--set", "width=9"], "width is set twice"),
+        (["new", "", "--extends", "gan"], "'' is no name for a system"),
+        (["new", "a.yaml", "--extends", "gan"], "'a.yaml' is no name for a system"),
+        (["train", "mine.yaml", "--seed", str(2**63)], "is not in the range"),
+    ],
+)
+def test_a_wrong_command_writes_nothing(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "gangraph: 1\nname: mine\nextends: gan\n"
+    Path("mine.yaml").write_text(text)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2 and message in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.yaml"] and Path("mine.yaml").read_text() == text
+
+
+def test_what_a_terminal_cannot_show_is_escaped() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    shown = subprocess.run(
+        [sys.executable, "-m", "gangraph", "math", "gan"], env=environment, capture_output=True, check=True
+    )
+    assert b"\\u2112" in shown.stdout and not shown.stderr
 
 
 # --- separability

@@ -1510,6 +1510,8 @@ FAULTS = {
         ('"G": ("G", ("G",)', '"G": ("G", ("D",)'),
         ("LeakyReLU(0.2)", "LeakyReLU(0.1)"),
         ("for _ in range(2)", "for _ in range(3)"),
+        ("    batch_size = 4", "    batch_size = 5"),
+        ('self.play("G"', 'self.clocks["step"] < 5000 and self.play("G"'),
         (".mean() + ", ".sum() + "),
     ],
 }

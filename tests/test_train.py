@@ -335,6 +335,21 @@ def test_lines_of_metrics_after_the_checkpoint_are_cut_off(tmp_path: Path) -> No
     assert [row["step"] for row in rows] == [1, 2, 3, 4] and rows[3]["D"] > 0
 
 
+def test_a_program_that_was_edited_is_kept_and_measures_that_are_gone_are_missed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(StandIn(), tmp_path / "run", iterations=3)
+    edited = (tmp_path / "run/program.py").read_text() + "# mine\n"
+    (tmp_path / "run/program.py").write_text(edited)
+    (tmp_path / "run/metrics.jsonl").unlink()
+    train(StandIn(), tmp_path / "run", iterations=4, resume=True)
+    assert (tmp_path / "run/program.before.py").read_text() == edited
+    assert (tmp_path / "run/program.py").read_text() == edited.removesuffix("# mine\n")
+    said = capsys.readouterr().err
+    assert "program.py was another one: it is kept as program.before.py" in said
+    assert "has nothing of the 3 iterations before: it begins anew" in said
+
+
 # --- what is refused ----------------------------------------------------------------------------------------------
 
 
@@ -383,6 +398,8 @@ def test_options_that_a_run_cannot_change(tmp_path: Path, options: dict[str, Any
         ({"batch_size": -1}, "--batch-size is -1, and must be 1 or more"),
         ({"devices": 0}, "--devices is 0, and must be 1 or more"),
         ({"seed": -1}, "--seed is -1, and must be 0 or more"),
+        ({"seed": 2**63}, "must be 0 or more, and below 2**63"),
+        ({"devices": 10**6}, "--devices is 1000000, and this machine has "),
         ({"data": "nothing"}, "no folder and no data set is called 'nothing'"),
         ({"data": "digits"}, "prepare"),
         ({"batch_size": 2000}, "digits8 has 1797 items, and a batch takes 2000"),

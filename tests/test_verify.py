@@ -196,6 +196,63 @@ def test_where_rounding_decides_nothing_differs(name: str, number: int, case: Ca
     assert not compare(number, Subject(bench), case).differences
 
 
+SMALL = """
+gangraph: 1
+name: small
+inputs: {x: vector(2)}
+draws: {z: normal(2)}
+networks: {G: Linear(2), D: Linear(1)}
+players:
+  G: {networks: [G], optimizer: SGD(lr=0.1)}
+  D: {networks: [D], optimizer: Adam(lr=1e-3)}
+sample: {points: G(z)}
+train: {batch: 4, data: mixture}
+"""
+
+
+@pytest.mark.parametrize(
+    "rest",
+    {
+        "a pairwise distance": """
+graph:
+  far: sum((reshape(samples_of(G(z)), -1, 1, 2) - reshape(samples_of(x), 1, -1, 2))**2, dim=3)
+losses: {mmd: mean(exp(-far)), rec: expect(mean(D(x)**2))}
+schedule: {G: -mmd, D: rec}
+""",
+        "a state that becomes a parameter": """
+state: {old: {start: "zeros(2, 2)", becomes: w, in: [G]}}
+graph: {w: "weights(G)[0]", fake: G(z)}
+losses: {rec: "expect(l2(fake, x)) + sum((w - old)**2)", score: expect(mean(D(x)**2))}
+schedule: {G: rec, D: score}
+""",
+        "a mean of one entry whose axis is read": """
+state: {k: {start: "zeros(1)", becomes: 0.5 * k + a, in: [G]}}
+graph: {a: expect(D(G(z))), b: expect(D(x)), c: "concat(a, 2 * b)", m: "matmul(a, zeros(1, 3) + 1)"}
+losses: {rec: "sum(c**2) + sum(m**2) + sum(k * a) + expect(mean(a * x))", score: expect(mean(D(x)**2))}
+schedule: {G: rec, D: score}
+metrics: {level: expect(D(x))}
+""",
+        "a step ahead": """
+graph: {fake: G(z), judged: expect(D(x))}
+losses:
+  gen: -expect(mean(given(D, weights(D) - 0.1 * grad(judged, weights(D)))(fake)))
+  dis: expect(mean(D(fake))) - mean(judged)
+schedule: {G: gen, D: dis}
+""",
+        "a choice by a clock": """
+graph: {fake: G(z), target: "where(step < 1, x, stop(fake) + x)", other: "x if step % 2 == 0 else 2 * x"}
+losses: {rec: "expect(l2(fake, target)) + expect(l1(fake, other))", score: expect(mean(D(x)**2))}
+schedule: {G: rec, D: score}
+""",
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_what_readers_wrote_means_what_it_says(rest: tuple[str, str], tmp_path: Path) -> None:
+    """Each was once a program that crashed, or meant something else."""
+    (tmp_path / "small.yaml").write_text(SMALL + rest[1])
+    testing.assert_matches_reference(tmp_path / "small.yaml", cases=3)
+
+
 def test_a_root_at_zero_is_no_difference(tmp_path: Path) -> None:
     """The slope of a root at 0 is infinite; times the 0 of a bias it is no number, and torch has no path there."""
     text = """

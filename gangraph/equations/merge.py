@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gangraph.equations.formats import as_text
-from gangraph.equations.pieces import KINDS, Equation, Piece, Section
+from gangraph.equations.pieces import KINDS, Equation, Note, Piece, Section
 from gangraph.equations.stage import Stage
 from gangraph.equations.symbols import upright
 
 if TYPE_CHECKING:
     from gangraph.compiler import Spec
+
+ABSENT = "No objective reads "  # what a note begins with that may hold in one stage alone
 
 
 def sections(spec: Spec) -> tuple[Section, ...]:
@@ -33,13 +35,22 @@ def _variants(variants: list[tuple[Section, list[str]]], stages: int) -> Iterato
         yield dataclasses.replace(last, equations=tuple(_table(variants)))
         return
     if last.kind == "notes":
-        notes = dict.fromkeys(note for section, _ in variants for note in section.notes)
+        said: dict[Note, list[str]] = {}
+        for section, where in variants:
+            for note in section.notes:
+                said.setdefault(note, []).extend(where)
+        notes = [note if len(where) == stages else _within(note, where) for note, where in said.items()]
         yield dataclasses.replace(last, notes=tuple(notes))
         return
     for section, where in variants:
         if len(where) < stages:
             section = dataclasses.replace(section, title=f"{section.title}, in {_stages(where)}", stages=tuple(where))
         yield section
+
+
+def _within(note: Note, where: list[str]) -> Note:
+    """A note that does not hold in all stages; what explains a notation holds everywhere."""
+    return (*note[:-1], f", in {_stages(where)}.") if note[0] == ABSENT and note[-1] == "." else note
 
 
 def _table(variants: list[tuple[Section, list[str]]]) -> Iterator[Equation]:

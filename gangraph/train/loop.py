@@ -9,6 +9,7 @@ two integers, and a resumed run equals one that was never stopped, bit for bit o
 from __future__ import annotations
 
 import math
+import os
 import signal
 import sys
 import threading
@@ -144,8 +145,11 @@ def _check_options(asked: Options, strategy: str | None) -> None:
     for name, value in counts.items():
         if value is not None and value < 1:
             raise RunError(f"{name} is {value}, and must be 1 or more")
-    if asked.seed < 0:
-        raise RunError(f"--seed is {asked.seed}, and must be 0 or more")
+    if not 0 <= asked.seed < 2**63:
+        raise RunError(f"--seed is {asked.seed}, and must be 0 or more, and below 2**63")
+    here = torch.cuda.device_count() if torch.cuda.is_available() else max(2, os.cpu_count() or 1)
+    if asked.devices > here:
+        raise RunError(f"--devices is {asked.devices}, and this machine has {here}")
     if asked.precision not in PRECISIONS:
         raise RunError(REFUSED.get(asked.precision, f"no precision is called '{asked.precision}': 32 or bf16-mixed"))
     if strategy:
@@ -402,6 +406,8 @@ class Desk:
     def __init__(self, run: Run, gan: Any, options: Options, fabric: Fabric, step: int):
         self.run, self.gan, self.options, self.fabric = run, gan, options, fabric
         self.metrics = Metrics(run.folder / METRICS, step)
+        if step and not self.metrics.rows:
+            run.say(f"{run.folder / METRICS} has nothing of the {step} iterations before: it begins anew")
         self.board = _board(run.folder)
         self.saved = self.drawn = time.monotonic()
         self.judge: Judge | None = None
@@ -599,6 +605,7 @@ def load_run(run: str | Path) -> tuple[Any, State]:
     if state is None:
         raise RunError(f"{run} has no checkpoint yet")
     gan = compiled(folder / SPEC, settled=True)
+    check_same_spec(state, gan, Run(folder))
     gan.load_state_dict(state["gan"])
     return gan, state
 

@@ -53,6 +53,10 @@ class Run:
     def begin(self, gan: Any, diagram: Callable[[Any], str | None]) -> None:
         """Write what is known before the first iteration."""
         self.write(SPEC, gan.spec.text)
+        program = self.folder / PROGRAM
+        if program.is_file() and program.read_bytes() != gan.source.encode():
+            kept = program.replace(program.with_suffix(".before.py"))
+            self.say(f"{program} was another one: it is kept as {kept.name}, and what trains is what the spec says")
         self.write(PROGRAM, gan.source)
         drawn = diagram(gan.spec)
         if drawn is not None:

@@ -73,7 +73,7 @@ def verify(
     assert loaded.program  # refuses what is declared wrongly
     # The reference's arrays are small: threads of NumPy's would wait for each other longer than they compute.
     with torch.random.fork_rng(devices=[]), threadpool_limits(1, "blas"):
-        bench = Bench(loaded)
+        bench = Bench(loaded, source)
         subject = Subject(bench, source)
         # an edited program is held to the spec, not to its planner; that it runs alone is how it is run here
         rows = {n: Row(n) for n in (OWN if source is None else EDITED)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import bisect
 import contextlib
 import copy
@@ -34,6 +35,7 @@ ROUND = 8  # iterations in a row, at most, that a case takes to see a phase that
 DIVERGED = 1e30  # beyond it, numbers compare nothing but noise
 TWINS = 8  # games that round otherwise, at most
 TIMES = ("step", "epoch", "images", "stage_images")  # clocks that a case may set
+EDITED = 4  # times of an edited program, at most
 LATEST = 30  # the power of 2 beyond which no time is tried
 CHOICES = (COMPARISONS - {"eq", "ne"}) | {"max", "min", "clamp"}  # of two numbers, and at some time of the other one
 ROUNDED = frozenset({"eq", "ne", "floordiv", "mod"})  # which turn again and again
@@ -44,8 +46,9 @@ KEPT = 40  # beginnings whose answers are kept: shrinking, and other programs, a
 class Bench:
     """A spec, its reference, and the beginnings that were made for its cases."""
 
-    def __init__(self, spec: Spec):
+    def __init__(self, spec: Spec, edited: str | None = None):
         self.spec, self.reference = spec, Reference(spec)
+        self.edited = edited  # the text of a program that is looked at beside the spec's own
         self._beginnings: OrderedDict[Case, Beginning] = OrderedDict()
 
     @cached_property
@@ -129,9 +132,17 @@ class Bench:
         return Spec(self.spec.parsed, {**overrides, section: {**(overrides.get(section) or {}), **dict(changed)}})
 
     @cached_property
+    def edited_times(self) -> list[int]:
+        """Numbers that only an edited program has: they may be times."""
+        if self.edited is None:
+            return []
+        return sorted(integers(self.edited) - integers(self.spec.program.source))[:EDITED]
+
+    @cached_property
     def moments(self) -> list[dict[str, int]]:
         """When an iteration begins: the usual times; and around each turn of the schedule, a rate or another number."""
         turns: dict[tuple[str, int], None] = {}
+        turns |= {("step", n): None for n in self.edited_times}
         for part in walk([node for graph in self.spec.graphs for node in _timed(graph)]):
             if part.op in CHOICES | ROUNDED and part.type.host:
                 below = list(walk([part]))
@@ -178,6 +189,12 @@ class Bench:
     def of(self, case: Case) -> Bench:
         """The bench of the spec as this case changes it; the others are made when one is asked for."""
         return self._benches[case.changed] if case.changed else self
+
+
+def integers(source: str) -> set[int]:
+    """The numbers of a program that may be times."""
+    found = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
+    return {n for n in found if isinstance(n, int) and 1 < n < 2**LATEST}
 
 
 def _timed(graph: Graph) -> Iterator[Node]:

@@ -59,11 +59,16 @@ class Explorer:
 
     def tasks(self, stage: int, numbers: tuple[int, ...]) -> Iterator[Task]:
         """The cases of a stage, and those around which a condition of its schedule turns."""
+        from gangraph.verify.cases import MOMENTS, Case
         from gangraph.verify.edges import edges
 
         cases: list[Case] = []
         self._ask(stage, cases.append)
         yield from (Task(case, numbers) for case in cases)
+        bench = self.subject.bench
+        for i in range(len(bench.edited_times)) if ITERATIONS in numbers else ():
+            case = Case(bench.batch_sizes[0], stage, moment=len(MOMENTS) + i)
+            yield Task(case, (ITERATIONS,), False)
         if ITERATIONS in numbers:
             yield from (Task(edge, (ITERATIONS,), False) for edge in edges(self.subject.bench, stage, self.count))
 
@@ -181,7 +186,7 @@ def _begin(told: Any, parsed: Any, overrides: dict[str, Any], source: str | None
 
     torch.set_num_threads(1)
     threadpool_limits(1, "blas")
-    _here.update(told=told, subject=Subject(Bench(Spec(parsed, overrides)), source))
+    _here.update(told=told, subject=Subject(Bench(Spec(parsed, overrides), source), source))
 
 
 def _worked(task: Task) -> Found:

@@ -14,6 +14,7 @@ import torch
 
 from gangraph.errors import Place
 from gangraph.loader import Compiled
+from gangraph.verify import cases
 from gangraph.verify.bench import (
     DIVERGED,
     TWINS,
@@ -300,10 +301,27 @@ class Comparison:
             if abs(theirs.std() - ours.std()) > error or abs(theirs.mean() - ours.mean()) > np.sqrt(2) * error:
                 a, b = (f"mean {v.mean():.3g}, deviation {v.std():.3g}" for v in (theirs, ours))
                 self.add(f"first weights {name}", a, b, name)
+        theirs, ours = (self._begun(subject) for subject in (self.subject, Subject(self.bench)))
+        self.same_names("what begins from data", theirs, ours)
+        for name in theirs.keys() & ours.keys():
+            self.tensor(f"what begins from data, {name}", theirs[name], ours[name], 1.0, 0.0, name)
         theirs, ours = (self._drawn(subject) for subject in (self.subject, Subject(self.bench)))
         self.same_names("noise", theirs, ours)
         for name in theirs.keys() & ours.keys():
             self.tensor(f"noise {name}", theirs[name], ours[name], 1.0, 0.0, name.rpartition("/")[2])
+
+    def _begun(self, subject: Subject) -> dict[str, Any]:
+        """The batch size of a program, and its parameters when it has begun from data."""
+        gan = subject.start(self.beginning)
+        inputs = gan.inputs
+
+        def items(name: str, n: int) -> torch.Tensor:
+            case = Case(n, seed=self.case.seed)
+            return torch.from_numpy(np.array(cases.batch({name: inputs[name]}, case, 0)[name][:n]))
+
+        gan.begin_from(items)
+        found = {"batch_size": np.asarray(float(gan.game.batch_size))}
+        return found | {name: array(p) for name, p in gan.named_parameters().items()}
 
     def _drawn(self, subject: Subject) -> dict[str, Any]:
         """What a program makes of a seed in an iteration, and of torch's own seed in the next one, by name."""
