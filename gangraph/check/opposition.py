@@ -7,7 +7,7 @@ batches, and their derivatives by the score of one fake are compared. Labels are
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gangraph import ops
 from gangraph.check.case import ARITHMETIC, SAME, Sided
@@ -62,21 +62,25 @@ def alike(sided: Sided) -> object:
 
 
 def _slopes(
-    sided: Sided, one: tuple[str, Iterable[Node]], other: tuple[str, Iterable[Node]]
+    sided: Sided, one: tuple[str, Sequence[Node]], other: tuple[str, Sequence[Node]]
 ) -> Iterator[tuple[float, float]]:
-    """Derivatives of two sides by a score each, at many points; those where there is none are left out."""
+    """Derivatives of two sides by a score each, at many points; those where there is none are left out.
+
+    What both sides read is compared with itself: a code and what it was made from pull an energy opposite ways.
+    """
     rng = random.Random(0)
     stops = (*sided.real, *sided.fake, *sided.shown)
     first, second = (Formula(sided.loss.side(side), stops) for side, _ in (one, other))
     leaves = {id(n): n for n in (*first.leaves, *second.leaves)}
-    fakes = {id(n) for n in (*sided.fake, *sided.shown)}
+    places = {id(n): i for nodes in (sided.fake, sided.shown) for i, n in enumerate(nodes)}
     for point in (*GRID, *(None,) * TRIES):
         values = {key: _at(node, [rng.gauss(0, 2) for _ in range(BATCH)], rng) for key, node in leaves.items()}
-        score = [rng.gauss(0, 2) if point is None else point for _ in range(BATCH)]
-        values |= {key: _at(node, score, rng) for key, node in leaves.items() if key in fakes}
+        count = len({*places.values()})  # the first fake of one side is the first of the other
+        scores = [[rng.gauss(0, 2) if point is None else point for _ in range(BATCH)] for _ in range(count)]
+        values |= {key: _at(leaves[key], scores[i], rng) for key, i in places.items() if key in leaves}
         for mine in one[1]:
             a = _slope(first, values, mine)
-            for its in other[1] if a is not None else ():
+            for its in (other[1] if mine not in other[1] else (mine,)) if a is not None else ():
                 b = _slope(second, values, its)
                 if a is not None and b is not None:
                     yield a, b
