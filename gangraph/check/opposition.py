@@ -42,9 +42,12 @@ def pull(sided: Sided) -> str | None:
 
 def _told(sided: Sided) -> str | None:
     """Whether the discriminator's side somewhere pulls a real and a fake apart."""
-    slopes = _slopes(sided, ("discriminator", sided.real), ("discriminator", sided.shown))
-    signs = [real * fake for real, fake in slopes if real * fake]
-    if not signs or min(signs) < 0:
+    same = False
+    for real, fake in _slopes(sided, ("discriminator", sided.real), ("discriminator", sided.shown)):
+        if real * fake < 0:
+            return None
+        same = same or real * fake > 0
+    if not same:
         return None
     return "the discriminator's side pulls the scores of reals and fakes the same way, wherever they are"
 

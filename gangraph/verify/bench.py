@@ -50,6 +50,7 @@ class Bench:
         self.spec, self.reference = spec, Reference(spec)
         self.edited = edited  # the text of a program that is looked at beside the spec's own
         self._beginnings: OrderedDict[Case, Beginning] = OrderedDict()
+        self._others: dict[tuple[tuple[str, str], ...], Bench] = {}
 
     @cached_property
     def own(self) -> Compiled:
@@ -115,21 +116,24 @@ class Bench:
         constants = {name: f"{value * 1.5:.6g}" for name, value in _numbers(resolved.constants).items() if value}
         sizes = {name: str(value + 1) for name, value in resolved.sizes.items() if isinstance(value, int)}
         found: dict[tuple[tuple[str, str], ...], Bench] = {(): self}
-        for section, values in (("constants", constants), ("sizes", sizes)):
+        for values in (constants, sizes):
             changed: tuple[tuple[str, str], ...] = ()
             spec = None
             for more in [tuple(values.items()), *(((name, value),) for name, value in values.items())]:
                 if len(changed) < len(values):  # all at once, or else one by one
                     with contextlib.suppress(SpecError):
-                        spec = self._with(section, (*changed, *more))
+                        spec = self._with((*changed, *more))
                         changed = (*changed, *more)
             if spec is not None:
                 found[changed] = Bench(spec)
         return found
 
-    def _with(self, section: str, changed: tuple[tuple[str, str], ...]) -> Spec:
-        overrides = self.spec.overrides
-        return Spec(self.spec.parsed, {**overrides, section: {**(overrides.get(section) or {}), **dict(changed)}})
+    def _with(self, changed: tuple[tuple[str, str], ...]) -> Spec:
+        overrides, known = dict(self.spec.overrides), self.spec.resolved[0].sizes
+        for name, value in changed:
+            section = "sizes" if name in known else "constants"
+            overrides[section] = {**(overrides.get(section) or {}), name: value}
+        return Spec(self.spec.parsed, overrides)
 
     @cached_property
     def edited_times(self) -> list[int]:
@@ -187,8 +191,14 @@ class Bench:
         return found
 
     def of(self, case: Case) -> Bench:
-        """The bench of the spec as this case changes it; the others are made when one is asked for."""
-        return self._benches[case.changed] if case.changed else self
+        """The bench of the spec as this case changes it, made when it is asked for."""
+        if not case.changed:
+            return self
+        if "_benches" in self.__dict__:  # the process that chose the case has tried it
+            return self._benches[case.changed]
+        if case.changed not in self._others:
+            self._others[case.changed] = Bench(self._with(case.changed))
+        return self._others[case.changed]
 
 
 def integers(source: str) -> set[int]:
