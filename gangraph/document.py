@@ -291,6 +291,11 @@ class _Open:
                 whole = _to_balance(reader.lines[start.place.line - 1][start.place.column - 1 :])
                 reader.problem(start.place, f"{whole} was cut at the comma", "put it in quotes or on a line of its own")
                 return True
+        for key, value in zip(self.nodes[::2], self.nodes[1::2], strict=False) if self.mapping else ():
+            if isinstance(key, Scalar) and isinstance(value, Scalar) and value.null and not value.text:
+                help = 'a key with a comma in it stands in quotes, as in {"a, b": split(x, 2)}; `~` removes'
+                reader.problem(key.place, f"{key.text} has no value", help)
+                return True
         return False
 
 
