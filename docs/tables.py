@@ -40,7 +40,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "samples": {
         "expect": "the mean over the samples: a shared value", "total": "the sum over the samples: a shared value",
-        
+
         "samples_of": "all samples as the first own axis of a shared value; "
         "`reshape(v, 1, n) - samples_of(w)`: all pairs",
         "batch_concat": "of a list",
