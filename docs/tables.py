@@ -60,7 +60,7 @@ SPECIAL = {
     "split(v, n, dim=1)": "a list of n equal parts along an own axis",
     "batch_split(v, n)": "a list of n equal parts along the samples; of a list: a list of lists",
     "copies(v, n)": "a list of one value n times, for a network that reads a list",
-    "separability(latent, seen)": "a metric by itself: how well a plane tells two kinds of `seen` apart in `latent`",
+    "separability(latent, seen)": "a metric by itself: how well planes tell the kinds of `seen` apart in `latent`",
     "grad(y, x)": "see above",
     "replay(v, size, swap=0.5)": "a pool, see below",
     "weights(N, LAYER...)": "a list of parameters",

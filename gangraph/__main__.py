@@ -398,8 +398,9 @@ def diff(a: str, b: str, output: Path | None, as_json: bool) -> None:
 def new(name: str, extends: str) -> None:
     """A starting file: NAME.yaml is written."""
     from gangraph.gallery import starting_file
+    from gangraph.spec import named
 
-    if not name.replace("-", "").replace("_", "").isalnum():
+    if not named(name):
         raise click.BadParameter(f"'{name}' is no name for a system: letters, digits, - and _")
     path = Path(f"{name}.yaml")
     if path.exists():

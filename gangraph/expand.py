@@ -296,9 +296,8 @@ class Expander(Evaluator):
         if nodes and layer.integers != (nodes[0].type.dtype == "int"):
             wanted, of = ("integers", "") if layer.integers else ("real numbers", " of labels")
             raise Fact(f"{template.title} reads {wanted}, not {nodes[0].type}{of}")
-        if layer.integers and (nodes[0].type.classes or 0) > layer.count:  # type: ignore[attr-defined]
-            fact = f"{layer} has no rows for a label of {nodes[0].type.classes} classes"
-            raise Fact(fact, f"it needs {nodes[0].type.classes}")
+        if layer.classes is not None and (given := nodes[0].type.classes or 0) > layer.classes:
+            raise Fact(f"{layer} has no rows for a label of {given} classes", f"it needs {given}")
         used = tuple(w for w in wrappers if layer.weighted)
         module = Module(path, template.title, call.at, layer, used, shape)
         out = layer.output(shape)

@@ -1223,11 +1223,12 @@ class _Inference(Expander):
             node = ops.tensor_of(self._expr_or_chain(body, {}), "something to measure")
         finally:
             self.measuring = False
-        if any(n.op == "separability" for n in walk([node]) if n is not node):
+        below = {n.op for n in walk([node]) if n is not node}
+        if "separability" in below:
             raise Fact("separability is a metric by itself", "nothing is made of it")
         if node.type.size != 1 and node.op != "separability":
             raise Fact(f"a metric is one number, or one for each sample, not {node.type}", "write mean(...) around it")
-        if any(n.op == "grad" for n in walk([node])):
+        if "grad" in below or node.op == "grad":
             raise Fact("a metric takes no derivative", "grad is for losses")
         return node
 

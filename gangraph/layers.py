@@ -251,6 +251,11 @@ class Layer(Entry):
         return type(self).__name__
 
     @property
+    def classes(self) -> int | None:
+        """How many different integers it takes."""
+        return None
+
+    @property
     def random(self) -> bool:
         """Takes draws in training mode."""
         return False
@@ -534,6 +539,10 @@ class Embedding(_Weighted):
     count: int
     width: int
     weight: Initializer = None
+
+    @property
+    def classes(self) -> int:
+        return self.count
 
     def output(self, shape: Shape) -> Shape:
         return (*shape, self.width)

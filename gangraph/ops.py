@@ -385,10 +385,9 @@ def _neg(v: Any) -> Made:
 def _where(condition: Any, a: Any, b: Any) -> Made:
     test = node_of(condition)
     if test.type.host:  # of clocks: the whole of one, or of the other
-        nodes = [test, tensor_of(a), tensor_of(b)]
-        types = nodes[1].type, nodes[2].type
-        if (types[0].shape, types[0].samples) != (types[1].shape, types[1].samples):
-            raise Fact(f"where by a clock picks one of two alike, not {types[0]} or {types[1]}")
+        one, other = tensor_of(a).type, tensor_of(b).type
+        if (one.shape, one.samples) != (other.shape, other.samples):
+            raise Fact(f"where by a clock picks one of two alike, not {one} or {other}")
     nodes = [test, node_of(a), node_of(b)]
     nodes_, type_, fields = elementwise("where", nodes)
     ranges = {n.type.range for n in nodes[1:]}
@@ -870,6 +869,7 @@ def _no_len(v: Any) -> int:
     raise Fact("len counts a list or a family")
 
 
+HOSTS = frozenset(name for name, operator in OPERATORS.items() if operator.host is not None)  # also of plain numbers
 CONSTANTS: dict[str, float] = {"pi": math.pi}
 CLOCKS = ("step", "epoch", "epoch_step", "epoch_steps", "images", "stage", "stage_step", "stage_images")
 INPUT_TYPES = ("image", "vector", "tensor", "label", "labels", "mask")

@@ -38,7 +38,7 @@ def attribute(name: str) -> str:
     return identifier(name, game_names())
 
 
-ENTRYWISE = frozenset(n for n, o in ops.OPERATORS.items() if o.host) | {"alias", "stop", "where", "leaky_relu", "clamp"}
+ENTRYWISE = ops.HOSTS | {"alias", "stop", "where", "leaky_relu", "clamp"}
 AXISLESS = ENTRYWISE | {"loss", "mean", "sum", "max", "min", "norm", "expect", "total", "grad", "ifelse"}
 
 

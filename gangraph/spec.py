@@ -472,6 +472,11 @@ def find(source: str | Path) -> Path:
     raise SpecError([problem])
 
 
+def named(text: str) -> bool:
+    """Whether a system may be called so: letters, digits, - and _."""
+    return text.replace("-", "").replace("_", "").isalnum()
+
+
 def _merged(path: Path, sources: Sources, folder: Path, seen: tuple[Path, ...]) -> Mapping:
     """The tree of a file with its parents' below it."""
     document = read(path)
@@ -506,7 +511,7 @@ def _merged(path: Path, sources: Sources, folder: Path, seen: tuple[Path, ...]) 
             raise refuse(f"no file {parent.text} beside this one")
     else:
         found = _paths.specs() / f"{parent.text}.yaml"
-        if not parent.text.replace("-", "").replace("_", "").isalnum() or not found.is_file():
+        if not named(parent.text) or not found.is_file():
             hint = nearest(parent.text, [p.stem for p in _paths.specs().glob("*.yaml")])
             raise refuse(f"no system of the gallery is called '{parent.text}'", hint)
         folder = found.parent
@@ -530,7 +535,9 @@ def _over(
     below: Mapping, above: Mapping, sources: Sources, drop: tuple[str, ...], path: str, problems: list[Problem]
 ) -> Mapping:
     entries = {key: value for key, value in below.entries.items() if key not in drop}
-    if path.endswith("train") and any(key in above.entries for key in LENGTHS):  # the parent's length is another one
+    if path in ("train", "tiny.train") and any(
+        key in above.entries for key in LENGTHS
+    ):  # the parent's length is another one
         entries = {key: value for key, value in entries.items() if key not in LENGTHS or key in above.entries}
     keys = dict(below.keys)
     order: list[str] | None = None
@@ -579,7 +586,7 @@ def parse_spec(tree: Mapping, sources: Sources) -> GraphSpec:
         problems.append(
             sources.problem(rest.key_place("gangraph"), "gangraph", "this is gangraph 1, which reads `gangraph: 1`")
         )
-    if not str(file.name).replace("-", "").replace("_", "").replace(".", "").isalnum():
+    if not named(str(file.name).replace(".", "")):
         help = Fact(f"'{file.name}' is no name for a system", "letters, digits, - and _")
         problems.append(sources.problem(rest.key_place("name"), "name", help))
     train = rest.get("train")

@@ -22,8 +22,7 @@ from gangraph.templates import TwoSided
 SAME = frozenset(
     {"loss", "alias", "stop", "mean", "sum", "logsumexp", "reshape", "samples_of"}
 )  # of one number a sample
-HOSTS = frozenset(name for name, operator in ops.OPERATORS.items() if operator.host is not None)
-ARITHMETIC = SAME | HOSTS | {"expect", "total", "norm", "where", "leaky_relu", "ifelse", "and", "or", "not"}
+ARITHMETIC = SAME | ops.HOSTS | {"expect", "total", "norm", "where", "leaky_relu", "ifelse", "and", "or", "not"}
 
 
 @frozen

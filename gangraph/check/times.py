@@ -16,7 +16,7 @@ from gangraph.expressions import Number
 from gangraph.ir import Node
 
 FIRST = (0, 1, 2)
-LIMITS = {"lr": (0.0, math.inf), "decay": (0.0, 1.0)}
+LIMITS = {"lr": (0.0, math.inf, "it is at least 0"), "decay": (0.0, 1.0, "it is at least 0 and at most 1")}
 
 
 def numbers(stage: Stage) -> Iterator[Finding]:
@@ -38,15 +38,10 @@ def numbers(stage: Stage) -> Iterator[Finding]:
                 break
             if value is None:
                 break
-            low, high = LIMITS.get(word, (-math.inf, math.inf))
+            low, high, help = LIMITS.get(word, (-math.inf, math.inf, None))
             if not low <= value <= high or math.isinf(value):
-                yield Finding(node.at, path, f"{word} is {value:.6g} in iteration {step}", _allowed(word))
+                yield Finding(node.at, path, f"{word} is {value:.6g} in iteration {step}", help)
                 break
-
-
-def _allowed(word: str) -> str | None:
-    low, high = LIMITS.get(word, (0.0, math.inf))
-    return None if word not in LIMITS else f"it is at least {low:g}" + (f" and at most {high:g}" if high == 1 else "")
 
 
 def _numbers(stage: Stage) -> Iterator[tuple[str, str, Node]]:

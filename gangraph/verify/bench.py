@@ -105,17 +105,13 @@ class Bench:
         with contextlib.suppress(KeyError):  # a draw that is missing is a difference, not a batch that is too small
             own.step(tensors(batches), tensors(draws))
 
-    @property
+    @cached_property
     def variants(self) -> list[tuple[tuple[str, str], ...]]:
         """`VARIANTS` at most: the spec as it is, with other constants, with other sizes, so far as check allows."""
-        return list(self._benches)
-
-    @cached_property
-    def _benches(self) -> dict[tuple[tuple[str, str], ...], Bench]:
         resolved = self.spec.resolved[0]
         constants = {name: f"{value * 1.5:.6g}" for name, value in _numbers(resolved.constants).items() if value}
         sizes = {name: str(value + 1) for name, value in resolved.sizes.items() if isinstance(value, int)}
-        found: dict[tuple[tuple[str, str], ...], Bench] = {(): self}
+        found: list[tuple[tuple[str, str], ...]] = [()]
         for values in (constants, sizes):
             changed: tuple[tuple[str, str], ...] = ()
             spec = None
@@ -125,7 +121,8 @@ class Bench:
                         spec = self._with((*changed, *more))
                         changed = (*changed, *more)
             if spec is not None:
-                found[changed] = Bench(spec)
+                found.append(changed)
+                self._others[changed] = Bench(spec)
         return found
 
     def _with(self, changed: tuple[tuple[str, str], ...]) -> Spec:
@@ -194,9 +191,7 @@ class Bench:
         """The bench of the spec as this case changes it, made when it is asked for."""
         if not case.changed:
             return self
-        if "_benches" in self.__dict__:  # the process that chose the case has tried it
-            return self._benches[case.changed]
-        if case.changed not in self._others:
+        if case.changed not in self._others:  # of a process that did not choose the case
             self._others[case.changed] = Bench(self._with(case.changed))
         return self._others[case.changed]
 

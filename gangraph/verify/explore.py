@@ -65,12 +65,11 @@ class Explorer:
         cases: list[Case] = []
         self._ask(stage, cases.append)
         yield from (Task(case, numbers) for case in cases)
-        bench = self.subject.bench
-        for i in range(len(bench.edited_times)) if ITERATIONS in numbers else ():
-            case = Case(bench.batch_sizes[0], stage, moment=len(MOMENTS) + i)
-            yield Task(case, (ITERATIONS,), False)
         if ITERATIONS in numbers:
-            yield from (Task(edge, (ITERATIONS,), False) for edge in edges(self.subject.bench, stage, self.count))
+            bench = self.subject.bench
+            named = range(len(MOMENTS), len(MOMENTS) + len(bench.edited_times))  # moments that an edited program names
+            around = [Case(bench.batch_sizes[0], stage, moment=i) for i in named] + edges(bench, stage, self.count)
+            yield from (Task(case, (ITERATIONS,), False) for case in around)
 
     def _ask(self, stage: int, test: Callable[[Case], None]) -> None:
         """Shows a test the cases of a stage, always the same; where it fails, smaller ones, until none does."""

@@ -182,13 +182,13 @@ class Comparison:
         self._beside(self.subject.source, 0.0)
 
     def _beside(self, source: str, tolerance: float) -> None:
-        turn = self.beginning.turns[0]
+        def stepped(game: Any) -> tuple[dict[str, float], Arrays]:
+            return _numbers(game.step(*map(tensors, self.beginning.turns[0]))), _flat(game.state_dict())
+
         if self.beginning.stepped is None:
-            gan = self.subject.start(self.beginning)
-            self.beginning.stepped = _numbers(gan.step(*map(tensors, turn))), _flat(gan.game.state_dict())
+            self.beginning.stepped = stepped(self.subject.start(self.beginning))
         ours, mine = self.beginning.stepped
-        other = self.subject.other(source, self.beginning)
-        theirs, others = _numbers(other.step(*map(tensors, turn))), _flat(other.state_dict())
+        theirs, others = stepped(self.subject.other(source, self.beginning))
         self.same_names("what was evaluated", theirs, ours)
         for key in ours.keys() & theirs.keys():
             self.close(key, theirs[key], ours[key], tolerance * max(abs(ours[key]), SMALL))
