@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from gangraph.check import check
 from gangraph.document import Mapping, Scalar, Sequence, Tree, dump
 from gangraph.errors import Problem, SpecError
+from gangraph.evaluate import Silent
+from gangraph.expressions import UNREAD
 from gangraph.graph import Graph
 from gangraph.infer import infer_shapes, known
 from gangraph.resolve import Resolved, resolve
@@ -44,9 +46,13 @@ class Spec:
             self._infer()
 
     def _infer(self) -> None:
-        parsed, overrides = self.parsed, self.overrides
-        self.resolved: tuple[Resolved, ...] = resolve(parsed, **overrides)
-        self.graphs: tuple[Graph, ...] = infer_shapes(self.resolved)
+        try:
+            self.resolved: tuple[Resolved, ...] = resolve(self.parsed, **self.overrides)
+            self.graphs: tuple[Graph, ...] = infer_shapes(self.resolved)
+        except (SpecError, Silent) as error:
+            unread = {problem.path for problem in self.parsed.problems}  # of which no more is said
+            found = [p for p in getattr(error, "problems", ()) if p.path not in unread and UNREAD not in p.fact]
+            raise SpecError([*self.parsed.problems, *found]) from None
         self.routings: tuple[Routing, ...] = tuple(map(route_gradients, self.graphs))
         self.schedules: tuple[Schedule, ...] = tuple(map(plan_schedule, self.routings))
         problems = check(self.schedules)

@@ -216,6 +216,9 @@ class _Reader:
             return None
         return root
 
+    def quoted(self, scalar: Scalar) -> bool:
+        return self.lines[scalar.place.line - 1][: scalar.place.column - 1].endswith(("'", '"'))
+
     def _cut_at(self, place: Place) -> bool:
         """Whether YAML stumbled inside an expression with a comma, which it had cut; says so."""
         line = self.lines[place.line - 1] if place.line <= len(self.lines) else ""
@@ -286,7 +289,7 @@ class _Open:
     def _cut(self, reader: _Reader) -> bool:
         """Whether an expression in this flow collection was cut at a comma; says so once."""
         for index, node in enumerate(self.nodes):
-            if isinstance(node, Scalar) and _unbalanced(node.text):
+            if isinstance(node, Scalar) and _unbalanced(node.text) and not reader.quoted(node):
                 start = self.nodes[index - 1] if self.mapping and index % 2 else node
                 whole = _to_balance(reader.lines[start.place.line - 1][start.place.column - 1 :])
                 reader.problem(start.place, f"{whole} was cut at the comma", "put it in quotes or on a line of its own")

@@ -13,6 +13,7 @@ from typing import Any
 from gangraph import ops
 from gangraph.errors import Fact, Place, nearest
 from gangraph.expressions import (
+    UNREAD,
     Attribute,
     Binary,
     Call,
@@ -41,7 +42,7 @@ ELSEWHERE = {  # what other libraries call it
     "permute": "transpose", "iteration": "step", "iterations": "step", "L1Loss": "l1", "MSELoss": "l2", "mse": "l2",
     "BCELoss": "bce", "BCEWithLogitsLoss": "bce_logits", "bce_with_logits": "bce_logits",
     "randn": "normal", "rand": "uniform",
-    "batch_size": "N",
+    "batch_size": "N", "true": "True", "yes": "True", "false": "False", "no": "False",
 }  # fmt: skip
 
 COPIES = 1000  # of a value in a list, at most
@@ -109,6 +110,8 @@ class Evaluator:
 
     def _name(self, expr: Name, scope: Scope) -> Any:
         name = expr.id
+        if name == UNREAD:
+            raise Silent
         if name in scope.index:
             return scope.index[name]
         found = scope.find(name)

@@ -22,6 +22,7 @@ from typing import Any
 from gangraph.errors import Fact, Place
 from gangraph.frozen import frozen
 
+UNREAD = "\0"  # stands where a file has something that cannot be read; no file has it
 LONGEST = 20_000
 BITS = 63  # of an integer, as tensors have them
 _ASSIGNED = re.compile(r"[^=<>!]=[^=]")
@@ -156,7 +157,7 @@ def _parse_cached(text: str, at: Place) -> tuple[Expr, ...]:
         raise _misplaced(Fact("an expression was expected, and nothing stands here"), at)
     if len(text) > LONGEST:
         raise _misplaced(Fact(f"an expression of {len(text)} characters is too long"), at)
-    if text.isidentifier() and text.isascii() and not iskeyword(text):
+    if text == UNREAD or (text.isidentifier() and text.isascii() and not iskeyword(text)):
         return (Name(at, text),)
     lead = len(text) - len(text.lstrip())
     try:
@@ -203,6 +204,8 @@ def _syntax_fact(text: str, error: SyntaxError) -> Fact:
             "is",
         ):
             return Fact(f"{word} is a Python keyword and cannot be a name", f"call it {word}_ or another word")
+    if text.strip().lstrip("+-").lower() in (".inf", ".nan"):
+        return Fact(f"{text} is no number", "numbers are finite")
     if text.count("(") > text.count(")") or text.count("[") > text.count("]"):
         return Fact(f"{text} does not parse: a bracket is not closed")
     if text.count("(") < text.count(")") or text.count("[") < text.count("]"):

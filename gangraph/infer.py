@@ -63,7 +63,7 @@ OPTIMIZERS: dict[str, tuple[str, ...]] = {
 def infer_shapes(stages: tuple[Resolved, ...]) -> tuple[Graph, ...]:
     """Every stage of a spec; networks of the same name are one network in all of them."""
     networks: dict[str, Network] = {}
-    graphs, problems = [], []
+    graphs, problems = [], [*stages[0].spec.problems]
     for resolved in stages:
         inference = _Inference(resolved, networks)
         try:

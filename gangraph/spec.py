@@ -20,7 +20,7 @@ from pydantic_core.core_schema import CoreSchema, no_info_plain_validator_functi
 from gangraph import _paths
 from gangraph.document import Document, Mapping, Scalar, Sequence, Tree, dump, read
 from gangraph.errors import Fact, Place, Problem, SpecError, nearest
-from gangraph.expressions import Expr, List, parse, parse_line, show
+from gangraph.expressions import UNREAD, Expr, List, parse, parse_line, show
 from gangraph.frozen import frozen
 
 PARENTS = 8  # how deep `extends` may go
@@ -410,13 +410,18 @@ class StageSpec:
 
 @frozen
 class GraphSpec:
-    """A spec, merged with its parents and read. `tree` is the merged file; `sources` has the lines of every file."""
+    """A spec, merged with its parents and read. `tree` is the merged file; `sources` has the lines of every file.
+
+    `problems` are those of what cannot be read, in whose place `UNREAD` stands, so that all else can be looked at too;
+    whoever does so raises them with what he finds.
+    """
 
     file: FileSpec
     tree: Mapping
     place: Place
     sources: Sources
     stage_trees: tuple[tuple[Key, Mapping], ...] = ()
+    problems: tuple[Problem, ...] = ()
 
     def __str__(self) -> str:
         return dump(self.tree)
@@ -449,7 +454,7 @@ class Sources:
 
 
 def read_spec(source: str | Path) -> GraphSpec:
-    """A gallery name or a path -> GraphSpec. Raises `SpecError` with everything that is wrong with the files."""
+    """A gallery name or a path -> GraphSpec. Raises `SpecError` where so much is wrong that the rest says nothing."""
     path = find(source)
     sources = Sources()
     tree = _merged(path, sources, path.parent, ())
@@ -580,7 +585,7 @@ def parse_spec(tree: Mapping, sources: Sources) -> GraphSpec:
     """The merged tree -> GraphSpec."""
     stages = tree.get("stages")
     rest = Mapping({k: v for k, v in tree.entries.items() if k != "stages"}, tree.place, tree.keys)
-    file = _validated(FileSpec, rest, sources)
+    file, unread = _read_partly(FileSpec, rest, sources)
     problems = []
     if file.gangraph != 1:
         problems.append(
@@ -604,8 +609,8 @@ def parse_spec(tree: Mapping, sources: Sources) -> GraphSpec:
     elif stages is not None:
         problems.append(sources.problem(stages.place, "stages", "a mapping of stages was expected"))
     if problems:
-        raise SpecError(problems)
-    return GraphSpec(file, rest, tree.place, sources, tuple(found))
+        raise SpecError([*unread, *problems])
+    return GraphSpec(file, rest, tree.place, sources, tuple(found), unread)
 
 
 # What is said one time, for all stages.
@@ -705,6 +710,43 @@ def _validated(model: type[Any], tree: Mapping, sources: Sources, prefix: str = 
         return model.model_validate(_plain(tree))
     except ValidationError as error:
         raise SpecError(_problems(error, tree, sources, model, prefix)) from None
+
+
+def _read_partly(model: type[Any], tree: Mapping, sources: Sources) -> tuple[Any, tuple[Problem, ...]]:
+    """What can be read of a tree, and what is wrong with the rest: expressions, and keys that nobody knows.
+
+    Raises `SpecError` where something else is wrong, or a whole section is unknown, which others read.
+    """
+    try:
+        return model.model_validate(_plain(tree)), ()
+    except ValidationError as error:
+        problems = tuple(_problems(error, tree, sources, model, ""))
+        for item in error.errors(include_url=False):
+            path = _locate(tree, item["loc"])[1]
+            if item["type"] == "fact":
+                tree = _replaced(tree, path, lambda part: Scalar(UNREAD, part.place))
+            elif item["type"] == "extra_forbidden" and len(path) > 1:
+                tree = _replaced(tree, path, lambda part: None)
+            else:
+                raise SpecError(problems) from None
+        try:
+            return model.model_validate(_plain(tree)), problems
+        except ValidationError:
+            raise SpecError(problems) from None
+
+
+def _replaced(tree: Any, path: list[str], by: Callable[[Tree], Tree | None]) -> Any:
+    """A tree with another part at a path, or with none."""
+    if not path:
+        return by(tree)
+    if isinstance(tree, Sequence):
+        changed = {int(path[0]): _replaced(tree.items[int(path[0])], path[1:], by)}
+        return Sequence(tuple(changed.get(i, item) for i, item in enumerate(tree.items)), tree.place)
+    if path[0] not in tree.entries:
+        return tree
+    inner = _replaced(tree.entries[path[0]], path[1:], by)
+    entries = {k: inner if k == path[0] else v for k, v in tree.entries.items()}
+    return Mapping({k: v for k, v in entries.items() if v is not None}, tree.place, tree.keys)
 
 
 def _plain(tree: Tree, path: tuple[str, ...] = ()) -> Any:
