@@ -21,7 +21,7 @@ from gangraph.layers import LAYERS, WRAPPERS
 DOCS = Path(__file__).parent
 
 # Operators that have no word: they are written as signs.
-SIGNS = {*ops.BINARY.values(), "neg", "add_all", "average_all"}
+SIGNS = {*ops.BINARY.values(), "neg"}
 GROUPS: dict[str, dict[str, str]] = {
     "entry by entry": {
         "exp": "", "log": "", "sqrt": "", "abs": "", "square": "the same as `v**2`", "sin": "", "cos": "", "acos": "",

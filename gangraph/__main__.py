@@ -97,9 +97,9 @@ def show_page(place: str, address: str, browser: bool) -> None:
 
 def write(path: Path, text: str) -> None:
     """Writes a file whole or not at all; a failure leaves what was there."""
-    from gangraph.files import write_text
+    from gangraph.files import write as write_file
 
-    write_text(path, text)
+    write_file(path, text)
 
 
 @app.command("list")

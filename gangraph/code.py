@@ -6,7 +6,9 @@ that differs between two uses of one class becomes a parameter of that class.
 
 from __future__ import annotations
 
+import itertools
 import keyword
+from collections.abc import Container
 from typing import Any
 
 from gangraph.frozen import frozen
@@ -117,6 +119,18 @@ def identifier(name: str, taken: set[str] | frozenset[str] = frozenset()) -> str
     while made in RESERVED or made in taken:
         made += "_"
     return made
+
+
+def unique(wanted: str, taken: Container[str], separator: str = "") -> str:
+    """The name, or the first of `name2`, `name3`, ... that is free."""
+    names = itertools.chain([wanted], (f"{wanted}{separator}{n}" for n in itertools.count(2)))
+    return next(name for name in names if name not in taken)
+
+
+def variable(name: str, taken: Container[str]) -> str:
+    """A free variable for a name of the spec."""
+    wanted = identifier(name)
+    return unique(wanted, taken, "_" if wanted[-1:].isdigit() else "")
 
 
 def class_name(name: str) -> str:

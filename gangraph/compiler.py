@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from gangraph.emit import Program
     from gangraph.loader import Compiled
 
-STAGES = ("document", "spec", "resolved", "graph", "routing", "schedule", "program")
-
 
 class Spec:
     """A spec that has been read and checked, with the value of every stage. Made by `gangraph.load`.
@@ -213,17 +211,20 @@ def load(
     """Reads and checks a spec: a path, or the name of a system of the gallery.
 
     `sizes` and `constants` override those of the file, `tiny` takes the sizes that it declares for tests, `library`
-    is a folder of blocks beside the standard one. A file is `settled` if `Spec.text` wrote it: what parents had and
-    nobody reads stands in it too. Raises `SpecError`, whose `problems` hold all that is wrong.
+    is a folder of blocks beside the standard one. A spec that is loaded keeps what was set then and is not set here. A
+    file is `settled` if `Spec.text` wrote it: what parents had and nobody reads stands in it too. Raises `SpecError`,
+    whose `problems` hold all that is wrong.
     """
-    if isinstance(source, Spec):
-        return source
     overrides: dict[str, Any] = {"sizes": sizes, "constants": constants, "tiny": tiny, "batch_size": batch_size}
     overrides["library"] = Path(library) if library is not None else None
-    with _uncollected():
-        parsed = read_spec(source)
-        parsed.sources.settled = settled
-        return Spec(parsed, overrides)
+    if isinstance(source, Spec):
+        anew = {key: value for key, value in overrides.items() if value}
+        for key in anew.keys() & {"sizes", "constants"}:
+            anew[key] = {**(source.overrides.get(key) or {}), **anew[key]}
+        return Spec(source.parsed, {**source.overrides, **anew}) if anew else source
+    parsed = read_spec(source)
+    parsed.sources.settled = settled
+    return Spec(parsed, overrides)
 
 
 def compile(source: str | Path | Spec, **overrides: Any) -> Compiled:

@@ -11,7 +11,6 @@ losses
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -106,14 +105,14 @@ def diff(a: Spec, b: Spec) -> Difference:
 
 def facts(spec: Spec) -> Facts:
     """Everything that is compared: section -> name -> text. Whatever stages change stands under `stages`."""
-    graph, file = spec.graph, spec.parsed.file
+    graph = spec.graph
     tree = spec.parsed.tree
     found: Facts = {section: {} for section in SECTIONS}
     found["sizes"] = {k: str(v) for k, v in graph.resolved.sizes.items()}
     found["constants"] = {k: show(v) for k, v in graph.resolved.constants.items()}
     for section, key in (("index", "index"), ("draws", "draws"), ("init", "init"), ("sample", "sample")):
         found[section] = dict(_leaves(tree.get(key)))
-    found["inputs"] = dict(_inputs(tree.get("inputs"), file.inputs))
+    found["inputs"] = dict(_inputs(tree.get("inputs")))
     for section in ("networks", "prepare", "state", "averages", "functions", "families", "blocks", "layers"):
         found[section] = dict(_written(tree.get(section)))
     found["values"], found["losses"] = dict(_written(tree.get("graph"))), dict(_written(tree.get("losses")))
@@ -132,7 +131,7 @@ def _leaves(tree: Tree | None) -> Iterator[tuple[str, str]]:
         yield from ((key, spelled(value)) for key, value in tree.entries.items())
 
 
-def _inputs(tree: Tree | None, entries: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _inputs(tree: Tree | None) -> Iterator[tuple[str, str]]:
     """Inputs by name; the stream stands behind the type."""
     for key, value in tree.entries.items() if isinstance(tree, Mapping) else ():
         if isinstance(value, Mapping):
@@ -189,7 +188,7 @@ def _parameters(graph: Graph) -> Iterator[tuple[str, str]]:
 
 
 def _count(graph: Graph, networks: list[str]) -> str:
-    return f"{sum(map(math.prod, graph.parameters(networks).values())):,}"
+    return f"{graph.count(networks):,}"
 
 
 def _named(networks: tuple[str, ...], graph: Graph) -> str:
@@ -210,8 +209,7 @@ def _shape(node: Node) -> str:
 def _player(player: Player, graph: Graph) -> Iterator[tuple[str, str]]:
     yield f"{player.name}.networks", _named(player.networks, graph)
     for part, optimizer in player.optimizers.items():
-        arguments = ", ".join(f"{k}={_argument(v)}" for k, v in optimizer.arguments.items())
-        yield _dotted(player.name, "optimizer", part), f"{optimizer.name}({arguments})"
+        yield _dotted(player.name, "optimizer", part), str(optimizer)
     for part, (rule, bound) in player.gradient.items():
         yield _dotted(player.name, "gradient", part), f"{rule}({host_text(bound)})"
     for which, rules in (("before", player.before), ("after", player.after)):
@@ -221,14 +219,6 @@ def _player(player: Player, graph: Graph) -> Iterator[tuple[str, str]]:
 
 def _dotted(*words: str) -> str:
     return ".".join(filter(None, words))
-
-
-def _argument(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_argument, value))}]"
-    if isinstance(value, Node):
-        return host_text(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def formula(node: Node) -> str:

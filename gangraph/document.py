@@ -76,9 +76,6 @@ class Document:
     def __str__(self) -> str:
         return dump(self.root)
 
-    def line(self, place: Place) -> str | None:
-        return self.lines[place.line - 1] if place.file == self.file and place.line <= len(self.lines) else None
-
 
 def read(path: Path) -> Document:
     """Reads a file; whatever it contains, a problem with its place is the worst that happens."""
@@ -200,7 +197,7 @@ class _Reader:
                     stack.append(_Open(kind == "MappingStartEvent", place, bool(event.flow_style)))
                     continue
                 if stack:
-                    stack[-1].add(node, self)
+                    stack[-1].nodes.append(node)
                 else:
                     root = node
         except MarkedYAMLError as error:
@@ -263,9 +260,6 @@ class _Open:
     place: Place
     flow: bool
     nodes: list[Tree] = field(default_factory=list)
-
-    def add(self, node: Tree, reader: _Reader) -> None:
-        self.nodes.append(node)
 
     def close(self, reader: _Reader) -> Tree:
         if self.flow and self._cut(reader):

@@ -29,7 +29,7 @@ _NAME = re.compile(r"def (\w+@?)")
 
 @frozen
 class Program:
-    """An emitted program: its text, the name of its class, and where lines of the spec went."""
+    """An emitted program: its text, the name of its class, and the plans that it was written from."""
 
     name: str
     source: str
@@ -79,8 +79,7 @@ class Emitter:
     def program(self) -> Program:
         builds = self.builds()
         written = [StageWriter(self, schedule).write() for schedule in self.schedules]
-        tables = [table for _, table in written]
-        methods = self._merged([stage_methods for stage_methods, _ in written])
+        methods = self._merged(written)
         classes = self.classes.render()
         title = class_name(self.spec.name)
         while title in self.classes.names or title in ("Game", "Draws", "Pool", "View"):
@@ -88,11 +87,7 @@ class Emitter:
         body = "\n\n".join(methods)
         needs = {"pool": "Pool(", "view": "View(", "reverse": "reverse(", "adam": "AdamTF", "convolve": "convolve("}
         for name, needed in needs.items():
-            if (
-                needed in body
-                or any(needed in c for c in classes)
-                or (name == "pool" and any(t["pools"] for t in tables))
-            ):
+            if needed in body or any(needed in c for c in classes) or (name == "pool" and "self.pools[" in body):
                 self.runtime[name] = None
         if any("keep_statistics" in line for line in builds["lines"]):
             self.runtime["view"] = None
@@ -115,7 +110,7 @@ class Emitter:
             runtime=parts,
             title=title,
             summary=self._summary(),
-            attributes=self._attributes(tables),
+            attributes=self._attributes(),
             builds=builds,
             inits=inits,
             aliases=self._aliases(),
@@ -282,7 +277,7 @@ class Emitter:
         values = [g.constants[name].value if name in g.constants else None for g in self.graphs]
         return None not in values and len(set(map(str, values))) == 1
 
-    def _attributes(self, tables: list[dict[str, Any]]) -> list[str]:
+    def _attributes(self) -> list[str]:
         lines = [f"batch_size = {self.graph.resolved.batch.now}", f"plain_inputs = {literal(self._plain())}"]
         if self.staged:
             lines += fit("stages = (" + ", ".join(self._stage(g) for g in self.graphs) + ")", 4)

@@ -72,12 +72,19 @@ class RunError(GangraphError):
 class Fact(Exception):
     """A wrong fact found by code that does not know its place."""
 
+    place: Place | None = None  # once somebody knows it
+    path: str | None = None
     trail: tuple[str, ...] = ()
 
     def __init__(self, message: str, help: str | None = None):
         super().__init__(message)
         self.message = message
         self.help = help
+
+    def at(self, place: Place) -> Fact:
+        """The fact with this place, unless one is known that lies further in."""
+        self.place = self.place or place
+        return self
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

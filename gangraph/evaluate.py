@@ -33,7 +33,7 @@ from gangraph.expressions import (
     show,
     too_large,
 )
-from gangraph.ir import HOST, Length, Node, Type
+from gangraph.ir import HOST, Length, Node, Type, bracketed
 from gangraph.layers import LAYERS
 from gangraph.templates import MISSING, Init, Named, Outputs, Scope, Template, Thunk, TwoSided, View
 
@@ -50,13 +50,6 @@ COPIES = 1000  # of a value in a list, at most
 
 class Silent(Exception):
     """A value could not be made because one that it reads was wrong, which has been said."""
-
-
-def placed(fact: Fact, place: Place) -> Fact:
-    if not hasattr(fact, "place"):
-        fact.place = place  # type: ignore[attr-defined]
-        fact.trail = ()
-    return fact
 
 
 class Evaluator:
@@ -92,9 +85,9 @@ class Evaluator:
         try:
             return _METHODS[type(expr)](self, expr, scope)
         except Fact as fact:
-            raise placed(fact, expr.at) from None
+            raise fact.at(expr.at) from None
         except OverflowError:
-            raise placed(Fact("the number is too large"), expr.at) from None
+            raise Fact("the number is too large").at(expr.at) from None
 
     def _number(self, expr: Number, scope: Scope) -> Any:
         return expr.value
@@ -379,7 +372,7 @@ class Evaluator:
         counts = tuple(len(range(n)[slice(a, b)]) for n, a, b in zip(size.values, lows, highs, strict=True))
         if min(counts) < 1:
             raise Fact(f"[{low}:{high}] of {size} samples is empty for a batch of {self.batch_length().now}")
-        text = str(high) if low in (0, None) else f"{_bracket(high)} - {_bracket(low)}"
+        text = str(high) if low in (0, None) else f"{bracketed(high)} - {bracketed(low)}"
         return Length(text, counts)
 
     # --- calls
@@ -406,6 +399,10 @@ class Evaluator:
 
     def arguments(self, expr: Call, scope: Scope) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return tuple(self.value(a, scope) for a in expr.arguments), {k: self.value(v, scope) for k, v in expr.keywords}
+
+    def arguments_of(self, name: str, expr: Call, scope: Scope) -> dict[str, Any]:
+        """The arguments of one of `ops.SPECIAL`, by name."""
+        return ops.SPECIAL[name].bind(*self.arguments(expr, scope))
 
     def _callee(self, function: Name, scope: Scope) -> Any:
         """What a name in front of brackets is: local and spec names hide the library, the core hides nothing."""
@@ -447,9 +444,8 @@ class Evaluator:
         raise self.unknown(name, scope)
 
     def initializer(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Init:
-        operator = ops.Operator(name, ops.INITIALIZERS[name], lambda: ((), HOST, {}))
-        bound = operator.bind(arguments, keywords)
-        return Init(name, tuple((k, float(ops.static_number(_default(v), k))) for k, v in bound.items()))
+        bound = ops.Signature(name, ops.INITIALIZERS[name]).bind(arguments, keywords)
+        return Init(name, tuple((k, float(ops.static_number(v, k))) for k, v in bound.items()))
 
     def operate(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any], expr: Expr) -> Any:
         """An operator on evaluated arguments: folded, mapped over lists and sides, or made a node."""
@@ -640,8 +636,7 @@ class Evaluator:
         return total if name == "add" else self.operate("div", (total, len(values)), {}, expr)
 
     def _do_split(self, expr: Call, scope: Scope) -> Any:
-        arguments, keywords = self.arguments(expr, scope)
-        bound = ops.Operator("split", "v, n, dim=1", lambda: ((), HOST, {})).bind(arguments, keywords)
+        bound = self.arguments_of("split", expr, scope)
         node = ops.tensor_of(bound["v"])
         parts, axis = ops.integer(bound["n"], "the number of parts", 1), ops.integer(bound["dim"], "dim", 1)
         if axis > node.type.rank or node.type.shape[axis - 1] % parts:
@@ -651,8 +646,7 @@ class Evaluator:
         return self._parts(node, node.type.but(shape=tuple(shape)), {"n": parts, "axis": axis}, parts, expr)
 
     def _do_copies(self, expr: Call, scope: Scope) -> Any:
-        arguments, keywords = self.arguments(expr, scope)
-        bound = ops.Operator("copies", "v, n", lambda: ((), HOST, {})).bind(arguments, keywords)
+        bound = self.arguments_of("copies", expr, scope)
         count = ops.integer(bound["n"], "the number of copies", 1)
         if count > COPIES:
             raise Fact(f"{count} copies are too many", f"a list has at most {COPIES}")
@@ -660,8 +654,7 @@ class Evaluator:
 
     def _do_separability(self, expr: Call, scope: Scope) -> Any:
         """What it is measured from, side by side; `evaluate` has all samples, and measures."""
-        arguments, keywords = self.arguments(expr, scope)
-        bound = ops.Operator("separability", "latent, seen", lambda: ((), HOST, {})).bind(arguments, keywords)
+        bound = self.arguments_of("separability", expr, scope)
         if not self.measuring:
             raise Fact("separability is a metric by itself", "write it under metrics")
         latent, seen = ops.tensor_of(bound["latent"], "a latent"), ops.tensor_of(bound["seen"], "what is seen of it")
@@ -671,8 +664,7 @@ class Evaluator:
         return Node("separability", (latent, seen), Type((latent.type.size + seen.type.size,), samples), expr.at)
 
     def _do_batch_split(self, expr: Call, scope: Scope) -> Any:
-        arguments, keywords = self.arguments(expr, scope)
-        bound = ops.Operator("batch_split", "v, n", lambda: ((), HOST, {})).bind(arguments, keywords)
+        bound = self.arguments_of("batch_split", expr, scope)
         parts = ops.integer(bound["n"], "the number of parts", 1)
         if isinstance(bound["v"], tuple):
             columns = [self._batch_split(ops.tensor_of(v), parts, expr) for v in bound["v"]]
@@ -685,7 +677,7 @@ class Evaluator:
         if any(n % parts for n in node.type.samples.values):
             raise Fact(f"{node.type.samples} samples cannot be cut into {parts} equal parts")
         text = node.type.samples.text
-        text = text.removeprefix(f"{parts} * ") if text.startswith(f"{parts} * ") else f"{_bracket(text)} // {parts}"
+        text = text.removeprefix(f"{parts} * ") if text.startswith(f"{parts} * ") else f"{bracketed(text)} // {parts}"
         length = Length(text, tuple(n // parts for n in node.type.samples.values))
         return self._parts(node, node.type.but(samples=length), {"n": parts, "axis": 0}, parts, expr)
 
@@ -696,8 +688,7 @@ class Evaluator:
     def _do_grad(self, expr: Call, scope: Scope) -> Any:
         if scope.where is not None and scope.where.module is not None:
             raise Fact("grad is not for the inside of a network", "use it in a loss, a function or the game's graph")
-        arguments, keywords = self.arguments(expr, scope)
-        bound = ops.Operator("grad", "y, x", lambda: ((), HOST, {})).bind(arguments, keywords)
+        bound = self.arguments_of("grad", expr, scope)
         y = ops.tensor_of(bound["y"], "a value to differentiate")
         several = isinstance(bound["x"], tuple)
         made = tuple(
@@ -717,17 +708,6 @@ def _flat(values: tuple[Any, ...]) -> list[Any]:
     for value in values:
         found += _flat(value) if isinstance(value, tuple) else [value]
     return found
-
-
-def _bracket(value: Any) -> str:
-    text = str(value)
-    return text if text.replace("_", "").isalnum() else f"({text})"
-
-
-def _default(value: Any) -> Any:
-    if isinstance(value, str):
-        return float(value)
-    return value
 
 
 def _kind(value: Any) -> str:

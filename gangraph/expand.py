@@ -11,7 +11,7 @@ from typing import Any
 
 from gangraph import ops
 from gangraph.errors import Fact, Place
-from gangraph.evaluate import Evaluator, placed
+from gangraph.evaluate import Evaluator
 from gangraph.expressions import Call, Expr, names
 from gangraph.families import Rule, expand_keys
 from gangraph.ir import HOST, Length, Module, Network, Node, Shape, Type
@@ -47,15 +47,10 @@ class Expander(Evaluator):
     # --- making
 
     def callable_word(self, name: str, scope: Scope) -> Any:
-        where = scope.find("__library__")
-        found = self.library.find(name, standard_only=where is True)
-        if found is not None and not found.standard:
-            return found
-        if name in LAYERS or name in WRAPPERS:
+        found = self.library.find(name, standard_only=scope.standard)
+        if (found is None or found.standard) and (name in LAYERS or name in WRAPPERS):
             return _Maker(name)
-        if found is not None:
-            return found
-        return MISSING
+        return MISSING if found is None else found
 
     def known_names(self, scope: Scope) -> list[str]:
         words = [
@@ -67,14 +62,14 @@ class Expander(Evaluator):
             *WRAPPERS,
             *self.library.names(),
         ]
-        return [n for n in {*words, *scope.names()} if not n.startswith("__")]
+        return list({*words, *scope.names()})
 
     def make(self, word: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Call, scope: Scope) -> Any:
         if isinstance(word, _Maker):
             return self._make_layer(word.name, arguments, keywords)
         assert isinstance(word, Definition)
         if word.kind == "blocks":
-            return self._make_block(word, arguments, keywords, call)
+            return self._make_block(word, arguments, keywords)
         if word.kind == "layers":
             return self._make_declared(word, arguments, keywords)
         return self._unfold(word, arguments, keywords, call)
@@ -122,7 +117,7 @@ class Expander(Evaluator):
         try:
             return tuple(ops.integer(size, "a size", 1) for size in sizes)
         except Fact as fact:
-            raise placed(fact, expr.at) from None
+            raise fact.at(expr.at) from None
 
     def _field(self, value: Any) -> Any:
         """A layer's field: known before the run."""
@@ -133,7 +128,7 @@ class Expander(Evaluator):
             raise Fact(f"a layer's field is a number or text that is known before the run, not {what}")
         return tuple(map(self._field, value)) if isinstance(value, tuple) else value
 
-    def _make_block(self, word: Definition, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Call) -> Any:
+    def _make_block(self, word: Definition, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         for value in (*arguments, *keywords.values()):
             if (isinstance(value, Node) and not (value.type.host and value.value is not None)) or isinstance(
                 value, Length | TwoSided
@@ -157,7 +152,7 @@ class Expander(Evaluator):
 
     def _parameters(self, word: Definition, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Scope:
         """The scope of a definition's body: its parameters, then the core and the library."""
-        scope = Scope({"__library__": word.standard}, index={}, inside=True)
+        scope = Scope({}, index={}, inside=True, standard=word.standard)
         bound = word.bind(arguments, keywords)
         for name, default in word.parameters:
             scope.frame[name] = bound[name] if name in bound else self.value(default, scope) if default else None
@@ -183,9 +178,8 @@ class Expander(Evaluator):
             scope = self._parameters(word, arguments, keywords)
             body = word.read()
             if isinstance(body, TwoSides):
-                given = {k: v for k, v in scope.frame.items() if k != "__library__"}
                 sides = self.value(body.discriminator, scope), self.value(body.generator, scope)
-                return TwoSided(*sides, family=word.name, arguments=given, at=call.at)
+                return TwoSided(*sides, family=word.name, arguments=dict(scope.frame), at=call.at)
             return self.value(body, scope)
         except Fact as fact:
             raise self._from_library(fact, call, word.name) from None
@@ -200,34 +194,31 @@ class Expander(Evaluator):
 
     def _from_library(self, fact: Fact, call: Expr, title: str) -> Fact:
         """A fact that was found inside a definition: the caller's place first, the definition's line in the trail."""
-        placed(fact, call.at)
-        inner, trail = fact.place, fact.trail  # type: ignore[attr-defined]
-        if inner != call.at:
-            fact.place, fact.trail = call.at, (f"{inner} in {title}", *trail)  # type: ignore[attr-defined]
+        fact.at(call.at)
+        if fact.place != call.at:
+            fact.place, fact.trail = call.at, (f"{fact.place} in {title}", *fact.trail)
         return fact
 
     def _from_block(self, fact: Fact, call: Expr, title: str) -> Fact:
         """A fact from inside a block: its line if the caller's file has it, else the caller's."""
-        placed(fact, call.at)
-        inner, trail = fact.place, fact.trail  # type: ignore[attr-defined]
+        inner = fact.at(call.at).place or call.at
         if inner.file != call.at.file:
             return self._from_library(fact, call, title)
         if inner != call.at:
-            fact.trail = (*trail, f"{call.at} uses {title}")
+            fact.trail = (*fact.trail, f"{call.at} uses {title}")
         return fact
 
     def _from_network(self, fact: Fact, call: Expr, name: str, title: str, types: list[Type]) -> Fact:
         """A fact from inside a network: the line of the spec that defines it, and in the trail who calls it how."""
-        if not hasattr(fact, "place"):
-            return placed(fact, call.at)  # the call itself does not fit
+        if fact.place is None:
+            return fact.at(call.at)  # the call itself does not fit
         inner, trail = fact.place, fact.trail
         home = self.networks[name].at
         if inner.file != home.file:
             inner, trail = home, (f"{inner} in {title}", *trail)
         shapes = ", ".join(map(str, types))
         fact.place, fact.trail = inner, (*trail, f"{call.at} calls {name} with {shapes}")
-        if not hasattr(fact, "path"):
-            fact.path = f"networks.{name}"  # type: ignore[attr-defined]
+        fact.path = fact.path or f"networks.{name}"
         return fact
 
     # --- applying
@@ -240,10 +231,7 @@ class Expander(Evaluator):
         if isinstance(network, Named):
             return self.call_named(network, {}, arguments, keywords, call, scope)
         where = scope.where or Where(None)
-        wrappers = scope.find("__wrappers__")
-        return self.expand(
-            network, () if wrappers is MISSING else wrappers, arguments, keywords, call, where, where.path(call)
-        )
+        return self.expand(network, scope.wrappers, arguments, keywords, call, where, where.path(call))
 
     def expand(
         self,
@@ -302,7 +290,7 @@ class Expander(Evaluator):
         module = Module(path, template.title, call.at, layer, used, shape)
         out = layer.output(shape)
         if where.module is None:
-            self._outside(module, call)
+            self._outside(module)
         else:
             where.module.parts.append(module)
         samples = nodes[0].type.samples if nodes else None
@@ -321,7 +309,7 @@ class Expander(Evaluator):
         type_ = Type(out, samples, range=range_, kind=kind)
         return Node("apply", nodes, type_, call.at, {"module": module, "path": path})
 
-    def _outside(self, module: Module, call: Expr) -> None:
+    def _outside(self, module: Module) -> None:
         """A layer at the level of the spec: nobody would own what it holds."""
         held = (
             "parameters" if module.parameters() else "state" if module.stateful else "draws" if module.random else None
@@ -344,10 +332,10 @@ class Expander(Evaluator):
         module = Module(path, template.title, call.at)
         if where.module is not None:
             where.module.parts.append(module)
-        nodes = self._fill(module, template, wrappers, arguments, keywords, call)
+        nodes = self._fill(module, template, wrappers, arguments, keywords)
         if where.module is None:
             for _, layer in module.layers():
-                self._outside(layer, call)
+                self._outside(layer)
         return self._applied(module, nodes, call)
 
     def _applied(
@@ -374,16 +362,14 @@ class Expander(Evaluator):
         wrappers: tuple[Any, ...],
         arguments: tuple[Any, ...],
         keywords: dict[str, Any],
-        call: Expr,
     ) -> tuple[Node, ...]:
         """Walks a body for inputs of known shapes; returns the arguments as nodes, in the order of the inputs."""
         body = template.body
-        scope = Scope({}, template.scope, where=Where(module))
-        scope.frame["__wrappers__"] = wrappers
+        scope = Scope({}, template.scope, where=Where(module), wrappers=wrappers)
         if isinstance(body, Chain):
             if keywords or len(arguments) != 1:
                 raise Fact(f"{template.title} has one input, and {len(arguments) + len(keywords)} values stand here")
-            (argument,) = (ops.tensor_of(self._hosted(arguments[0]), f"a value for {template.title}"),)
+            argument = ops.tensor_of(self._hosted(arguments[0]), f"a value for {template.title}")
             entry = self._entry(module, "x", argument)
             result = self.chain(body, entry, scope, Where(module))
             self._finish(module, result)
@@ -468,21 +454,17 @@ class Expander(Evaluator):
             for name in member.names:
                 self.force(scope.frame[name], name)
         if body.outputs is not None:
-            results = [self._name_or_member(e, scope) for e in body.outputs]
-            module.output_names = tuple(str(e) for e in body.outputs)
-            self._finish(module, tuple(results), module.output_names)
+            results = tuple(self.value(e, scope) for e in body.outputs)
+            self._finish(module, results, tuple(map(str, body.outputs)))
             return
         if body.output is None:
             raise Fact(f"{template.title} has no output", "`output: VALUE` or `outputs: [names]`")
         self._finish(module, self._body_value(module, "", body.output, scope, bare=True))
 
-    def _name_or_member(self, expr: Expr, scope: Scope) -> Any:
-        return self.value(expr, scope)
-
     def _index_values(self, expr: Expr, scope: Scope) -> tuple[Any, ...]:
         values = self.value(expr, scope)
         if not isinstance(values, tuple) or not all(isinstance(v, int | str) for v in values):
-            raise placed(Fact("an index is a list of numbers or names, or a range"), expr.at)
+            raise Fact("an index is a list of numbers or names, or a range").at(expr.at)
         return values
 
     def several(self, names: tuple[str, ...], value: Any) -> tuple[Any, ...]:
@@ -498,7 +480,7 @@ class Expander(Evaluator):
         else:
             result = self.value(body, Scope({}, scope, where=where))
             if isinstance(result, Template | Named | View):
-                raise placed(Fact("this is a network that nothing runs through", "apply it: (...)(value)"), body.at)
+                raise Fact("this is a network that nothing runs through", "apply it: (...)(value)").at(body.at)
         return result if bare else self._named(result, name, module)
 
     def _named(self, value: Any, name: str, module: Module) -> Any:
@@ -525,7 +507,7 @@ class Expander(Evaluator):
         state = _Chain(value)
         self._lines(chain.lines, state, scope, where)
         if state.value is None:
-            raise placed(Fact("the chain is empty"), chain.at)
+            raise Fact("the chain is empty").at(chain.at)
         return state.value
 
     def _lines(self, lines: tuple[Line, ...], state: _Chain, scope: Scope, where: Where) -> None:
@@ -534,9 +516,9 @@ class Expander(Evaluator):
                 assert line.over is not None
                 values = self.value(line.over, Scope({"_": state.value}, scope))
                 if not isinstance(values, tuple):
-                    raise placed(Fact(f"{line.over} is not a list or a range"), line.over.at)
+                    raise Fact(f"{line.over} is not a list or a range").at(line.over.at)
                 if len(values) > 10_000:
-                    raise placed(Fact(f"a loop over {len(values)} things"), line.over.at)
+                    raise Fact(f"a loop over {len(values)} things").at(line.over.at)
                 for item in values:
                     self._lines(line.body, state, Scope({line.loop: item}, scope), where)
             elif line.label is not None:
@@ -544,7 +526,6 @@ class Expander(Evaluator):
             else:
                 for expr in line.items:
                     self._item(expr, state, scope, where)
-                state.row += 1
 
     def _labelled(self, line: Line, state: _Chain, scope: Scope, where: Where) -> None:
         single = (
@@ -558,10 +539,9 @@ class Expander(Evaluator):
             self._item(line.body[0].items[0], state, scope, where, path=prefix)
         else:
             self._lines(line.body, state, scope, Where(where.module, prefix))
-        state.row += 1
         if where.module is not None and isinstance(state.value, Node):
             if prefix in where.module.labels:
-                raise placed(Fact(f"the label {line.label} stands twice here", "a label names one place"), line.at)
+                raise Fact(f"the label {line.label} stands twice here", "a label names one place").at(line.at)
             where.module.labels[prefix] = state.value
 
     def _item(self, expr: Expr, state: _Chain, scope: Scope, where: Where, path: str | None = None) -> None:
@@ -571,25 +551,19 @@ class Expander(Evaluator):
         inner = Where(where.module, place, root=expr)
         before = len(where.module.parts) if where.module is not None else 0
         item_scope = Scope({"_": state.value} if not begins else {}, scope, where=inner)
-        if where.module is not None:
-            self._row = (id(where.module), state.row)
         item = self.value(expr, item_scope)
         if item is None:
             return
         if isinstance(item, Template | Named | View):
             if begins:
-                raise placed(
-                    Fact("a chain begins with a value, and this is a network", "write the value first"), expr.at
-                )
-            wrappers = scope.find("__wrappers__")
+                raise Fact("a chain begins with a value, and this is a network", "write the value first").at(expr.at)
             try:
                 if isinstance(item, Template):
-                    outer = () if wrappers is MISSING else wrappers
-                    item = self.expand(item, outer, (state.value,), {}, expr, inner, place)
+                    item = self.expand(item, scope.wrappers, (state.value,), {}, expr, inner, place)
                 else:
                     item = self.apply(item, (state.value,), {}, expr, item_scope)
             except Fact as fact:
-                raise state.explain(placed(fact, expr.at)) from None
+                raise state.explain(fact.at(expr.at)) from None
         grown = where.module is not None and len(where.module.parts) > before
         if path is None and (not begins or grown):
             where.count += 1
@@ -597,8 +571,6 @@ class Expander(Evaluator):
             item = item[0]
         state.value = item
         state.history.append((expr, item))
-        if isinstance(item, Node):
-            item.fields.setdefault("row", (id(where.module), state.row))
 
     # --- named networks and views
 
@@ -682,14 +654,14 @@ class Expander(Evaluator):
         wrappers = tuple(reversed(wrappers))
         if isinstance(template, BlockTemplate):
             module.title = template.title
-            return self._fill(module, template, wrappers, arguments, keywords, call)
+            return self._fill(module, template, wrappers, arguments, keywords)
         assert isinstance(template, LayerTemplate), template
         nodes = tuple(ops.tensor_of(self._hosted(a)) for a in arguments)
         entries = tuple(self._entry(module, "x", n) for n in nodes)
         try:
             result = self.expand(template, wrappers, entries, {}, call, Where(module), "")
         except Fact as fact:
-            raise placed(fact, self.networks[name].at) from None
+            raise fact.at(self.networks[name].at) from None
         self._finish(module, result)
         return nodes
 
@@ -726,9 +698,7 @@ class Expander(Evaluator):
         return tuple(p.name or "" for p in parameters), found
 
     def view(self, kind: str, expr: Call, scope: Scope) -> View:
-        arguments, keywords = self.arguments(expr, scope)
-        wanted = {"statistics": "N, name", "upto": "N, label", "given": "N, values"}.get(kind, "N")
-        bound = ops.Operator(kind, wanted, lambda: ((), HOST, {})).bind(arguments, keywords)
+        bound = ops.VIEWS[kind].bind(*self.arguments(expr, scope))
         inner = bound["N"]
         if not isinstance(inner, Named | View):
             raise Fact(f"{kind} is a view of a network with a name", f"as in {kind}(D)(x)")
@@ -793,7 +763,7 @@ class _Chain:
     """The value so far, and the line that is being read."""
 
     def __init__(self, value: Any):
-        self.value, self.row = value, 0
+        self.value = value
         self.history: list[tuple[Expr | None, Any]] = [(None, value)]
 
     def explain(self, fact: Fact) -> Fact:

@@ -15,7 +15,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import field
+from dataclasses import field, replace
 from keyword import iskeyword
 from typing import Any
 
@@ -142,7 +142,7 @@ def parse(text: str, at: Place | None = None) -> Expr:
     """One expression. Raises `Fact` (with its place as `fact.place`) where the text is none."""
     items = parse_line(text, at)
     if len(items) != 1:
-        raise _misplaced(Fact(f"{text.strip()} is {len(items)} expressions, one was expected"), at or Place())
+        raise Fact(f"{text.strip()} is {len(items)} expressions, one was expected").at(at or Place())
     return items[0]
 
 
@@ -154,9 +154,9 @@ def parse_line(text: str, at: Place | None = None) -> tuple[Expr, ...]:
 @functools.lru_cache(maxsize=50_000)
 def _parse_cached(text: str, at: Place) -> tuple[Expr, ...]:
     if not text.strip():
-        raise _misplaced(Fact("an expression was expected, and nothing stands here"), at)
+        raise Fact("an expression was expected, and nothing stands here").at(at)
     if len(text) > LONGEST:
-        raise _misplaced(Fact(f"an expression of {len(text)} characters is too long"), at)
+        raise Fact(f"an expression of {len(text)} characters is too long").at(at)
     if text == UNREAD or (text.isidentifier() and text.isascii() and not iskeyword(text)):
         return (Name(at, text),)
     lead = len(text) - len(text.lstrip())
@@ -169,9 +169,9 @@ def _parse_cached(text: str, at: Place) -> tuple[Expr, ...]:
         )
     except SyntaxError as error:
         place = at.right(lead + (error.offset or 1) - 1) if (error.lineno or 1) == 1 else at
-        raise _misplaced(_syntax_fact(text.strip(), error), place) from None
+        raise _syntax_fact(text.strip(), error).at(place) from None
     except (ValueError, RecursionError, MemoryError):
-        raise _misplaced(Fact(f"{text.strip()[:40]} ... cannot be read as an expression"), at) from None
+        raise Fact(f"{text.strip()[:40]} ... cannot be read as an expression").at(at) from None
 
 
 def _syntax(text: str) -> ast.expr:
@@ -183,13 +183,8 @@ def _syntax(text: str) -> ast.expr:
         return ast.parse(text, mode="eval").body
 
 
-def _misplaced(fact: Fact, place: Place) -> Fact:
-    fact.place = place  # type: ignore[attr-defined]
-    return fact
-
-
 def _syntax_fact(text: str, error: SyntaxError) -> Fact:
-    for word in _words(text):
+    for word in re.findall(r"\w+", text):
         if iskeyword(word) and word not in (
             "if",
             "else",
@@ -218,17 +213,6 @@ def _syntax_fact(text: str, error: SyntaxError) -> Fact:
     return Fact(f"{text} does not parse: {reason}")
 
 
-def _words(text: str) -> Iterator[str]:
-    word = ""
-    for char in text + " ":
-        if char.isalnum() or char == "_":
-            word += char
-        else:
-            if word:
-                yield word
-            word = ""
-
-
 class _Converter:
     """Python's tree into ours; what the language does not have is a `Fact` with its place."""
 
@@ -250,7 +234,7 @@ class _Converter:
             what = type(node).__name__
             words = {"Lambda": "a lambda", "ListComp": "a comprehension", "Dict": "a dict", "Tuple": "a tuple"}
             fact = Fact(f"{ast.unparse(node)} is {words.get(what, what)}, which the language does not have")
-            raise _misplaced(fact, self.at(node))
+            raise fact.at(self.at(node))
         return method(self, node)
 
     def _constant(self, node: ast.Constant) -> Expr:
@@ -259,11 +243,11 @@ class _Converter:
             return Truth(self.at(node), value)
         if isinstance(value, int | float):
             if too_large(value):
-                raise _misplaced(Fact("the number is too large"), self.at(node))
+                raise Fact("the number is too large").at(self.at(node))
             return Number(self.at(node), value)
         if isinstance(value, str):
             return String(self.at(node), value)
-        raise _misplaced(Fact(f"{ast.unparse(node)} is not a number, string or truth value"), self.at(node))
+        raise Fact(f"{ast.unparse(node)} is not a number, string or truth value").at(self.at(node))
 
     def _name(self, node: ast.Name) -> Expr:
         return Name(self.at(node), node.id)
@@ -272,9 +256,9 @@ class _Converter:
         keywords: list[tuple[str, Expr]] = []
         for keyword in node.keywords:
             if keyword.arg is None:
-                raise _misplaced(Fact("`**` in a call is not in the language"), self.at(keyword.value))
+                raise Fact("`**` in a call is not in the language").at(self.at(keyword.value))
             if any(keyword.arg == name for name, _ in keywords):
-                raise _misplaced(Fact(f"the argument {keyword.arg} is given twice"), self.at(keyword.value))
+                raise Fact(f"the argument {keyword.arg} is given twice").at(self.at(keyword.value))
             keywords.append((keyword.arg, self.convert(keyword.value)))
         arguments = tuple(self.convert(argument) for argument in node.args)
         return Call(self.at(node), self.convert(node.func), arguments, tuple(keywords))
@@ -285,7 +269,7 @@ class _Converter:
             signs = " ".join(BINARY.values())
             help = "a power is written **" if isinstance(node.op, ast.BitXor) else f"there are {signs}"
             fact = Fact(f"{ast.unparse(node)} uses an operator that the language does not have", help)
-            raise _misplaced(fact, self.at(node))
+            raise fact.at(self.at(node))
         return Binary(self.at(node), operator, self.convert(node.left), self.convert(node.right))
 
     def _unaryop(self, node: ast.UnaryOp) -> Expr:
@@ -300,7 +284,7 @@ class _Converter:
             )
         if isinstance(node.op, ast.UAdd):
             return operand
-        raise _misplaced(Fact("`~` is not in the language"), self.at(node))
+        raise Fact("`~` is not in the language").at(self.at(node))
 
     def _boolop(self, node: ast.BoolOp) -> Expr:
         operator = "and" if isinstance(node.op, ast.And) else "or"
@@ -310,7 +294,7 @@ class _Converter:
         operators = []
         for operator in node.ops:
             if type(operator) not in COMPARE:
-                raise _misplaced(Fact(f"{ast.unparse(node)}: comparisons are < <= > >= == !="), self.at(node))
+                raise Fact(f"{ast.unparse(node)}: comparisons are < <= > >= == !=").at(self.at(node))
             operators.append(COMPARE[type(operator)])
         return Compare(self.at(node), tuple(operators), tuple(map(self.convert, [node.left, *node.comparators])))
 
@@ -326,7 +310,7 @@ class _Converter:
 
     def _slice(self, node: ast.Slice) -> Expr:
         if node.step is not None:
-            raise _misplaced(Fact("slices have no step"), self.start)
+            raise Fact("slices have no step").at(self.start)
         low = self.convert(node.lower) if node.lower else None
         high = self.convert(node.upper) if node.upper else None
         return Slice(self.start, low, high)
@@ -432,6 +416,24 @@ def parts(expr: Expr) -> tuple[Expr, ...]:
         case Slice():
             return tuple(side for side in (expr.low, expr.high) if side is not None)
     raise AssertionError(expr)
+
+
+def within(expr: Expr) -> Iterator[Expr]:
+    """An expression and everything in it, from the outside in."""
+    yield expr
+    for part in parts(expr):
+        yield from within(part)
+
+
+def mapped(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
+    """The expression with every part changed; keywords and operators stay."""
+
+    def new(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(new, value))
+        return change(value) if isinstance(value, Expr) else value
+
+    return replace(expr, **{key: new(value) for key, value in vars(expr).items() if key != "at"})
 
 
 def names(expr: Expr) -> Iterator[Name]:

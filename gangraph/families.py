@@ -12,7 +12,6 @@ from keyword import iskeyword
 from typing import Any
 
 from gangraph.errors import Fact, Place
-from gangraph.evaluate import placed
 from gangraph.expressions import Expr, Index, Name, names, parse_line
 from gangraph.frozen import frozen
 
@@ -42,7 +41,7 @@ class Rule:
         try:
             found = tuple(_pattern(item) for item in parse_line(str(key), place))
         except Fact as fact:
-            raise placed(fact, place) from None
+            raise fact.at(place) from None
         return Rule(found, body, place, str(key))
 
 
@@ -51,12 +50,12 @@ def _pattern(expr: Expr) -> Pattern:
         return Pattern(_name(expr))
     if isinstance(expr, Index) and isinstance(expr.value, Name):
         return Pattern(_name(expr.value), expr.items)
-    raise placed(Fact(f"{expr} is not a name", "a key is NAME, NAME[index] or several of these, with commas"), expr.at)
+    raise Fact(f"{expr} is not a name", "a key is NAME, NAME[index] or several of these, with commas").at(expr.at)
 
 
 def _name(expr: Name) -> str:
     if iskeyword(expr.id):
-        raise placed(Fact(f"{expr.id} is a Python keyword and cannot be a name", f"call it {expr.id}_"), expr.at)
+        raise Fact(f"{expr.id} is a Python keyword and cannot be a name", f"call it {expr.id}_").at(expr.at)
     return expr.id
 
 
@@ -91,13 +90,13 @@ def expand_keys(
         for name in free:
             count *= len(index[name])
         if count + len(made) > MOST:
-            raise placed(Fact(f"{rule.key} makes {count} members, and {MOST} are the most"), rule.place)
+            raise Fact(f"{rule.key} makes {count} members, and {MOST} are the most").at(rule.place)
         for values in itertools.product(*(index[name] for name in free)):
             bound = dict(zip(free, values, strict=True))
             keys = [(p.family, tuple(evaluate(i, bound) for i in p.items)) for p in rule.patterns]
             texts = tuple(member_name(family, indices) for family, indices in keys)
             if len(set(texts)) != len(texts):
-                raise placed(Fact(f"{rule.key} declares {texts[0]} twice"), rule.place)
+                raise Fact(f"{rule.key} declares {texts[0]} twice").at(rule.place)
             if taken.keys().isdisjoint(texts) or _contest(texts, len(free), taken, rule):
                 for family, indices in keys:
                     if indices:
@@ -110,7 +109,7 @@ def expand_keys(
     for family in families:
         if family in plain:
             place = next(m.place for m in members if m.name == family)
-            raise placed(Fact(f"{family} is declared with indices and without"), place)
+            raise Fact(f"{family} is declared with indices and without").at(place)
     return members, families
 
 
@@ -121,7 +120,7 @@ def _contest(texts: tuple[str, ...], free: int, taken: dict[str, tuple[int, int,
     if others or strength == free:
         earlier = next(taken[text][2] for text in texts if text in taken)
         text = next(text for text in texts if text in taken)
-        raise placed(Fact(f"{text} is declared twice", f"the first is in line {earlier.line}"), rule.place)
+        raise Fact(f"{text} is declared twice", f"the first is in line {earlier.line}").at(rule.place)
     return strength > free
 
 

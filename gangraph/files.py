@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from gangraph.errors import RunError
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file by way of another one beside it. Raises `RunError`; what was there before is intact then."""
+def write(path: Path, data: bytes | str, parents: bool = False) -> None:
+    """Writes a file by way of another one beside it; with `parents`, in folders that need not be there.
+
+    Raises `RunError`, when the disk is full or the folder cannot be written; what was there before is intact then.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """The rename itself, on the disk."""
+    with suppress(OSError):  # not every file system has it
+        handle = os.open(folder, os.O_RDONLY)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o666 & ~_umask())
-            Path(name).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
-
-
-def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+            os.fsync(handle)
+        finally:
+            os.close(handle)

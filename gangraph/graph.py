@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from gangraph.errors import Place
 from gangraph.frozen import frozen
 from gangraph.ir import Network, Node, Shape, visit
+from gangraph.ops import OPERATORS
 from gangraph.resolve import Resolved
 from gangraph.writer import host_text
 
@@ -97,6 +99,39 @@ def steps_in(schedule: Iterable[Step]) -> Iterator[Step]:
         yield from steps_in(step.steps)
 
 
+def host_value(value: Any, clocks: Mapping[str, float]) -> float | bool | None:
+    """A number of the program at some clocks; none where it hangs on a state, a loss, or a clock that is not there.
+
+    >>> from gangraph.compiler import load
+    >>> step = load("wgan").graph.schedule[0]
+    >>> [host_value(step.repeat, {"step": n}) for n in (24, 25, 500)]
+    [100.0, 5.0, 100.0]
+    """
+    if not isinstance(value, Node):
+        return None if value is None else value if isinstance(value, bool) else float(value)
+    if value.value is not None:
+        return float(value.value)
+    if value.op == "clock":
+        return clocks.get(value.name or "")
+    if value.op == "constant":
+        return host_value(value.fields["definition"], clocks)
+    if value.op == "ifelse":
+        test = host_value(value.args[0], clocks)
+        return None if test is None else host_value(value.args[1 if test else 2], clocks)
+    found = [host_value(argument, clocks) for argument in value.args]
+    if value.op in ("and", "or"):
+        decisive = value.op == "or"
+        truths = [None if v is None else bool(v) for v in found]
+        return decisive if decisive in truths else None if None in truths else not decisive
+    known = [v for v in found if v is not None]
+    if not found or len(known) < len(found):
+        return None
+    if value.op == "not":
+        return not known[0]
+    host = OPERATORS[value.op].host if value.op in OPERATORS else None
+    return host(*known) if host else None
+
+
 @frozen
 class State:
     """A number or tensor that is kept: its start, and what it becomes (after which phases, or at the end)."""
@@ -164,13 +199,17 @@ class Graph:
             stack += self.networks[top].called
         return found
 
-    def parameters(self, networks: tuple[str, ...] | list[str]) -> dict[str, Shape]:
+    def parameters(self, networks: Iterable[str]) -> dict[str, Shape]:
         """Every parameter of networks and of what they contain, by name, each once."""
         found: dict[str, Shape] = {}
         for name in networks:
             for inner in self.contained(name):
                 found.update(self.networks[inner].parameters())
         return found
+
+    def count(self, networks: Iterable[str]) -> int:
+        """How many numbers the parameters of networks and of what they contain are, each tensor once."""
+        return sum(map(math.prod, self.parameters(networks).values()))
 
     def governed(self, player: Player, keys: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """The parameters that each form of a player's rule is for: the one meant for the fewest has them.
@@ -218,8 +257,7 @@ class Graph:
             lines += [f"{title}:", *(f"  {name}: {node.type}" for name, node in nodes.items())]
         lines.append("networks:")
         for name in self.networks:
-            count = sum(_size(shape) for shape in self.parameters([name]).values())
-            lines.append(f"  {name}: {count:,} parameters")
+            lines.append(f"  {name}: {self.count([name]):,} parameters")
         lines.append("values:")
         for name, value in self.values.items():
             lines.append(
@@ -227,13 +265,6 @@ class Graph:
             )
         lines += ["losses:", *(f"  {name}: {node.type}" for name, node in self.losses.items())]
         return "\n".join(lines)
-
-
-def _size(shape: Shape) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
 
 
 def _sources(node: Node, by_id: dict[int, str]) -> list[str]:

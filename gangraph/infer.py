@@ -12,7 +12,7 @@ from typing import Any
 
 from gangraph import ops
 from gangraph.errors import Fact, Place, Problem, SpecError, nearest
-from gangraph.evaluate import Silent, placed
+from gangraph.evaluate import Silent
 from gangraph.expand import Expander
 from gangraph.expressions import Attribute, Binary, Call, Expr, Index, Name, Negative, show
 from gangraph.families import Member
@@ -97,7 +97,8 @@ def known(resolved: Resolved, expr: Expr, arguments: bool = False, beginning: bo
     if arguments:
         assert isinstance(expr, Call)
         return inference.arguments(expr, inference.scope())
-    return inference.value(expr, inference.scope())
+    value = inference.value(expr, inference.scope())
+    return value.value if isinstance(value, Node) and value.value is not None else value
 
 
 def _uncalled(resolved: Resolved, networks: dict[str, Network]) -> list[Problem]:
@@ -181,9 +182,9 @@ class _Inference(Expander):
         return super().force(found, name)
 
     def problem(self, fact: Fact, path: str, place: Place) -> None:
-        place = getattr(fact, "place", place)
-        path = getattr(fact, "path", path)
-        self.problems.append(self.sources.problem(place, path, fact, getattr(fact, "trail", ())))
+        place = fact.place or place
+        path = fact.path or path
+        self.problems.append(self.sources.problem(place, path, fact, fact.trail))
 
     def attempt(self, path: str, place: Place, make: Callable[[], Any]) -> Any:
         """What `make` gives, or MISSING with the problem noted."""
@@ -202,8 +203,6 @@ class _Inference(Expander):
             try:
                 return make()
             except Fact as fact:
-                if getattr(fact, "message", "").endswith("is made from itself") and not hasattr(fact, "place"):
-                    fact.place = place  # type: ignore[attr-defined]
                 self.problem(fact, path, place)
             except Silent:
                 pass
@@ -319,10 +318,8 @@ class _Inference(Expander):
             return value  # type: ignore[return-value]
         node = self.node(value)
         if not node.type.host:
-            raise placed(Fact(f"a constant is a number, not {node.type}", "a value goes under graph"), expr.at)
-        made = Node(
-            "constant", (), HOST, expr.at, {"definition": node, "text": show(expr)}, name=name, value=node.value
-        )
+            raise Fact(f"a constant is a number, not {node.type}", "a value goes under graph").at(expr.at)
+        made = Node("constant", (), HOST, expr.at, {"definition": node}, name=name, value=node.value)
         self.constants[name] = made
         return made
 
@@ -332,7 +329,7 @@ class _Inference(Expander):
             hint = (
                 nearest(expr.function.id, words) if isinstance(expr, Call) and isinstance(expr.function, Name) else None
             )
-            raise placed(Fact(f"{what} is one of {', '.join(words)}, not {show(expr)}", hint), expr.at)
+            raise Fact(f"{what} is one of {', '.join(words)}, not {show(expr)}", hint).at(expr.at)
         arguments, keywords = self.arguments(expr, self.scope(member.bound))
         return expr.function.id, arguments, keywords
 
@@ -349,16 +346,13 @@ class _Inference(Expander):
         samples = self._samples(keywords.pop("samples", None))
         range_ = keywords.pop("range", None)
         if keywords:
-            raise placed(
-                Fact(
-                    f"{kind} has no argument '{next(iter(keywords))}'", f"{kind}({signatures[kind]}, range=, samples=)"
-                ),
-                member.body.at,
-            )
+            raise Fact(
+                f"{kind} has no argument '{next(iter(keywords))}'", f"{kind}({signatures[kind]}, range=, samples=)"
+            ).at(member.body.at)
         sizes = [ops.integer(a, f"a size of {kind}", 1) for a in arguments]
         fixed = {"image": 3, "vector": 1, "label": 1}.get(kind)
         if (fixed is not None and len(sizes) != fixed) or (not sizes and kind != "tensor"):
-            raise placed(Fact(f"{kind} takes {signatures[kind]}, not {len(sizes)} sizes"), member.body.at)
+            raise Fact(f"{kind} takes {signatures[kind]}, not {len(sizes)} sizes").at(member.body.at)
         stream = next(s for s, names in self.resolved.streams.items() if member.name in names)
         classes = sizes[0] if kind in ("label", "labels") else None
         shape = tuple(sizes[1:] if classes else sizes)
@@ -397,38 +391,34 @@ class _Inference(Expander):
         shared = keywords.pop("shared", False)
         samples = keywords.pop("samples", None)
         if not isinstance(shared, bool):
-            raise placed(Fact("shared is True or False"), at)
+            raise Fact("shared is True or False").at(at)
         if shared and samples is not None:
-            raise placed(Fact("a shared draw has no samples"), at)
+            raise Fact("a shared draw has no samples").at(at)
         length = None if shared else self._samples(samples)
         defaults = {"normal": {"mean": 0, "std": 1}, "uniform": {"low": 0, "high": 1}}.get(kind, {})
         fields: dict[str, Any] = {"kind": kind}
         for name in list(keywords):
             if name not in defaults:
-                raise placed(
-                    Fact(
-                        f"{kind} has no argument '{name}'",
-                        ", ".join([*defaults, "shared", "samples"]) + " go by keyword",
-                    ),
-                    at,
-                )
+                raise Fact(
+                    f"{kind} has no argument '{name}'",
+                    ", ".join([*defaults, "shared", "samples"]) + " go by keyword",
+                ).at(at)
         fields |= {k: ops.static_number(keywords.get(k, v), k) for k, v in defaults.items()}
         dtype, classes, bounds = "float", None, None
         if kind == "bernoulli":
             if not arguments:
-                raise placed(Fact("bernoulli takes its probability first"), at)
+                raise Fact("bernoulli takes its probability first").at(at)
             fields["p"] = ops.static_number(arguments[0], "the probability")
             if not 0 <= fields["p"] <= 1:
-                raise placed(Fact(f"a probability lies in [0, 1], not {fields['p']}"), at)
+                raise Fact(f"a probability lies in [0, 1], not {fields['p']}").at(at)
             arguments, bounds = arguments[1:], (0.0, 1.0)
         elif kind == "integer":
             if len(arguments) < 2:
-                raise placed(Fact("integer takes low and high, and high is not drawn"), at)
+                raise Fact("integer takes low and high, and high is not drawn").at(at)
             fields["low"], fields["high"] = (ops.integer(a, "a bound", -(10**9)) for a in arguments[:2])
             if fields["low"] >= fields["high"]:
-                raise placed(
-                    Fact(f"integer({fields['low']}, {fields['high']}) has nothing to draw", "high is not drawn"), at
-                )
+                help = "high is not drawn"
+                raise Fact(f"integer({fields['low']}, {fields['high']}) has nothing to draw", help).at(at)
             arguments, dtype = arguments[2:], "int"
             classes = fields["high"] if fields["low"] >= 0 else None
         elif kind == "permutation":
@@ -438,12 +428,10 @@ class _Inference(Expander):
                 arguments = (fields["n"],)
         elif kind == "uniform":
             if fields["low"] >= fields["high"]:
-                raise placed(
-                    Fact(f"uniform from {fields['low']:g} to {fields['high']:g}: the first is the lower one"), at
-                )
+                raise Fact(f"uniform from {fields['low']:g} to {fields['high']:g}: the first is the lower one").at(at)
             bounds = (float(fields["low"]), float(fields["high"]))
         elif kind == "normal" and fields["std"] < 0:
-            raise placed(Fact("std is at least 0"), at)
+            raise Fact("std is at least 0").at(at)
         try:
             shape = tuple(ops.integer(a, f"a size of {kind}", 1) for a in arguments)
         except Fact as fact:
@@ -462,7 +450,7 @@ class _Inference(Expander):
         else:
             node = ops.node_of(self._hosted(start), "a start")
             if node.op not in ("zeros", "ones") and not node.type.host:
-                raise placed(Fact("a state starts as a number, zeros(...) or ones(...)"), state.start.at)
+                raise Fact("a state starts as a number, zeros(...) or ones(...)").at(state.start.at)
             type_ = node.type
         made = Node("state", (), type_, state.start.at, name=name)
         self.states[name] = State(name, made, start, None, {})
@@ -487,27 +475,19 @@ class _Inference(Expander):
                 return BlockTemplate(name, inner, scope)
             made = self.value(inner, scope)
             if isinstance(made, Named | View):
-                raise placed(
-                    Fact(
-                        f"{name} would be {made}, which has a name already",
-                        "use that name, or give the definition again",
-                    ),
-                    inner.at,
-                )
+                raise Fact(
+                    f"{name} would be {made}, which has a name already",
+                    "use that name, or give the definition again",
+                ).at(inner.at)
             if not isinstance(made, Template):
-                raise placed(
-                    Fact(f"{name} is not a network", "as in Conv2d(64, 3), a block, or a list of layers"), inner.at
-                )
+                raise Fact(f"{name} is not a network", "as in Conv2d(64, 3), a block, or a list of layers").at(inner.at)
             network = self.networks[name]
             network.template = network.template or made
             if not same(network.template, made):
-                raise placed(
-                    Fact(
-                        f"{name} would be another network than in the stages before",
-                        "compose it (a list or a graph) of networks that stay, or give it another name",
-                    ),
-                    inner.at,
-                )
+                raise Fact(
+                    f"{name} would be another network than in the stages before",
+                    "compose it (a list or a graph) of networks that stay, or give it another name",
+                ).at(inner.at)
             return made
 
         thunk = Thunk(MISSING)
@@ -544,9 +524,9 @@ class _Inference(Expander):
         finally:
             self.dropping = dropping
         if isinstance(result, Template | Named | View):
-            raise placed(Fact("this is a network that nothing runs through", "apply it: (...)(value)"), body.at)
+            raise Fact("this is a network that nothing runs through", "apply it: (...)(value)").at(body.at)
         if isinstance(result, TwoSided):
-            raise placed(Fact("a two-sided loss goes under losses"), body.at)
+            raise Fact("a two-sided loss goes under losses").at(body.at)
         return self._name_node(result, member.name) if single else result
 
     def _expr_or_chain(self, body: Any, bound: dict[str, Any]) -> Any:
@@ -572,17 +552,15 @@ class _Inference(Expander):
         raise Fact(f"{name} is not a value")
 
     def _replay(self, name: str, expr: Call, bound: dict[str, Any]) -> Node:
-        arguments, keywords = self.arguments(expr, self.scope(bound))
-        operator = ops.Operator("replay", "v, size, swap=0.5, per=sample", lambda: ((), HOST, {}))
-        given = operator.bind(arguments, keywords)
+        given = self.arguments_of("replay", expr, self.scope(bound))
         node = ops.tensor_of(given["v"])
         if node.type.samples is None:
-            raise placed(Fact("a pool keeps samples, and this value is shared by all of them"), expr.at)
+            raise Fact("a pool keeps samples, and this value is shared by all of them").at(expr.at)
         if given["per"] != "sample":
-            raise placed(Fact(f'per="{given["per"]}" is not known', 'a pool works per="sample"'), expr.at)
-        swap = ops.static_number(float(given["swap"]) if isinstance(given["swap"], str) else given["swap"], "swap")
+            raise Fact(f'per="{given["per"]}" is not known', 'a pool works per="sample"').at(expr.at)
+        swap = ops.static_number(given["swap"], "swap")
         if not 0 <= swap <= 1:
-            raise placed(Fact(f"swap is a probability, not {swap}"), expr.at)
+            raise Fact(f"swap is a probability, not {swap}").at(expr.at)
         fields = {"size": ops.integer(given["size"], "the pool's size"), "swap": swap, "pool": name}
         return Node("replay", (node,), node.type, expr.at, fields)
 
@@ -599,7 +577,7 @@ class _Inference(Expander):
         for word, argument in zip(types, expr.arguments[1:], strict=True):
             if word not in LAYERS and word not in self.declared:
                 known = [*LAYERS, *self.declared]
-                raise placed(Fact(f"{argument} is not a type of layers", nearest(word, known)), argument.at)
+                raise Fact(f"{argument} is not a type of layers", nearest(word, known)).at(argument.at)
         names = [n.name for n in (network if isinstance(network, tuple) else (network,)) if isinstance(n, Named)]
         found = self.weights_of(tuple(names), tuple(types), expr.at)
         if not found:
@@ -630,11 +608,11 @@ class _Inference(Expander):
             if top not in found and top in self.networks:
                 found.append(top)
                 if not self.networks[top].variants:
-                    self._force_calls(top)
+                    self._force_calls()
                 stack += self.networks[top].called
         return found
 
-    def _force_calls(self, name: str) -> None:
+    def _force_calls(self) -> None:
         """Evaluates the graph, so that a network whose weights are read has its shapes."""
         for member in self.resolved.values:
             for value in member.names:
@@ -665,7 +643,7 @@ class _Inference(Expander):
         if head not in self.networks:
             raise Fact(f"no network is called '{head}'", nearest(head, self.networks))
         if not self.networks[head].variants:
-            self._force_calls(head)
+            self._force_calls()
         known = dict(self.networks[head].parameters())
         if name not in known:
             raise Fact(
@@ -677,7 +655,7 @@ class _Inference(Expander):
     def _do_data_mean(self, expr: Call, scope: Scope) -> Any:
         if not self.beginning:
             raise Fact("data_mean is read under init", "the mean of a batch is expect(x)")
-        bound = ops.Operator("data_mean", "x, n", lambda: ((), HOST, {})).bind(*self.arguments(expr, scope))
+        bound = self.arguments_of("data_mean", expr, scope)
         x, n = bound["x"], ops.integer(bound["n"], "a number of items", 1)
         if not isinstance(x, Node) or x.op != "input" or x.type.dtype != "float":
             raise Fact("data_mean is of an input of real numbers", "as in data_mean(x, 500)")
@@ -722,26 +700,18 @@ class _Inference(Expander):
             self.sided[name] = made
             return made
         if isinstance(value, tuple):
-            raise placed(
-                Fact(f"the loss {name} is a list of {len(value)}", "reduce it with add(...) or average(...)"), at
-            )
+            raise Fact(f"the loss {name} is a list of {len(value)}", "reduce it with add(...) or average(...)").at(at)
         node = self.node(value)
         if node.type.samples is not None:
-            raise placed(
-                Fact(
-                    f"the loss {name} is {node.type}, one for each sample",
-                    f"write expect({'mean(...)' if node.type.size > 1 else '...'})",
-                ),
-                at,
-            )
+            raise Fact(
+                f"the loss {name} is {node.type}, one for each sample",
+                f"write expect({'mean(...)' if node.type.size > 1 else '...'})",
+            ).at(at)
         if node.type.size > 1:
-            raise placed(
-                Fact(
-                    f"the loss {name} is {node.type}, not one number",
-                    "reduce its own axes: write mean(...) or sum(...) inside expect",
-                ),
-                at,
-            )
+            raise Fact(
+                f"the loss {name} is {node.type}, not one number",
+                "reduce its own axes: write mean(...) or sum(...) inside expect",
+            ).at(at)
         made_node = Node("loss", (node,), Type() if not node.type.host else node.type, at, name=name)
         self.losses[name] = made_node
         return made_node
@@ -758,14 +728,14 @@ class _Inference(Expander):
                 if not isinstance(expr, Name):
                     raise
                 hint = nearest(show(expr), self.networks) or f"the networks are {', '.join(self.networks)}"
-                raise placed(Fact(f"no network named '{show(expr)}'", hint), expr.at) from None
+                raise Fact(f"no network named '{show(expr)}'", hint).at(expr.at) from None
             for item in value if isinstance(value, tuple) else (value,):
                 if not isinstance(item, Named):
-                    raise placed(Fact(f"{what} names networks, and {show(expr)} is none"), expr.at)
+                    raise Fact(f"{what} names networks, and {show(expr)} is none").at(expr.at)
                 if item.source is not None:
-                    raise placed(Fact(f"{item.name} is an average, and nobody trains an average"), expr.at)
+                    raise Fact(f"{item.name} is an average, and nobody trains an average").at(expr.at)
                 if item.name in found:
-                    raise placed(Fact(f"{item.name} is named twice"), expr.at)
+                    raise Fact(f"{item.name} is named twice").at(expr.at)
                 found.append(item.name)
         return tuple(found)
 
@@ -804,68 +774,62 @@ class _Inference(Expander):
             if name in inside:
                 continue
             if network_of(name) not in inside:
-                raise placed(Fact(f"{part} is not a network of this player", nearest(part, inside)), place)
+                raise Fact(f"{part} is not a network of this player", nearest(part, inside)).at(place)
             network = self.networks[network_of(name)]
             if not parameters_below(network, name):
                 known = [path.rpartition(".")[0] for path, _ in network.parameters()]
                 hint = nearest(name, known) or f"its layers are {', '.join(list(dict.fromkeys(known))[:6])} ..."
-                raise placed(Fact(f"no parameter is in {part}", hint), place)
+                raise Fact(f"no parameter is in {part}", hint).at(place)
         return names
 
     def _optimizer(self, expr: Expr, bound: dict[str, Any]) -> Optimizer:
         if not isinstance(expr, Call) or not isinstance(expr.function, Name):
-            raise placed(Fact(f"an optimizer is written like Adam(lr=2e-4), not {show(expr)}"), expr.at)
+            raise Fact(f"an optimizer is written like Adam(lr=2e-4), not {show(expr)}").at(expr.at)
         name = expr.function.id
         if name not in OPTIMIZERS:
-            raise placed(
-                Fact(f"no optimizer is called '{name}'", nearest(name, OPTIMIZERS) or ", ".join(OPTIMIZERS)), expr.at
-            )
+            help = nearest(name, OPTIMIZERS) or ", ".join(OPTIMIZERS)
+            raise Fact(f"no optimizer is called '{name}'", help).at(expr.at)
         if expr.arguments:
-            raise placed(Fact(f"{name} takes its arguments by name", f"{name}(lr={show(expr.arguments[0])})"), expr.at)
+            raise Fact(f"{name} takes its arguments by name", f"{name}(lr={show(expr.arguments[0])})").at(expr.at)
         arguments: dict[str, Any] = {}
         for key, inner in expr.keywords:
             if key not in OPTIMIZERS[name]:
-                raise placed(
-                    Fact(
-                        f"{name} has no argument '{key}'", nearest(key, OPTIMIZERS[name]) or ", ".join(OPTIMIZERS[name])
-                    ),
-                    inner.at,
-                )
+                raise Fact(
+                    f"{name} has no argument '{key}'", nearest(key, OPTIMIZERS[name]) or ", ".join(OPTIMIZERS[name])
+                ).at(inner.at)
             arguments[key] = self._optimizer_argument(key, self.value(inner, self.scope(bound)), inner)
         if "lr" not in arguments:
-            raise placed(
-                Fact(f"{name} needs its learning rate", f"{name}(lr=...): a paper's rate is never PyTorch's default"),
-                expr.at,
-            )
+            raise Fact(
+                f"{name} needs its learning rate", f"{name}(lr=...): a paper's rate is never PyTorch's default"
+            ).at(expr.at)
         if arguments.get("form") == "tf":
             for key in ("weight_decay", "amsgrad"):
                 if key in arguments:
-                    raise placed(Fact(f"TensorFlow's Adam has no {key}", "leave it, or the form, out"), expr.at)
+                    raise Fact(f"TensorFlow's Adam has no {key}", "leave it, or the form, out").at(expr.at)
         return Optimizer(name, arguments)
 
     def _optimizer_argument(self, key: str, value: Any, expr: Expr) -> Any:
         if key == "form":
             if value not in ("torch", "tf"):
-                raise placed(Fact('form is "torch", which it is without this, or "tf"'), expr.at)
+                raise Fact('form is "torch", which it is without this, or "tf"').at(expr.at)
             return value
         if key in ("amsgrad", "centered", "nesterov"):
             if not isinstance(value, bool):
-                raise placed(Fact(f"{key} is True or False"), expr.at)
+                raise Fact(f"{key} is True or False").at(expr.at)
             return value
         if key == "betas":
             if not isinstance(value, tuple) or len(value) != 2:
-                raise placed(Fact("betas are two numbers, as in betas=[0.5, 0.999]"), expr.at)
+                raise Fact("betas are two numbers, as in betas=[0.5, 0.999]").at(expr.at)
             return tuple(self._optimizer_argument("beta", v, expr) for v in value)
         node = self.node(value)
         if not node.type.host:
-            raise placed(Fact(f"{key} is a number, of constants, clocks and state, not {node.type}"), expr.at)
+            raise Fact(f"{key} is a number, of constants, clocks and state, not {node.type}").at(expr.at)
         number = node.value
         if number is not None:
             bad = number < 0 or (key in ("beta", "alpha", "rho") and number >= 1)
             if bad:
-                raise placed(
-                    Fact(f"{key} = {number} is out of its range", "betas lie in [0, 1), rates are at least 0"), expr.at
-                )
+                help = "betas lie in [0, 1), rates are at least 0"
+                raise Fact(f"{key} = {number} is out of its range", help).at(expr.at)
         return float(number) if number is not None and node.op != "constant" else node
 
     def _gradient_rule(self, expr: Expr, bound: dict[str, Any]) -> tuple[str, Node]:
@@ -875,10 +839,10 @@ class _Inference(Expander):
             or expr.function.id not in ("clip_norm", "clip_value")
             or len(expr.arguments) != 1
         ):
-            raise placed(Fact(f"a gradient rule is clip_norm(bound) or clip_value(bound), not {show(expr)}"), expr.at)
+            raise Fact(f"a gradient rule is clip_norm(bound) or clip_value(bound), not {show(expr)}").at(expr.at)
         node = self.node(self.value(expr.arguments[0], self.scope(bound)))
         if not node.type.host or (node.value is not None and node.value <= 0):
-            raise placed(Fact("the bound is a number above 0"), expr.at)
+            raise Fact("the bound is a number above 0").at(expr.at)
         return expr.function.id, node
 
     def _rule(self, expr: Expr, bound: dict[str, Any]) -> Node:
@@ -886,7 +850,7 @@ class _Inference(Expander):
         p = Node("p", (), Type(), expr.at, name="p")
         made = ops.tensor_of(self.value(expr, self.scope(bound, {"p": p})), "an expression of p")
         if p not in visit([made], lambda n: () if n.op in ops.REDUCTIONS and len(n.args) == 1 else n.args):
-            raise placed(Fact(f"{show(expr)} does not have the shape of p", "it is what a parameter becomes"), expr.at)
+            raise Fact(f"{show(expr)} does not have the shape of p", "it is what a parameter becomes").at(expr.at)
         return made
 
     def _average_name(self, member: Member) -> Named:
@@ -898,10 +862,10 @@ class _Inference(Expander):
             and expr.arguments
         )
         if not ok:
-            raise placed(Fact(f"an average is written average(NETWORK, decay=0.999), not {show(expr)}"), expr.at)
+            raise Fact(f"an average is written average(NETWORK, decay=0.999), not {show(expr)}").at(expr.at)
         source = self.value(expr.arguments[0], self.scope(member.bound))
         if not isinstance(source, Named) or source.source is not None:
-            raise placed(Fact(f"average follows a network, and {show(expr.arguments[0])} is none"), expr.at)
+            raise Fact(f"average follows a network, and {show(expr.arguments[0])} is none").at(expr.at)
         return Named(member.name, source.name)
 
     def _average(self, member: Member) -> Average:
@@ -910,17 +874,15 @@ class _Inference(Expander):
         keywords = dict(expr.keywords)
         for key in keywords:
             if key not in ("decay", "start"):
-                raise placed(Fact(f"average has no argument '{key}'", "decay, start"), keywords[key].at)
+                raise Fact(f"average has no argument '{key}'", "decay, start").at(keywords[key].at)
         if "decay" not in keywords or len(expr.arguments) != 1:
-            raise placed(Fact("an average needs its decay", "average(G, decay=0.999)"), expr.at)
+            raise Fact("an average needs its decay", "average(G, decay=0.999)").at(expr.at)
         decay = self.node(self.value(keywords["decay"], self.scope(member.bound)))
         if not decay.type.host or (decay.value is not None and not 0 <= decay.value <= 1):
-            raise placed(Fact("decay is a number in [0, 1]"), keywords["decay"].at)
+            raise Fact("decay is a number in [0, 1]").at(keywords["decay"].at)
         start = self.value(keywords["start"], self.scope()) if "start" in keywords else "copy"
         if start not in ("copy", "zeros"):
-            raise placed(
-                Fact(f'start="{start}" is not known', 'start="zeros", or nothing for a copy'), keywords["start"].at
-            )
+            raise Fact(f'start="{start}" is not known', 'start="zeros", or nothing for a copy').at(keywords["start"].at)
         return Average(member.name, named.source, decay, start == "zeros")
 
     def _steps(self, moves: tuple[Move, ...], players: dict[str, Player], path: str) -> tuple[Step, ...]:
@@ -963,7 +925,7 @@ class _Inference(Expander):
         for name in names:
             if name not in known:
                 what = "player" if move.kind == "reset" else "average or state"
-                raise placed(Fact(f"no {what} is called '{name}'", nearest(name, known)), expr.at)
+                raise Fact(f"no {what} is called '{name}'", nearest(name, known)).at(expr.at)
         return names
 
     def _condition(self, expr: Expr | None, bound: dict[str, Any], own: bool) -> Node | bool | None:
@@ -977,13 +939,13 @@ class _Inference(Expander):
         finally:
             self.knowing = knowing
         if isinstance(value, str):
-            raise placed(Fact(f"`when` is a condition, and {show(expr)} is a text"), expr.at)
+            raise Fact(f"`when` is a condition, and {show(expr)} is a text").at(expr.at)
         truth = self.truth(value)
         known = value.value if isinstance(value, Node) else value
         counted = isinstance(value, Node) and known is None and value.op in _ARITHMETIC
         if counted or (isinstance(known, int | float) and known not in (0, 1)):
             fact = Fact(f"`when` is a condition, and {show(expr)} is a number", "compare it, as in step % 16 == 0")
-            raise placed(fact, expr.at)
+            raise fact.at(expr.at)
         return truth if truth is not None else node
 
     def _latest(self) -> dict[str, Any]:
@@ -1015,7 +977,7 @@ class _Inference(Expander):
                 return value
             return ops.integer(value, f"`{what}`", least)
         except Fact as fact:
-            raise placed(fact, expr.at) from None
+            raise fact.at(expr.at) from None
 
     def _phase(self, move: Move, players: dict[str, Player], member: bool) -> Phase:
         name = move.name
@@ -1024,17 +986,14 @@ class _Inference(Expander):
         if name not in players:
             if any(name == m.name for m in self.resolved.players):  # it is wrong, which has been said
                 assert move.minimize is not None
-                self._objective(move.minimize, move.bound, move.name)
+                self._objective(move.minimize, move.bound)
                 raise Silent
             at = move.player.at if move.player is not None else move.place
             hint = nearest(name, players)
-            raise placed(
-                Fact(
-                    f"no player is called '{name}'",
-                    hint or "a phase is called like its player, or names it: `player: NAME`",
-                ),
-                at,
-            )
+            raise Fact(
+                f"no player is called '{name}'",
+                hint or "a phase is called like its player, or names it: `player: NAME`",
+            ).at(at)
         player = players[name]
         networks = player.networks
         if move.networks is not None:
@@ -1042,45 +1001,39 @@ class _Inference(Expander):
             inside = {inner for n in player.networks for inner in self._inside(n)}
             for network, expr in zip(networks, move.networks, strict=False):
                 if network not in inside:
-                    raise placed(
-                        Fact(
-                            f"{network} is not a network of the player {name}", f"it owns {', '.join(player.networks)}"
-                        ),
-                        expr.at,
-                    )
+                    raise Fact(
+                        f"{network} is not a network of the player {name}", f"it owns {', '.join(player.networks)}"
+                    ).at(expr.at)
         assert move.minimize is not None
-        objective = self._objective(move.minimize, move.bound, move.name)
+        objective = self._objective(move.minimize, move.bound)
         when = self._condition(move.when, move.bound, own=True) if member else None
         accumulate = self._count(move.accumulate, move.bound, "accumulate")
         terms = self._terms(move.minimize, move.bound)
-        idle = tuple(t for t in terms if t.value == 0 and "step" not in t.weight)
+        idle = tuple(t for t in terms if t.value == 0)
         return Phase(
             move.name, name, networks, objective, tuple(t for t in terms if t not in idle), show(move.minimize), when,
             move.place, self._count(move.repeat, move.bound, "repeat"), move.fresh, accumulate, idle,
         )  # fmt: skip
 
-    def _objective(self, expr: Expr, bound: dict[str, Any], name: str) -> Node:
+    def _objective(self, expr: Expr, bound: dict[str, Any]) -> Node:
         dropping, self.dropping = self.dropping, True
         try:
             value = self.value(expr, self.scope(bound))
         finally:
             self.dropping = dropping
         if isinstance(value, TwoSided):
-            raise placed(Fact(f"{show(expr)} has two sides", "say which: .discriminator or .generator"), expr.at)
+            raise Fact(f"{show(expr)} has two sides", "say which: .discriminator or .generator").at(expr.at)
         if isinstance(value, tuple):
-            raise placed(Fact(f"{show(expr)} is a list of {len(value)}", "reduce it with add(...)"), expr.at)
+            raise Fact(f"{show(expr)} is a list of {len(value)}", "reduce it with add(...)").at(expr.at)
         node = self.node(value)
         if node.op == "dropped":
-            raise placed(Fact("no term of the objective is left: every factor is 0"), expr.at)
+            raise Fact("no term of the objective is left: every factor is 0").at(expr.at)
         if node.type.samples is not None or node.type.size > 1 or node.type.host:
             what = "a number that no network makes" if node.type.host else f"{node.type}, not one number"
-            raise placed(
-                Fact(
-                    f"the objective is {what}",
-                    None if node.type.host else "an objective is made of losses: expect(mean(...))",
-                ),
-                expr.at,
-            )
+            raise Fact(
+                f"the objective is {what}",
+                None if node.type.host else "an objective is made of losses: expect(mean(...))",
+            ).at(expr.at)
         return node
 
     def _terms(self, expr: Expr, bound: dict[str, Any]) -> list[Term]:
@@ -1158,9 +1111,9 @@ class _Inference(Expander):
                 )
                 for phase, expr, at in pairs:
                     if phase not in steps:
-                        raise placed(Fact(f"no phase is called '{phase}'", nearest(phase, steps)), at)
+                        raise Fact(f"no phase is called '{phase}'", nearest(phase, steps)).at(at)
                     if expr is None:
-                        raise placed(Fact(f"what {name} becomes is missing", "`becomes: EXPRESSION`"), at)
+                        raise Fact(f"what {name} becomes is missing", "`becomes: EXPRESSION`").at(at)
                     within[phase] = self._becomes(known, expr, None)
                 becomes = None
             else:
@@ -1168,13 +1121,10 @@ class _Inference(Expander):
                     raise Fact(f"what {name} becomes is missing", "`becomes: EXPRESSION`")
                 becomes = self._becomes(known, state.becomes, self._latest())
                 if any(n.op in _EVALUATED for n in walk([becomes])):
-                    raise placed(
-                        Fact(
-                            f"what {name} becomes at the end of an iteration is made of losses, states and clocks",
-                            "`in: [PHASES]` makes it of the values of those phases",
-                        ),
-                        state.becomes.at,
-                    )
+                    raise Fact(
+                        f"what {name} becomes at the end of an iteration is made of losses, states and clocks",
+                        "`in: [PHASES]` makes it of the values of those phases",
+                    ).at(state.becomes.at)
         finally:
             self.knowing = knowing
         self.states[name] = State(name, known.node, known.start, becomes, within)
@@ -1182,9 +1132,9 @@ class _Inference(Expander):
     def _becomes(self, state: State, expr: Expr, frame: dict[str, Any] | None) -> Node:
         node = self.node(self.value(expr, self.scope(None, frame)))
         if not state.node.type.host and (node.type.samples is not None or node.type.shape != state.node.type.shape):
-            raise placed(Fact(f"{state.name} is {state.node.type} and would become {node.type}"), expr.at)
+            raise Fact(f"{state.name} is {state.node.type} and would become {node.type}").at(expr.at)
         if state.node.type.host and (node.type.samples is not None or node.type.size != 1):
-            raise placed(Fact(f"{state.name} is a number and would become {node.type}"), expr.at)
+            raise Fact(f"{state.name} is a number and would become {node.type}").at(expr.at)
         return node
 
     # --- the rest
@@ -1244,7 +1194,7 @@ class _Inference(Expander):
         known = {n for m in (*self.resolved.draws, *self.resolved.values) for n in m.names}
         for name in names:
             if name not in known:
-                raise placed(Fact(f"no draw or value is called '{name}'", nearest(name, known)), expr.at)
+                raise Fact(f"no draw or value is called '{name}'", nearest(name, known)).at(expr.at)
         found += names
 
 

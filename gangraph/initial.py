@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from gangraph.code import literal
 from gangraph.errors import Fact, nearest
-from gangraph.evaluate import placed
 from gangraph.expressions import Expr
 from gangraph.graph import Graph
 from gangraph.infer import known
@@ -51,7 +50,7 @@ def check_init(graph: Graph) -> list[tuple[str, Fact]]:
             if isinstance(value, Node):
                 _fits(graph, str(key), targets[0][0], value)
         except Fact as fact:
-            wrong.append((str(key), placed(fact, getattr(key, "place", expr.at))))
+            wrong.append((str(key), fact.at(getattr(key, "place", expr.at))))
     return wrong
 
 
@@ -59,9 +58,8 @@ def evaluated(graph: Graph, expr: Expr) -> Init | Node:
     value = known(graph.resolved, expr, beginning=True)
     of_data = isinstance(value, Node) and any(n.op == "data_mean" for n in walk([value]))
     if not isinstance(value, Init) and not of_data:
-        raise placed(
-            Fact(f"{expr} is not an initializer", "as in normal(0, 0.02), zeros(), xavier_normal(gain=0.02)"), expr.at
-        )
+        help = "as in normal(0, 0.02), zeros(), xavier_normal(gain=0.02)"
+        raise Fact(f"{expr} is not an initializer", help).at(expr.at)
     return value  # type: ignore[no-any-return]
 
 

@@ -7,15 +7,14 @@ calls. Nothing here knows torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gangraph.errors import Fact, Place
 from gangraph.frozen import frozen
-
-if TYPE_CHECKING:
-    from gangraph.layers import Layer
+from gangraph.layers import Layer, wrapped_parameters
 
 Shape = tuple[int, ...]
 Range = tuple[float, float]
@@ -44,14 +43,16 @@ class Length:
         functions = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__, "//": int.__floordiv__, "%": int.__mod__}
         if operator not in functions:
             raise Fact(f"{self.text} {operator} {other}: a number of samples takes + - * // and %")
-        left, right = (_wrap(str(other)), _wrap(self.text)) if swapped else (_wrap(self.text), _wrap(str(other)))
+        left, right = map(bracketed, (other, self) if swapped else (self, other))
         try:
             return Length(f"{left} {operator} {right}", tuple(functions[operator](a, b) for a, b in pairs))
         except ZeroDivisionError:
             raise Fact(f"{left} {operator} {right} divides by zero") from None
 
 
-def _wrap(text: str) -> str:
+def bracketed(value: object) -> str:
+    """A number of samples as an operand."""
+    text = str(value)
     return text if text.replace("_", "").isalnum() else f"({text})"
 
 
@@ -98,10 +99,7 @@ class Type:
 
     @property
     def size(self) -> int:
-        size = 1
-        for n in self.shape:
-            size *= n
-        return size
+        return math.prod(self.shape)
 
 
 HOST = Type(host=True)
@@ -112,9 +110,11 @@ class Node:
     """One value: `op` applied to `args`.
 
     Operators of the language are named in `ops.OPERATORS`; the others are
-    "input" "draw" "constant" "clock" "state" "parameter" "zeros" (leaves), "call" (a named network; `fields` holds
-    `network` and `view`), "apply" (a child module of the body that the node stands in), "output" (one of several
-    outputs), "alias", "grad", "replay", "loss" (a loss or a side by name), "dropped" (a term with factor 0).
+    "input" "draw" "constant" "clock" "state" "parameter" "number" "length" "latest" "p" (leaves), "call" (a named
+    network; `fields` holds `network` and `view`), "apply" (a child module of the body that the node stands in),
+    "output" (one of several outputs), "chunk" "slice" "spread" (parts, and a shared value for each sample), "alias",
+    "ifelse" "and" "or" "not", "grad", "replay", "loss" (a loss or a side by name), "dropped" (a term with factor 0),
+    "data_mean", "separability".
     """
 
     op: str
@@ -200,9 +200,7 @@ class Module:
         """The tensors of a layer by name, in order; found once, as a layer and its shape stay what they are."""
         if self._parameters is None:
             assert self.layer is not None
-            self._parameters = self.layer.parameters(self.shape)
-            for wrapper in self.wrappers:
-                self._parameters |= wrapper.parameters(self.layer, self.shape)
+            self._parameters = wrapped_parameters(self.layer, self.wrappers, self.shape)
         return self._parameters
 
     @property

@@ -14,9 +14,6 @@ from gangraph.expressions import Call, Expr, Name, parse
 from gangraph.layers import LAYERS, WRAPPERS
 from gangraph.spec import Key, Lazy, LibrarySpec, Sources, read_library
 
-REQUIRED = object()
-
-
 KINDS = ("functions", "families", "blocks", "layers")
 
 
@@ -128,7 +125,7 @@ class Library:
                     if name in into or (into is self.standard and name in self._shelf):
                         raise Fact(f"{name} is defined twice")
                 except Fact as fact:
-                    fact.place, fact.path = place, kind  # type: ignore[attr-defined]
+                    fact.place, fact.path = place, kind
                     raise
                 into[name] = Definition(kind, name, parameters, body, place, standard)
 

@@ -204,7 +204,10 @@ class Compiled:
     def step(
         self, batch: Batch | list[Batch] | None = None, draws: Batch | None = None, seed: int | None = None
     ) -> dict[str, Tensor]:
-        """One whole iteration: `{"PHASE/LOSS": value, "PHASE": objective}` as each evaluation saw them."""
+        """One whole iteration: `{"PHASE/LOSS": value, "PHASE": objective}` as each evaluation saw them.
+
+        What is not among the draws is drawn from the seed, or from torch's own and the number of the iteration.
+        """
         self._checked(batch)
         log: dict[str, Tensor] = self.game.step(batch, draws, seed)
         return log
@@ -246,7 +249,10 @@ class Compiled:
     # --- looking
 
     def draw(self, batch_size: int, generator: torch.Generator | int | None = None) -> dict[str, Tensor]:
-        """Every draw of the next iteration: by bare name, and as `PHASE/NAME`, `PHASE.3/NAME` for each evaluation."""
+        """Every draw of the next iteration: by bare name, and as `PHASE/NAME`, `PHASE.3/NAME` for each evaluation.
+
+        An integer in place of a generator is the seed; without one it is torch's own, so that two calls draw the same.
+        """
         if isinstance(generator, torch.Generator):
             seed = int(torch.randint(2**62, (), generator=generator))
         else:
@@ -489,8 +495,7 @@ def number_at(node: Node, game: Any) -> Any:
     """A number of clocks, constants and losses, as they are at a game's present clocks, in its latest evaluations."""
     writer = PhaseWriter.__new__(PhaseWriter)
     writer.names = {id(part): f"self.last({part.name!r})" for part in walk([node]) if part.op == "loss"}
-    words = {"__builtins__": {"max": max, "min": min}, "self": game}
-    return eval(writer.code(node).plain(), words)  # text that gangraph made
+    return eval(writer.code(node).plain(), game.fetches.__func__.__globals__, {"self": game})  # text that gangraph made
 
 
 class _Drawn:

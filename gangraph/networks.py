@@ -8,16 +8,35 @@ after another becomes an `nn.Sequential`.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gangraph.code import ATOM, PROGRAM, Code, Note, Part, Slot, Use, call, class_name, fit, identifier, literal, text
+from gangraph.code import (
+    ATOM,
+    PROGRAM,
+    Code,
+    Note,
+    Part,
+    Slot,
+    Use,
+    call,
+    class_name,
+    fit,
+    identifier,
+    join,
+    literal,
+    text,
+    unique,
+    variable,
+)
 from gangraph.frozen import frozen
 from gangraph.graph import Graph
 from gangraph.ir import Module, Network, Node, all_calls, walk
 from gangraph.layers import Construct, wrap
 from gangraph.templates import Init
+from gangraph.templates import join as dotted
 from gangraph.writer import Writer, shape_comment
 
 CHANNELS = {"in_channels", "out_channels", "num_features", "num_channels", "in_features", "out_features", "num_groups"}
@@ -150,27 +169,16 @@ class Classes:
         return Use(group, tuple(draft.slots()))
 
     def _name(self, title: str) -> str:
-        name = wanted = class_name(title) + ("Network" if class_name(title) in self._taken and len(title) < 3 else "")
-        for number in itertools.count(2):
-            if name not in self._taken:
-                break
-            name = f"{wanted}{number}"
+        wanted = class_name(title) + ("Network" if class_name(title) in self._taken and len(title) < 3 else "")
+        name = unique(wanted, self._taken)
         self._taken.add(name)
         return name
 
     def layer(self, module: Module) -> Code:
         assert module.layer is not None
-        made = construct_code(
-            wrap(module.layer, module.wrappers, module.shape)
-            if module.wrappers
-            else module.layer.construct(module.shape)
-        )
-        for block in (
-            wrap(module.layer, module.wrappers, module.shape)
-            if module.wrappers
-            else module.layer.construct(module.shape)
-        ).blocks():
-            self.blocks[block] = None
+        construct = wrap(module.layer, module.wrappers, module.shape)
+        made = construct_code(construct)
+        self.blocks |= dict.fromkeys(construct.blocks())
         begins = {}
         for name in ("weight", "bias", "init"):
             init = getattr(module.layer, name, None)
@@ -207,9 +215,7 @@ class Classes:
             name = wanted[0] if len(set(wanted)) == 1 or not set(wanted) <= CHANNELS else "channels"
             name = identifier(name, taken | {"self"})
             if name.rstrip("_") != name and name.rstrip("_") in taken:
-                name = next(
-                    f"{name.rstrip('_')}_{k}" for k in itertools.count(2) if f"{name.rstrip('_')}_{k}" not in taken
-                )
+                name = unique(name.rstrip("_"), taken, "_")
             taken.add(name)
             found.append((name, slots))
         return found
@@ -407,14 +413,14 @@ class _Drafter(Writer):
             found = items + found
             chained += [node] if node.op in ("apply", "call") else []
             node = node.args[0]
-        uses = _uses(module)
+        uses = Counter(id(a) for n in walk(module.outputs) for a in n.args)
         inner = module.outputs[0].args[0] if module.outputs[0] is not entry else entry
         while inner is not entry and inner.args:
-            if uses.get(id(inner), 0) > 1:
+            if uses[id(inner)] > 1:
                 return None
             inner = inner.args[0]
         covered = len(chained) == len(module.parts)  # else something that no output reads holds parameters
-        return found if found and covered and uses.get(id(entry), 0) == 1 else None
+        return found if found and covered and uses[id(entry)] == 1 else None
 
     def _item(self, node: Node) -> list[tuple[Code, str]] | None:
         """One element of a sequence (or several, of a block that is one), with the shape that comes out."""
@@ -430,7 +436,7 @@ class _Drafter(Writer):
                 return None
             if module.labels and self.classes.entries.get(self.network):
                 return None
-            inner = _Drafter(self.classes, module, self.network, _joined(self.prefix, module.path))
+            inner = _Drafter(self.classes, module, self.network, dotted(self.prefix, module.path))
             items = inner.sequence(module)
             if items is not None:
                 return items
@@ -446,24 +452,16 @@ class _Drafter(Writer):
         ):
             return [(Code((Slot(identifier(node.fields["network"]), NetworkName(node.fields["network"])),)), "")]
         if node.op == "reshape" and node.args[0].type.rank == 1 and node.type.samples is not None:
-            sizes = [Slot("size", n) for n in node.fields["shape"]]
-            parts: list[Part] = ["nn.Unflatten(1, ("]
-            for i, slot in enumerate(sizes):
-                parts += [", "] * bool(i) + [slot]
-            parts.append(",))" if len(sizes) == 1 else "))")
-            return [(Code(tuple(parts)), shape)]
+            sizes = join(", ", [Code((Slot("size", n),)) for n in node.fields["shape"]])
+            end = ",))" if len(node.fields["shape"]) == 1 else "))"
+            return [(Code(("nn.Unflatten(1, (", *sizes.parts, end)), shape)]
         return None
 
     # --- graphs
 
     def _forward(self, nodes: list[Node], outputs: list[Node]) -> list[tuple[Part, ...]]:
         """Statements of a forward; runs of single values become attributes that hold a sequence."""
-        uses: dict[int, int] = {}
-        for node in nodes:
-            for argument in node.args:
-                uses[id(argument)] = uses.get(id(argument), 0) + 1
-        for output in outputs:
-            uses[id(output)] = uses.get(id(output), 0) + 1
+        uses = Counter(map(id, (*(a for node in nodes for a in node.args), *outputs)))
         inside: set[int] = set()
         runs: dict[int, list[Node]] = {}
         for node in reversed(nodes):
@@ -492,10 +490,9 @@ class _Drafter(Writer):
                 self._attribute(node, [node])
             elif node.op == "call":
                 self._hold_network(node.fields["network"], self._place(node))
-            keep = uses[id(node)] > 1 or (node.name is not None and node.op != "output" and _worth(node))
+            keep = uses[id(node)] > 1 or (node.name is not None and node.op not in ("output", "alias", "input"))
             if node.op == "output":
-                keep = False
-                self._outputs(node, nodes, lines, taken)
+                self._outputs(node)
                 continue
             if node.type.host or node.op in ("parameter",):
                 continue
@@ -506,10 +503,8 @@ class _Drafter(Writer):
         if len(outputs) == 1 and not several:
             lines.append(("return ", *self.code(outputs[0]).parts))
         else:
-            parts: list[Part] = ["return "]
-            for i, output in enumerate(outputs):
-                parts += [", "] * bool(i) + list(self.code(output).parts)
-            lines.append((*parts, ",") if len(outputs) == 1 else tuple(parts))
+            listed = join(", ", [self.code(output) for output in outputs]).parts
+            lines.append(("return ", *listed, *[","] * (len(outputs) == 1)))
         return lines
 
     def _assign(self, node: Node, nodes: list[Node], lines: list[tuple[Part, ...]], taken: set[str]) -> None:
@@ -533,15 +528,11 @@ class _Drafter(Writer):
         lines.append((f"{variable} = ", *code.parts))
 
     def _variable(self, name: str, taken: set[str]) -> str:
-        wanted = made = identifier(name)
-        for number in itertools.count(2):
-            if made not in taken:
-                break
-            made = f"{wanted}_{number}" if wanted[-1].isdigit() else f"{wanted}{number}"
+        made = variable(name, taken)
         taken.add(made)
         return made
 
-    def _outputs(self, node: Node, nodes: list[Node], lines: list[tuple[Part, ...]], taken: set[str]) -> None:
+    def _outputs(self, node: Node) -> None:
         if id(node) not in self.names and id(node.args[0]) in self.names and node.name is None:
             self.names[id(node)] = f"{self.names[id(node.args[0])]}[{node.fields['index']}]"
 
@@ -582,7 +573,7 @@ class _Drafter(Writer):
         """The construction of one module: a layer, a short sequence in place, or a block's class."""
         if module.layer is not None:
             return self.classes.layer(module)
-        draft = _Drafter(self.classes, module, self.network, _joined(self.prefix, module.path)).draft()
+        draft = _Drafter(self.classes, module, self.network, dotted(self.prefix, module.path)).draft()
         short = draft.sequential and len(draft.setup) <= 4
         if short and not any(isinstance(p, Use) for line in draft.setup for p in line):
             return _sequential([(Code(line[:-2]), line[-1].text) for line in draft.setup if isinstance(line[-1], Note)])
@@ -618,15 +609,11 @@ class _Drafter(Writer):
                 value = "layers"
             else:
                 title = module.title if module is not None else "layer"
-                value = {"Linear": "linear", "Parameter": "parameter"}.get(title, _snake(title))
+                value = _snake(title)
         return self._free_attribute(value)
 
     def _free_attribute(self, value: str) -> str:
-        made = wanted = identifier(value, TAKEN)
-        for number in itertools.count(2):
-            if made not in self.attributes:
-                break
-            made = f"{wanted}_{number}"
+        made = unique(identifier(value, TAKEN), self.attributes, "_")
         self.attributes.add(made)
         return made
 
@@ -639,7 +626,6 @@ class _Drafter(Writer):
     # --- the writer's hooks
 
     def applied(self, node: Node) -> Code:
-        first = node
         module: Module = node.fields["module"]
         if node.op == "call":
             attribute = identifier(node.fields["network"], TAKEN)
@@ -651,9 +637,7 @@ class _Drafter(Writer):
                 target = view_text(target, node.fields["view"])
             return call(target, *arguments)
         attribute = self.made[id(node)]
-        run = self._run_of(node)
-        first = run[0] if run else node
-        arguments = call_arguments(self, first)
+        arguments = call_arguments(self, self._run_of(node)[0])
         if self.classes.random(module):
             arguments.append(text(f'draws.at("{node.fields["path"]}")') if node.fields["path"] else text("draws"))
         return call(f"self.{attribute}", *arguments)
@@ -724,10 +708,7 @@ def call_arguments(writer: Writer, node: Node) -> list[Code]:
 
 
 def _listed(codes: list[Code]) -> Code:
-    parts: list[Part] = ["["]
-    for i, code in enumerate(codes):
-        parts += [", "] * bool(i) + list(code.parts)
-    return Code((*parts, "]"))
+    return Code(("[", *join(", ", codes).parts, "]"))
 
 
 def view_text(target: str, view: dict[str, Any], method: str = "forward", given: str = "") -> str:
@@ -754,18 +735,6 @@ def _free(module: Module) -> dict[str, Node]:
         if node.op == "apply" and node.fields["module"].layer is None:
             found |= _free(node.fields["module"])
     return found
-
-
-def _uses(module: Module) -> dict[int, int]:
-    uses: dict[int, int] = {}
-    for node in walk(list(module.outputs)):
-        for argument in node.args:
-            uses[id(argument)] = uses.get(id(argument), 0) + 1
-    return uses
-
-
-def _worth(node: Node) -> bool:
-    return node.op not in ("alias", "input")
 
 
 def _folded(items: list[tuple[Code, str]]) -> list[tuple[Code, str]]:
@@ -795,7 +764,3 @@ def _snake(title: str) -> str:
     return "".join(
         "_" + c.lower() if c.isupper() and i and not title[i - 1].isupper() else c.lower() for i, c in enumerate(title)
     )
-
-
-def _joined(*parts: str) -> str:
-    return ".".join(filter(None, parts))

@@ -7,6 +7,7 @@ shared value, which has length 1 there. Whatever does not fit is a `Fact`.
 
 from __future__ import annotations
 
+import ast
 import functools
 import math
 from collections.abc import Callable
@@ -21,27 +22,19 @@ Rule = Callable[..., Made]
 
 
 @frozen
-class Operator:
-    """One operator. `text` is a template: `{0}` is an argument in brackets where it needs them, `{0!s}` as it is."""
+class Signature:
+    """A word of the language with its arguments, as a person writes them: `v, size, swap=0.5`."""
 
     name: str
     signature: str
-    rule: Rule
-    text: str | None = None
-    maps: bool = True  # a list in place of a value: apply to each, zip several
-    blocked: tuple[int, ...] = ()  # arguments that no gradient reaches
-    affine: bool = False  # the derivative does not read the arguments
-    host: Callable[..., float] | None = None  # the same for numbers known before anything runs
-    host_text: str | None = None
-    takes_samples: bool = False  # reduces or mixes samples
 
     @functools.cached_property
     def parameters(self) -> list[tuple[str, Any]]:
         """Names with their defaults."""
         found = []
         for part in filter(None, (p.strip() for p in self.signature.split(","))):
-            name, _, default = part.partition("=")
-            found.append((name, _REQUIRED if not _ else _DEFAULTS.get(default, default)))
+            name, equals, default = part.partition("=")
+            found.append((name, _literal(default) if equals else _REQUIRED))
         return found
 
     def bind(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
@@ -76,17 +69,29 @@ class Operator:
         return bound
 
 
+@frozen
+class Operator(Signature):
+    """One operator. `text` is a template: `{0}` is an argument in brackets where it needs them, `{0!s}` as it is."""
+
+    rule: Rule
+    text: str | None = None
+    maps: bool = True  # a list in place of a value: apply to each, zip several
+    blocked: tuple[int, ...] = ()  # arguments that no gradient reaches
+    affine: bool = False  # the derivative does not read the arguments
+    host: Callable[..., float] | None = None  # the same for numbers known before anything runs
+    host_text: str | None = None
+
+
 _REQUIRED = object()
-_DEFAULTS: dict[str, Any] = {
-    "None": None,
-    "True": True,
-    "False": False,
-    "0": 0,
-    "1": 1,
-    "-1": -1,
-    "0.01": 0.01,
-    "[]": (),
-}
+
+
+def _literal(text: str) -> Any:
+    """A default: a number, truth value or None, else a word."""
+    try:
+        return ast.literal_eval(text)
+    except ValueError:
+        return text
+
 
 OPERATORS: dict[str, Operator] = {}
 
@@ -338,7 +343,7 @@ def _scaled(type_: Type, other: Type, value: Any, name: str) -> Range | None:
     return (min(found), max(found)) if found else None
 
 
-def _binary(name: str, text: str, host: Callable[[Any, Any], Any], affine: bool = False, dtype: str = "float") -> None:
+def _binary(name: str, host: Callable[[Any, Any], Any], affine: bool = False, dtype: str = "float") -> None:
     def rule(a: Any, b: Any) -> Made:
         left, right = node_of(a), node_of(b)
         if name in ("div", "floordiv", "mod") and right.type.host and right.value == 0:
@@ -352,36 +357,36 @@ def _binary(name: str, text: str, host: Callable[[Any, Any], Any], affine: bool 
                 type_ = type_.but(range=range_)
         return nodes, type_, fields
 
-    OPERATORS[name] = Operator(name, "a, b", rule, text, affine=affine, host=host, host_text=text)
+    OPERATORS[name] = Operator(name, "a, b", rule, affine=affine, host=host)
 
 
 SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod": "%", "pow": "**"}
 SIGNS |= {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
-_binary("add", "{0} + {1}", lambda a, b: a + b, affine=True)
-_binary("sub", "{0} - {1}", lambda a, b: a - b, affine=True)
-_binary("mul", "{0} * {1}", lambda a, b: a * b)
-_binary("div", "{0} / {1}", lambda a, b: a / b)
-_binary("floordiv", "{0} // {1}", lambda a, b: a // b)
-_binary("mod", "{0} % {1}", lambda a, b: a % b)
-_binary("pow", "{0} ** {1}", lambda a, b: _power(a, b))
-_binary("lt", "{0} < {1}", lambda a, b: a < b, dtype="bool")
-_binary("le", "{0} <= {1}", lambda a, b: a <= b, dtype="bool")
-_binary("gt", "{0} > {1}", lambda a, b: a > b, dtype="bool")
-_binary("ge", "{0} >= {1}", lambda a, b: a >= b, dtype="bool")
-_binary("eq", "{0} == {1}", lambda a, b: a == b, dtype="bool")
-_binary("ne", "{0} != {1}", lambda a, b: a != b, dtype="bool")
+_binary("add", lambda a, b: a + b, affine=True)
+_binary("sub", lambda a, b: a - b, affine=True)
+_binary("mul", lambda a, b: a * b)
+_binary("div", lambda a, b: a / b)
+_binary("floordiv", lambda a, b: a // b)
+_binary("mod", lambda a, b: a % b)
+_binary("pow", lambda a, b: _power(a, b))
+_binary("lt", lambda a, b: a < b, dtype="bool")
+_binary("le", lambda a, b: a <= b, dtype="bool")
+_binary("gt", lambda a, b: a > b, dtype="bool")
+_binary("ge", lambda a, b: a >= b, dtype="bool")
+_binary("eq", lambda a, b: a == b, dtype="bool")
+_binary("ne", lambda a, b: a != b, dtype="bool")
 BINARY = {sign: name for name, sign in SIGNS.items()}
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 
 
-@operator("neg(v)", text="-{0}", affine=True, host=lambda v: -v, host_text="-{0}")
+@operator("neg(v)", affine=True, host=lambda v: -v)
 def _neg(v: Any) -> Made:
     nodes, type_, fields = elementwise("`-`", [node_of(v)])
     range_ = nodes[0].type.range
     return nodes, type_.but(range=(-range_[1], -range_[0]) if range_ else None), fields
 
 
-@operator("where(condition, a, b)", text="torch.where({0!s}, {1!s}, {2!s})", blocked=(0,), affine=True)
+@operator("where(condition, a, b)", blocked=(0,), affine=True)
 def _where(condition: Any, a: Any, b: Any) -> Made:
     test = node_of(condition)
     if test.type.host:  # of clocks: the whole of one, or of the other
@@ -396,9 +401,7 @@ def _where(condition: Any, a: Any, b: Any) -> Made:
 
 @operator(
     "lerp(a, b, t)",
-    text="torch.lerp({0!s}, {1!s}, {2!s})",
     host=lambda a, b, t: a + t * (b - a),
-    host_text="{0} + {2} * ({1} - {0})",
 )
 def _lerp(a: Any, b: Any, t: Any) -> Made:
     nodes = [node_of(a), node_of(b), node_of(t)]
@@ -430,7 +433,7 @@ def _reduction(name: str, method: str, affine: bool = False) -> None:
         kept = () if axes is None else tuple(n for i, n in enumerate(node.type.shape) if i + 1 not in axes)
         range_ = node.type.range if name in ("mean", "max", "min") else None
         type_ = Type(kept, node.type.samples, range=range_, domain=node.type.domain)
-        axes = tuple(range_of(1, node.type.rank + 1)) if axes is None else axes
+        axes = tuple(range(1, node.type.rank + 1)) if axes is None else axes
         if name == "std" and math.prod(node.type.shape[axis - 1] for axis in axes) < 2:
             many = node.type.samples is not None
             help = "std(samples_of(v), dim=1) is that of all samples" if many else None
@@ -440,7 +443,6 @@ def _reduction(name: str, method: str, affine: bool = False) -> None:
     OPERATORS[name] = Operator(name, "v, dim=None", rule, affine=affine)
 
 
-range_of = range
 _reduction("mean", "mean", affine=True)
 _reduction("sum", "sum", affine=True)
 _reduction("norm", "norm")
@@ -449,12 +451,12 @@ _reduction("std", "std")
 REDUCTIONS = frozenset({"mean", "sum", "max", "min", "norm", "logsumexp", "std"})
 
 
-@operator("max(*values, dim=None)", maps=False, host=lambda *v: max(v), host_text="max({all})")
+@operator("max(*values, dim=None)", maps=False, host=lambda *v: max(v))
 def _max(values: tuple[Any, ...], dim: Any) -> Made:
     return _extreme("max", values, dim)
 
 
-@operator("min(*values, dim=None)", maps=False, host=lambda *v: min(v), host_text="min({all})")
+@operator("min(*values, dim=None)", maps=False, host=lambda *v: min(v))
 def _min(values: tuple[Any, ...], dim: Any) -> Made:
     return _extreme("min", values, dim)
 
@@ -476,7 +478,7 @@ def _extreme(name: str, values: tuple[Any, ...], dim: Any) -> Made:
     return made[0], made[1], {"pair": "torch.maximum" if name == "max" else "torch.minimum"}
 
 
-@operator("expect(v)", takes_samples=True, affine=True)
+@operator("expect(v)", affine=True)
 def _expect(v: Any) -> Made:
     node = tensor_of(v)
     if node.type.samples is None:
@@ -484,7 +486,7 @@ def _expect(v: Any) -> Made:
     return (node,), Type(node.type.shape, range=node.type.range), {}
 
 
-@operator("total(v)", takes_samples=True, affine=True)
+@operator("total(v)", affine=True)
 def _total(v: Any) -> Made:
     node = tensor_of(v)
     if node.type.samples is None:
@@ -492,7 +494,7 @@ def _total(v: Any) -> Made:
     return (node,), Type(node.type.shape), {}
 
 
-@operator("samples_of(v)", text="{0}", takes_samples=True, affine=True, maps=False)
+@operator("samples_of(v)", text="{0}", affine=True, maps=False)
 def _samples_of(v: Any) -> Made:
     node = tensor_of(v)
     if node.type.samples is None:
@@ -504,18 +506,6 @@ def _listed(values: Any, name: str) -> tuple[Node, ...]:
     if not isinstance(values, tuple) or not values:
         raise Fact(f"{name} reduces a list or a family", f"{name}([a, b]), or {name} of a family's name")
     return tuple(node_of(v) for v in values)
-
-
-@operator("add_all(values)", maps=False, affine=True, host=None)
-def _add_all(values: Any) -> Made:
-    nodes = _listed(values, "add")
-    return elementwise("add", list(nodes))
-
-
-@operator("average_all(values)", maps=False, affine=True)
-def _average_all(values: Any) -> Made:
-    nodes = _listed(values, "average")
-    return elementwise("average", list(nodes))
 
 
 @operator("cross_entropy(logits, target)", blocked=(1,))
@@ -655,14 +645,14 @@ def _matmul(a: Any, b: Any) -> Made:
     return (left, right), Type(shape, same_samples([left.type, right.type], "matmul")), {}
 
 
-@operator("softmax(v, dim)", text="{0}.softmax(dim={dim})")
+@operator("softmax(v, dim)")
 def _softmax(v: Any, dim: Any) -> Made:
     node = tensor_of(v)
     (axis,) = _axes(node.type, dim, "softmax") or (1,)
     return (node,), node.type.but(range=(0.0, 1.0), domain=None, kind="probability"), {"dim": axis}
 
 
-@operator("log_softmax(v, dim)", text="{0}.log_softmax(dim={dim})")
+@operator("log_softmax(v, dim)")
 def _log_softmax(v: Any, dim: Any) -> Made:
     node = tensor_of(v)
     (axis,) = _axes(node.type, dim, "log_softmax") or (1,)
@@ -686,7 +676,7 @@ def _arg(name: str, v: Any, dim: Any) -> Made:
     return (
         (node,),
         Type(kept, node.type.samples, "int", classes=node.type.shape[axis - 1]),
-        {"dim": axis, "method": name},
+        {"dim": axis},
     )
 
 
@@ -701,7 +691,7 @@ def _one_hot(v: Any, n: Any) -> Made:
     return (node,), Type((count, *node.type.shape), node.type.samples, range=(0.0, 1.0)), {"n": count}
 
 
-@operator("select(values, label)", maps=False, blocked=(), affine=True)
+@operator("select(values, label)", maps=False, affine=True)
 def _select(values: Any, label: Any) -> Made:
     index = tensor_of(label, "a label")
     if index.type.dtype != "int" or index.type.rank:
@@ -773,12 +763,12 @@ def _take(v: Any, p: Any, dim: Any) -> Made:
 
 @operator("zeros(*shape)", maps=False)
 def _zeros(shape: tuple[Any, ...]) -> Made:
-    return (), Type(tuple(integer(n, "a size", 1) for n in shape)), {"fill": 0.0}
+    return (), Type(tuple(integer(n, "a size", 1) for n in shape)), {}
 
 
 @operator("ones(*shape)", maps=False)
 def _ones(shape: tuple[Any, ...]) -> Made:
-    return (), Type(tuple(integer(n, "a size", 1) for n in shape)), {"fill": 1.0}
+    return (), Type(tuple(integer(n, "a size", 1) for n in shape)), {}
 
 
 # --- the batch ----------------------------------------------------------------------------------------------------
@@ -874,10 +864,20 @@ CONSTANTS: dict[str, float] = {"pi": math.pi}
 CLOCKS = ("step", "epoch", "epoch_step", "epoch_steps", "images", "stage", "stage_step", "stage_images")
 INPUT_TYPES = ("image", "vector", "tensor", "label", "labels", "mask")
 DRAW_TYPES = ("normal", "uniform", "bernoulli", "integer", "permutation")
-VIEWS = ("frozen", "evaluation", "training", "statistics", "still", "upto", "given")
-SPECIAL = (
-    "grad", "replay", "weights", "parameter", "add", "average", "split", "batch_split", "copies", "data_mean",
-    "separability",
+
+
+def _signatures(*written: str) -> dict[str, Signature]:
+    return {(parts := text.rstrip(")").partition("("))[0]: Signature(parts[0], parts[2]) for text in written}
+
+
+VIEWS = _signatures(
+    "frozen(N)", "evaluation(N)", "training(N)", "statistics(N, name)", "still(N)", "upto(N, label)",
+    "given(N, values)",
+)  # fmt: skip
+SPECIAL = _signatures(
+    "grad(y, x)", "replay(v, size, swap=0.5, per=sample)", "weights(N, *layers)", "parameter(name)", "add(list)",
+    "average(list)", "split(v, n, dim=1)", "batch_split(v, n)", "copies(v, n)", "data_mean(x, n)",
+    "separability(latent, seen)",
 )  # fmt: skip
 INITIALIZERS = {
     "normal": "mean=0, std=1",
@@ -892,4 +892,3 @@ INITIALIZERS = {
     "orthogonal": "gain=1",
     "fan_uniform": "gain=1",
 }
-Range_ = Range

@@ -12,7 +12,7 @@ from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gangraph import _paths, ops
-from gangraph.code import ATOM, WIDTH, Code, call, fit, identifier, join, literal, text
+from gangraph.code import ATOM, WIDTH, Code, call, fit, identifier, join, literal, text, variable
 from gangraph.expressions import Expr, show
 from gangraph.graph import Graph, Optimizer, Player, Step, network_of
 from gangraph.infer import OPTIMIZERS
@@ -50,16 +50,10 @@ class StageWriter:
         self.parts: dict[str, tuple[str, list[int]]] = {}  # a part of a network: where its parameters stand in it
         self.suffix = "@"  # stands where the stage's name will, unless the method is the same in all stages
 
-    def write(self) -> tuple[list[str], dict[str, Any]]:
+    def write(self) -> list[str]:
         methods: list[str] = []
-        tables: dict[str, Any] = {"pools": {}, "constants": False}
-        for name, arguments in self._tables():
-            if name == "pooled":
-                tables["pools"] = arguments
         methods += self._table_methods()
-        constants = self._constants()
-        tables["constants"] = bool(constants)
-        methods += constants
+        methods += self._constants()
         for held in self.schedule.held.values():
             methods.append(self._held(held))
         for evaluation in self.schedule.evaluations.values():
@@ -68,7 +62,7 @@ class StageWriter:
         methods += self._finish()
         methods.append(self._fetches())
         methods += self._views()
-        return methods, tables
+        return methods
 
     @cached_property
     def vectors(self) -> frozenset[int]:
@@ -95,20 +89,16 @@ class StageWriter:
 
     # --- tables
 
-    def _tables(self) -> list[tuple[str, dict[str, Any]]]:
-        pools = {
-            n.fields["pool"]: (n.fields["size"], n.fields["swap"])
-            for n in self.graph.named().values()
-            if n.op == "replay"
-        }
-        return [("pooled", pools)]
+    def _pools(self) -> dict[str, tuple[int, float]]:
+        named = self.graph.named().values()
+        return {n.fields["pool"]: (n.fields["size"], n.fields["swap"]) for n in named if n.op == "replay"}
 
     def _table_methods(self) -> list[str]:
         made = []
         if self.graph.state:
             entries = [f"{literal(name)}: {self._start(state.start)}" for name, state in self.graph.state.items()]
             made.append(self._method("starts@", [], fit("return {" + ", ".join(entries) + "}", 8)))
-        pools = dict(self._tables())["pooled"]
+        pools = self._pools()
         if pools:
             entries = [f"{literal(k)}: {literal(v)}" for k, v in pools.items()]
             doc = "Replay pools: size, and how often a stored sample is shown."
@@ -261,7 +251,7 @@ class StageWriter:
         writer.value_of = name
         body = writer.statements(
             [n for n in held.nodes if n is not held.node],
-            {id(n) for n in self.schedule_held_nodes() if n is not held.node},
+            {id(h.node) for h in self.schedule.held.values() if h is not held},
             frozenset(),
         )
         last = writer.assigned(held.node, "value")
@@ -285,9 +275,6 @@ class StageWriter:
         return self._method(
             f"made_{identifier(name)}", ["draws"], lines, f"{name}, made one time an iteration.", suffix=True
         )
-
-    def schedule_held_nodes(self) -> list[Node]:
-        return [h.node for h in self.schedule.held.values()]
 
     def _evaluation(self, evaluation: Evaluation) -> str:
         writer = PhaseWriter(self, evaluation, evaluation.tracked)
@@ -523,11 +510,7 @@ class PhaseWriter(Writer):
         return call_places(self.stage.graph)
 
     def fresh(self, name: str) -> str:
-        wanted = made = identifier(name)
-        for number in itertools.count(2):
-            if made not in self.taken:
-                break
-            made = f"{wanted}_{number}" if wanted[-1:].isdigit() else f"{wanted}{number}"
+        made = variable(name, self.taken)
         self.taken.add(made)
         return made
 
@@ -546,7 +529,7 @@ class PhaseWriter(Writer):
         for node in nodes:
             if node.op == "output":
                 parts.setdefault(id(node.args[0]), {})[node.fields["index"]] = node
-        self._name_arguments(nodes)
+        self._name_arguments()
         self.differentiated = {id(n.args[1]) for n in nodes if n.op == "grad"}
         self.gradients = {}
         for node in nodes:
@@ -723,7 +706,7 @@ class PhaseWriter(Writer):
             return f"{node.fields['network']}_out"
         return {"grad": "gradient", "chunk": "parts"}.get(node.op, "h")
 
-    def _name_arguments(self, nodes: list[Node]) -> None:
+    def _name_arguments(self) -> None:
         """Arguments of families are called after the loss and the parameter: `gan_y_real`."""
         for name, sided in self.stage.graph.sided.items():
             for parameter, value in sided.arguments.items():
@@ -732,7 +715,6 @@ class PhaseWriter(Writer):
                         number = f"_{i}" if isinstance(value, tuple) else ""
                         target = node.args[0] if node.op == "output" else node
                         self.arguments.setdefault(id(target), identifier(f"{name}_{parameter}{number}"))
-        del nodes
 
     def scalar(self, node: Node) -> Code:
         """A loss or objective as one number."""
@@ -753,16 +735,10 @@ class PhaseWriter(Writer):
             return text(f"self.state[{literal(name)}]")
         if node.op == "latest":
             return text(f"self.last({literal(name)})")
-        if node.op == "draw":
-            return self._draw(node)
-        if node.op == "parameter":
-            return self._parameter(node)
         if node.op == "dropped":
             return text("0.0")
         if node.op == "loss":
             return self.scalar(node)
-        if node.op == "grad":
-            return self._grad(node)
         if node.op == "replay":
             return (
                 text(f"self.pools[{literal(node.fields['pool'])}](")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from gangraph.errors import Fact, nearest
-from gangraph.evaluate import placed
 from gangraph.expressions import Call, Expr, Name, show
 from gangraph.graph import Graph
 from gangraph.infer import known
@@ -20,13 +19,10 @@ def steps(graph: Graph) -> dict[str, list[Step]]:
     for stream, exprs in graph.resolved.spec.file.prepare.items():
         if stream not in graph.resolved.streams:
             known = list(graph.resolved.streams)
-            raise placed(
-                Fact(
-                    f"no stream is called '{stream}'",
-                    nearest(str(stream), known) or f"the streams are {', '.join(known)}",
-                ),
-                stream.place,
-            )
+            raise Fact(
+                f"no stream is called '{stream}'",
+                nearest(str(stream), known) or f"the streams are {', '.join(known)}",
+            ).at(stream.place)
         found[str(stream)] = [_step(graph, expr) for expr in exprs]
     return found
 
@@ -34,12 +30,9 @@ def steps(graph: Graph) -> dict[str, list[Step]]:
 def _step(graph: Graph, expr: Expr) -> Step:
     if not isinstance(expr, Call) or not isinstance(expr.function, Name) or expr.function.id not in STEPS:
         hint = nearest(expr.function.id, STEPS) if isinstance(expr, Call) and isinstance(expr.function, Name) else None
-        raise placed(
-            Fact(
-                f"{show(expr)} is not a step of preparation", hint or ", ".join(f"{k}({v})" for k, v in STEPS.items())
-            ),
-            expr.at,
-        )
+        raise Fact(
+            f"{show(expr)} is not a step of preparation", hint or ", ".join(f"{k}({v})" for k, v in STEPS.items())
+        ).at(expr.at)
     name = expr.function.id
     arguments, keywords = known(graph.resolved, expr, arguments=True)
     sizes = [*arguments, *keywords.values()]
@@ -52,5 +45,5 @@ def _step(graph: Graph, expr: Expr) -> Step:
     else:
         good = len(sizes) == 2 and all(isinstance(v, int) and v > 0 for v in sizes) and set(keywords) <= {"h", "w"}
     if not good:
-        raise placed(Fact(f"{show(expr)} does not fit {name}({STEPS[name]})"), expr.at)
+        raise Fact(f"{show(expr)} does not fit {name}({STEPS[name]})").at(expr.at)
     return name, arguments, keywords

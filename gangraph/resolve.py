@@ -14,7 +14,7 @@ from typing import Any
 
 from gangraph import ops
 from gangraph.errors import Fact, Place, Problem, SpecError, nearest
-from gangraph.evaluate import Evaluator, placed
+from gangraph.evaluate import Evaluator
 from gangraph.expressions import Expr, Index, List, Name, Number, parse
 from gangraph.families import Families, Member, Rule, expand_keys, free_indices, member_name
 from gangraph.frozen import frozen
@@ -132,8 +132,8 @@ def resolve(
         words = _words(spec, library)
         stages = list(_stages(spec, over))
     except Fact as fact:
-        path = getattr(fact, "path", "stages")
-        raise SpecError([spec.sources.problem(getattr(fact, "place", spec.place), path, fact)]) from None
+        path = fact.path or "stages"
+        raise SpecError([spec.sources.problem(fact.place or spec.place, path, fact)]) from None
     found = []
     for number, (name, keys, staged, bound, kept) in enumerate(stages):
         try:
@@ -143,7 +143,7 @@ def resolve(
         except SpecError as error:
             problems += error.problems
         except Fact as fact:
-            problems.append(staged.sources.problem(getattr(fact, "place", staged.place), f"stages.{name}", fact))
+            problems.append(staged.sources.problem(fact.place or staged.place, f"stages.{name}", fact))
     if problems:
         raise SpecError(problems)
     return tuple(found)
@@ -185,24 +185,11 @@ def _overrides(spec: GraphSpec, sizes: dict[str, Any], constants: dict[str, Any]
                 made[section][name] = parse(str(value), Place("--set", 1, 1))
             except Fact as fact:
                 problems.append(Problem(Place("--set"), name, fact.message, fact.help))
-    for name in spec.file.tiny.sizes:
-        if name not in known["sizes"]:
-            place = getattr(name, "place", spec.place)
-            problems.append(
-                spec.sources.problem(
-                    place, "tiny.sizes", Fact(f"'{name}' is not one of the sizes", nearest(name, known["sizes"]))
-                )
-            )
-    for name in spec.file.tiny.constants:
-        if name not in known["constants"]:
-            place = getattr(name, "place", spec.place)
-            problems.append(
-                spec.sources.problem(
-                    place,
-                    "tiny.constants",
-                    Fact(f"'{name}' is not one of the constants", nearest(name, known["constants"])),
-                )
-            )
+    for section, names in known.items():
+        for name in getattr(spec.file.tiny, section):
+            if name not in names:
+                wrong = Fact(f"'{name}' is not one of the {section}", nearest(name, names))
+                problems.append(spec.sources.problem(getattr(name, "place", spec.place), f"tiny.{section}", wrong))
     if problems:
         raise SpecError(problems)
     return _Over(made["sizes"], made["constants"], tiny)
@@ -308,14 +295,14 @@ class _Resolver(Evaluator):
             return value
         if not isinstance(value, int) or not -TOP < value < TOP:
             if isinstance(value, int):
-                raise placed(Fact(f"the size {name} is {value}, and {TOP:,} is too large for one"), expr.at)
+                raise Fact(f"the size {name} is {value}, and {TOP:,} is too large for one").at(expr.at)
             help = "a number with a fraction is a constant"
-            raise placed(Fact(f"the size {name} is {value}, not an integer", help), expr.at)
+            raise Fact(f"the size {name} is {value}, not an integer", help).at(expr.at)
         return value
 
     def problem(self, fact: Fact, path: str, place: Place | None = None) -> None:
-        place = getattr(fact, "place", place or self.spec.place)
-        self.problems.append(self.spec.sources.problem(place, path, fact, getattr(fact, "trail", ())))
+        place = fact.place or place or self.spec.place
+        self.problems.append(self.spec.sources.problem(place, path, fact, fact.trail))
 
     def indices(self) -> dict[str, tuple[Any, ...]]:
         found: dict[str, tuple[Any, ...]] = {}
@@ -339,11 +326,11 @@ class _Resolver(Evaluator):
         if not isinstance(values, tuple) or not all(
             isinstance(v, int | str) and not isinstance(v, bool) for v in values
         ):
-            raise placed(Fact(f"the index {name} must be a list of numbers or names, or a range"), expr.at)
+            raise Fact(f"the index {name} must be a list of numbers or names, or a range").at(expr.at)
         if len(set(values)) != len(values):
-            raise placed(Fact(f"the index {name} names a member twice"), expr.at)
+            raise Fact(f"the index {name} names a member twice").at(expr.at)
         if len(values) > 100_000:
-            raise placed(Fact(f"the index {name} has {len(values)} members, and 100000 are the most"), expr.at)
+            raise Fact(f"the index {name} has {len(values)} members, and 100000 are the most").at(expr.at)
         return values
 
     def resolve(self) -> Resolved:
@@ -385,7 +372,7 @@ class _Resolver(Evaluator):
         self._phases_once(schedule)
         if not schedule and self.file.players:
             idle = Fact("the schedule has no phases: nothing is trained", "PLAYER: what it minimizes")
-            self.problem(placed(idle, self.spec.tree.key_place("schedule")), "schedule")
+            self.problem(idle.at(self.spec.tree.key_place("schedule")), "schedule")
         train = (self.over.tiny and self.spec.file.tiny.train.batch) or None
         expr = train or self.file.train.batch
         size = self.batch_size
@@ -462,42 +449,40 @@ class _Resolver(Evaluator):
                 first, line = seen[name]
                 there = f"line {line.line}" + (f" of {line.file}" if line.file != place.file else "")
                 self.problem(
-                    placed(Fact(f"{name} is declared twice", f"it is one of the {first} too, in {there}"), place),
+                    Fact(f"{name} is declared twice", f"it is one of the {first} too, in {there}").at(place),
                     section,
                 )
                 continue
             seen[name] = (section, place)
             if head in core and head not in heads:
                 self.problem(
-                    placed(Fact(f"{head} is a word of the core and cannot be declared", "choose another name"), place),
+                    Fact(f"{head} is a word of the core and cannot be declared", "choose another name").at(place),
                     section,
                 )
             if section in ("networks", "averages") and head in MODULE_WORDS:
                 fact = Fact(f"a network cannot be called {head}, a word of torch.nn.ModuleDict", "choose another name")
-                self.problem(placed(fact, place), section)
+                self.problem(fact.at(place), section)
             if section == "state" and "[" in name:
-                self.problem(
-                    placed(Fact("state has no families", "give each number or tensor its name"), place), section
-                )
+                self.problem(Fact("state has no families", "give each number or tensor its name").at(place), section)
             if iskeyword(head):
                 help = f"call it {head}_"
-                self.problem(placed(Fact(f"{head} is a Python keyword and cannot be a name", help), place), section)
+                self.problem(Fact(f"{head} is a Python keyword and cannot be a name", help).at(place), section)
             elif not head.isidentifier():
-                self.problem(placed(Fact(f"{head} is not a name", "a name has letters, digits and _"), place), section)
+                self.problem(Fact(f"{head} is not a name", "a name has letters, digits and _").at(place), section)
             heads[head] = section
         for section, group in {"sample": self.file.sample, "metrics": self.file.metrics}.items():
             for name in group:
                 if not name.isidentifier():
                     fact = Fact(f"{name} is not a name", "a name has letters, digits and _")
-                    self.problem(placed(fact, name.place), section)
+                    self.problem(fact.at(name.place), section)
         for name in self.index:
             if name in heads:
                 place = getattr(name, "place", self.spec.place)
-                self.problem(placed(Fact(f"the index {name} is called like one of the {heads[name]}"), place), "index")
+                self.problem(Fact(f"the index {name} is called like one of the {heads[name]}").at(place), "index")
 
     def _twice(self, family: str, text: str, members: tuple[Member, ...]) -> None:
         place = next((m.place for m in members if text in m.names), self.spec.place)
-        self.problem(placed(Fact(f"the family {family} is declared in two sections"), place), "")
+        self.problem(Fact(f"the family {family} is declared in two sections").at(place), "")
 
     # --- the schedule
 
@@ -506,7 +491,7 @@ class _Resolver(Evaluator):
         index = {k: v for k, v in self.index.items() if k not in bound}
         for rule in self._rules(entries, path):
             if len(rule.patterns) != 1:
-                self.problem(placed(Fact(f"{rule.key} names several phases"), rule.place), path)
+                self.problem(Fact(f"{rule.key} names several phases").at(rule.place), path)
                 continue
             members, _ = self._expand_move(rule, index, bound, path)
             for member in members:
@@ -534,52 +519,35 @@ class _Resolver(Evaluator):
                 "a move is one of minimize, moves, together, update, reset"
                 + (f", not {' and '.join(kinds)}" if kinds else "")
             )
-            self.problem(placed(fact, place), path)
+            self.problem(fact.at(place), path)
             return []
         (kind,) = kinds
         for key in ("player", "networks", "accumulate"):
-            if kind != "minimize" and getattr(body, key) is not None:
-                self.problem(
-                    placed(
-                        Fact(f"'{key}' belongs to a phase, which has 'minimize'"),
-                        getattr(body, key)[0].at if key == "networks" else getattr(body, key).at,
-                    ),
-                    path,
-                )
+            said = getattr(body, key)
+            if kind != "minimize" and said is not None:
+                at = said[0].at if key == "networks" else said.at
+                self.problem(Fact(f"'{key}' belongs to a phase, which has 'minimize'").at(at), path)
         common: dict[str, Any] = {"when": body.when, "repeat": body.repeat, "fresh": body.batch == "fresh"}
         if kind == "minimize":
             networks = tuple(body.networks) if body.networks is not None else None
-            return [
-                Move(
-                    "phase",
-                    name,
-                    place,
-                    bound,
-                    body.player,
-                    body.minimize,
-                    networks,
-                    accumulate=body.accumulate,
-                    **common,
-                )
-            ]
+            common["accumulate"] = body.accumulate
+            return [Move("phase", name, place, bound, body.player, body.minimize, networks, **common)]
         if kind in ("moves", "together") and not getattr(body, kind):
-            self.problem(placed(Fact(f"{kind} has nothing in it", "leave the move out"), place), path)
+            self.problem(Fact(f"{kind} has nothing in it", "leave the move out").at(place), path)
         if kind == "moves":
             return [Move("sequence", name, place, bound, moves=self._schedule(body.moves or {}, bound, path), **common)]
         if kind == "together":
             moves = self._schedule(body.together or {}, bound, path)
             for move in moves:
                 if move.kind != "phase":
-                    self.problem(placed(Fact("a group has phases, and nothing else"), move.place), path)
+                    self.problem(Fact("a group has phases, and nothing else").at(move.place), path)
                 if move.fresh or move.repeat is not None or move.accumulate is not None:
-                    self.problem(
-                        placed(Fact("repeat, batch and accumulate belong to the group, not to a member"), move.place),
-                        path,
-                    )
+                    fact = Fact("repeat, batch and accumulate belong to the group, not to a member")
+                    self.problem(fact.at(move.place), path)
             return [Move("group", name, place, bound, moves=moves, **common)]
         names = tuple((body.update if kind == "update" else body.reset) or ())
         if not names:
-            self.problem(placed(Fact(f"{kind} names nothing", "leave the move out"), place), path)
+            self.problem(Fact(f"{kind} names nothing", "leave the move out").at(place), path)
         return [Move(kind, name, place, bound, names=names, **common)]
 
     def _phases_once(self, moves: tuple[Move, ...]) -> None:
@@ -588,13 +556,8 @@ class _Resolver(Evaluator):
         while stack:
             move = stack.pop(0)
             if move.name in seen:
-                self.problem(
-                    placed(
-                        Fact(f"two moves are called {move.name}", f"the other is in line {seen[move.name].line}"),
-                        move.place,
-                    ),
-                    "schedule",
-                )
+                fact = Fact(f"two moves are called {move.name}", f"the other is in line {seen[move.name].line}")
+                self.problem(fact.at(move.place), "schedule")
             seen[move.name] = move.place
             stack = [*move.moves, *stack]
 
@@ -605,4 +568,4 @@ def member_of(expr: Expr, bound: dict[str, Any], evaluator: Evaluator) -> str:
         return expr.id
     if isinstance(expr, Index) and isinstance(expr.value, Name):
         return member_name(expr.value.id, tuple(evaluator.index_value(i, Scope({}, index=bound)) for i in expr.items))
-    raise placed(Fact(f"{expr} is not a name"), expr.at)
+    raise Fact(f"{expr} is not a name").at(expr.at)

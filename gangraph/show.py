@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from gangraph.compiler import Spec
@@ -67,7 +66,7 @@ def _states(graph: Graph) -> list[str]:
 
 
 def _count(graph: Graph, networks: list[str]) -> int:
-    return sum(math.prod(shape) for shape in graph.parameters(networks).values())
+    return graph.count(networks)
 
 
 def _signature(graph: Graph, name: str) -> str:

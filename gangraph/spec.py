@@ -44,7 +44,7 @@ class Key(str):
 
 
 def _misread(fact: Fact, place: Place) -> PydanticCustomError:
-    place = getattr(fact, "place", place)
+    place = fact.place or place
     return PydanticCustomError("fact", "{fact}", {"fact": fact.message, "help": fact.help, "place": place})
 
 
@@ -399,16 +399,6 @@ def schema() -> dict[str, Any]:
 
 
 @frozen
-class StageSpec:
-    """The whole spec of one stage: `file` has its keys merged in; `indices` are bound by a key like `size[s]`."""
-
-    name: str
-    keys: StageKeys
-    tree: Mapping
-    indices: tuple[tuple[str, Any], ...] = ()
-
-
-@frozen
 class GraphSpec:
     """A spec, merged with its parents and read. `tree` is the merged file; `sources` has the lines of every file.
 
@@ -448,6 +438,19 @@ class Sources:
     def problem(self, place: Place, path: str, fact: Fact | str, trail: tuple[str, ...] = ()) -> Problem:
         message, help = (fact.message, fact.help) if isinstance(fact, Fact) else (fact, None)
         return Problem(place, path, message, help, source=self.line(place), trail=trail)
+
+
+def expressions(body: Any) -> Iterator[Expr]:
+    """Every expression of a body: a value's, a chain's, both sides of a loss."""
+    match body:
+        case TwoSides():
+            yield from (body.discriminator, body.generator)
+        case Chain(lines=lines) | Line(body=lines):
+            yield from body.items if isinstance(body, Line) else ()
+            for line in lines:
+                yield from expressions(line)
+        case Expr():
+            yield body
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
@@ -653,16 +656,17 @@ def _refuse_common(spec: GraphSpec, key: Key, over: Mapping) -> None:
 
 
 def read_library(path: Path, sources: Sources) -> LibrarySpec:
-    """One file of a library, read once a process."""
-    if path not in _LIBRARY:
+    """One file of a library, read once a process unless somebody edits it."""
+    written = path.stat().st_mtime_ns if path.is_file() else 0
+    if (path, written) not in _LIBRARY:
         document = read(path)
-        _LIBRARY[path] = (document, _lazy_library(document))
-    document, library = _LIBRARY[path]
+        _LIBRARY[path, written] = (document, _lazy_library(document))
+    document, library = _LIBRARY[path, written]
     sources.add(document)
     return library
 
 
-_LIBRARY: dict[Path, tuple[Document, LibrarySpec]] = {}
+_LIBRARY: dict[tuple[Path, int], tuple[Document, LibrarySpec]] = {}
 
 
 def _lazy_library(document: Document) -> LibrarySpec:

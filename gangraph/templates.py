@@ -25,7 +25,7 @@ class Scope:
     with `inside` is a block's: the spec's names are out of sight.
     """
 
-    __slots__ = ("families", "frame", "index", "inside", "parent", "where")
+    __slots__ = ("families", "frame", "index", "inside", "parent", "standard", "where", "wrappers")
 
     def __init__(
         self,
@@ -34,13 +34,16 @@ class Scope:
         index: dict[str, Any] | None = None,
         inside: bool = False,
         where: Where | None = None,
-        families: dict[str, dict[tuple[Any, ...], str]] | None = None,
+        standard: bool | None = None,
+        wrappers: tuple[Any, ...] | None = None,
     ):
         self.frame, self.parent = frame, parent
         self.index: dict[str, Any] = index if index is not None else (parent.index if parent else {})
         self.inside: bool = inside or (parent.inside if parent else False)
         self.where: Where | None = where or (parent.where if parent else None)
-        self.families = families if families is not None else {}
+        self.standard: bool = standard if standard is not None else parent is not None and parent.standard
+        self.wrappers: tuple[Any, ...] = wrappers if wrappers is not None else parent.wrappers if parent else ()
+        self.families: dict[str, dict[tuple[Any, ...], str]] = {}
 
     def find(self, name: str) -> Any:
         scope: Scope | None = self
@@ -105,7 +108,6 @@ class Template:
 @dataclass(eq=False)
 class LayerTemplate(Template):
     layer: Layer
-    wrappers: tuple[Any, ...] = ()
 
     @property
     def title(self) -> str:
@@ -119,7 +121,6 @@ class BlockTemplate(Template):
     title: str
     body: Chain | GraphNetwork
     scope: Scope
-    wrappers: tuple[Any, ...] = ()
 
 
 @dataclass(eq=False)
@@ -141,8 +142,8 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, Wrapped) and isinstance(b, Wrapped):
         return bool(a.wrapper == b.wrapper) and same(a.inner, b.inner)
     if isinstance(a, BlockTemplate) and isinstance(b, BlockTemplate):
-        given = [{k: v for k, v in t.scope.frame.items() if k != "__library__"} for t in (a, b)]
-        return a.body is b.body and given[0].keys() == given[1].keys() and all(map(same, *(g.values() for g in given)))
+        mine, its = a.scope.frame, b.scope.frame
+        return a.body is b.body and mine.keys() == its.keys() and all(map(same, mine.values(), its.values()))
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(map(same, a, b))
     return type(a) is type(b) and bool(a == b)
@@ -219,17 +220,7 @@ class Init:
     name: str
     arguments: tuple[tuple[str, float], ...] = ()
     scale: float = 1.0
-    value: Any = None  # data_mean and other values that are known before training
 
     def __str__(self) -> str:
         inside = ", ".join(f"{k}={v:g}" for k, v in self.arguments)
         return (f"{self.scale:g} * " if self.scale != 1 else "") + f"{self.name}({inside})"
-
-
-@frozen
-class OptimizerCall:
-    """`Adam(lr=..., betas=[...])`: host expressions by argument name."""
-
-    name: str
-    arguments: dict[str, Any]
-    at: Place

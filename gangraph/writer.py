@@ -92,7 +92,7 @@ class Writer:
         return self.fill(template, arguments, node.fields)
 
     def fill(self, template: str, arguments: list[Code], fields: dict[str, Any]) -> Code:
-        """`{0}` is an argument as an atom, `{0!s}` as it is, `{dim}` a field, `{all}` every argument."""
+        """`{0}` is an argument as an atom, `{0!s}` as it is, `{slope}` a field."""
         made = text("")
         rest = template
         while rest:
@@ -101,9 +101,7 @@ class Writer:
             if not brace:
                 break
             key, _, rest = rest.partition("}")
-            if key == "all":
-                made = made + join(", ", arguments)
-            elif key == "self":
+            if key == "self":
                 made = made + "self"
             elif key[0].isdigit():
                 argument = arguments[int(key.removesuffix("!s"))]

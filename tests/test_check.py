@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import time
@@ -475,6 +476,34 @@ def _yaml(tree: object) -> str:
     if isinstance(tree, list):
         return "[" + ", ".join(map(_yaml, tree)) + "]"
     return "~" if tree is None else '"' + str(tree).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def test_lengths_may_read_constants(tmp_path: Path) -> None:
+    text = "gangraph: 1\nname: long\nextends: gan\nconstants: {long: 100}\ntrain: {iterations: long}\n"
+    path = tmp_path / "long.yaml"
+    path.write_text(text)
+    assert gangraph.load(path).train["iterations"] == 100
+    path.write_text(text.replace("train: {iterations: long}", "stages: {a: {iterations: 2 * long}, b: {}}"))
+    assert "200" in gangraph.load(path).program.source
+
+
+def test_a_loaded_spec_keeps_what_was_set_and_takes_what_is_set_anew() -> None:
+    spec = gangraph.load("gan", sizes={"Z": 3}, tiny=True)
+    assert gangraph.load(spec) is spec
+    other = gangraph.load(spec, sizes={"width": 7}, batch_size=5)
+    sizes = other.resolved[0].sizes
+    assert (sizes["Z"], sizes["width"], other.train["batch"]) == (3, 7, 5)
+
+
+def test_a_library_is_read_anew_when_somebody_edits_it(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    block = tmp_path / "mine" / "blocks.yaml"
+    path = tmp_path / "a.yaml"
+    path.write_text("gangraph: 1\nname: a\nextends: gan\nnetworks: {G: mine(X)}\n")
+    for width in (5, 6):
+        block.write_text(f"blocks:\n  mine(out): [Linear({width}), Linear(out)]\n")
+        os.utime(block, ns=(width, width))
+        assert gangraph.load(path, library=tmp_path / "mine").graph.count(["G"]) == 16 * width + width + 2 * width + 2
 
 
 @settings(GARBAGE, max_examples=150)

@@ -219,12 +219,12 @@ CASES: dict[str, list[tuple[str, Formula]]] = {
         ("samples_of(r)", lambda t: t.r),
         ("sum(samples_of(m))", lambda t: t.m.sum()),
     ],
-    "add_all": [
+    "add_list": [
         ("add([v, w, V])", lambda t: t.v + t.w + t.V),
         ("add([r])", lambda t: t.r),
         ("add([r, i])", lambda t: up(t.r, 3) + t.i),
     ],
-    "average_all": [
+    "average_list": [
         ("average([v, w, V])", lambda t: (t.v + t.w + t.V) / 3),
         ("average([i, v])", lambda t: (t.i + up(t.v, 2)) / 2),
     ],

@@ -651,7 +651,7 @@ def test_samples_that_cannot_be(run: Path, tmp_path: Path) -> None:
         ({"view": "faces"}, "no view is called 'faces': images"),
         ({"out": tmp_path / "x.gif"}, "samples are written as .png or .npz"),
         ({"n": 0}, "-n is 0"),
-        ({"out": tmp_path / "run/spec.yaml/x.png"}, "x.png cannot be written"),
+        ({"out": tmp_path / "run/spec.yaml/x.png"}, "x.png: cannot be written"),
     ):
         with pytest.raises(RunError, match=message):
             sample_run(run, **({"out": tmp_path / "x.png"} | options))  # type: ignore[arg-type]

@@ -239,6 +239,10 @@ losses:
   dis: expect(mean(D(fake))) - mean(judged)
 schedule: {G: gen, D: dis}
 """,
+        "a repeat by a clock": """
+losses: {rec: "expect(l2(G(z), x))", score: expect(mean(D(x)**2))}
+schedule: {G: {minimize: rec, repeat: 1 + abs(step - 2)}, D: score}
+""",
         "a choice by a clock": """
 graph: {fake: G(z), target: "where(step < 1, x, stop(fake) + x)", other: "x if step % 2 == 0 else 2 * x"}
 losses: {rec: "expect(l2(fake, target)) + expect(l1(fake, other))", score: expect(mean(D(x)**2))}
@@ -250,6 +254,14 @@ schedule: {G: rec, D: score}
 def test_what_readers_wrote_means_what_it_says(rest: tuple[str, str], tmp_path: Path) -> None:
     """Each was once a program that crashed, or meant something else."""
     (tmp_path / "small.yaml").write_text(SMALL + rest[1])
+    testing.assert_matches_reference(tmp_path / "small.yaml", cases=3)
+
+
+def test_a_wrapper_stands_in_a_wrapper(tmp_path: Path) -> None:
+    text = SMALL.replace("D: Linear(1)", "D: SpectralNorm(WeightNorm(Linear(1)))")
+    text += 'losses: {rec: "expect(l2(G(z), x))", score: expect(mean(D(x)**2))}\nschedule: {G: rec, D: score}\n'
+    (tmp_path / "small.yaml").write_text(text)
+    assert "D.first.weight_g" in gangraph.load(tmp_path / "small.yaml").graph.parameters(["D"])
     testing.assert_matches_reference(tmp_path / "small.yaml", cases=3)
 
 

@@ -24,7 +24,7 @@ from gangraph.ir import Node, walk
 from gangraph.layers import LAYERS, WRAPPERS
 from gangraph.prepare import steps
 from gangraph.schedule import Schedule
-from gangraph.spec import TwoSides
+from gangraph.spec import TwoSides, expressions
 
 CORE = frozenset({*ops.OPERATORS, *ops.SPECIAL, *ops.SCALAR_FUNCTIONS, *ops.CONSTANTS, *ops.VIEWS, *LAYERS, *WRAPPERS})
 MEANT = {
@@ -165,7 +165,7 @@ def formulas(case: Case) -> Iterator[Finding]:
                 there = f"line {other.line}" + (f" of {other.file}" if other.file != word.at.file else "")
                 yield Finding(word.at, path, f"what is called {word.name} in {there} hides it", "choose another name")
             for name in sorted(read - known):
-                at = next((n.at for e in _formulas(body) for n in names(e) if n.id == name), word.at)
+                at = next((n.at for e in expressions(body) for n in names(e) if n.id == name), word.at)
                 hint = nearest(name, known) or f"its parameters are {', '.join(parameters)}"
                 yield Finding(at, path, f"nothing is called '{name}' in here", hint)
             misspelt = not read <= known
@@ -174,12 +174,6 @@ def formulas(case: Case) -> Iterator[Finding]:
                 if name not in read and not misspelt:
                     fact = f"{word.name} does not read its parameter {name}"
                     yield Finding(word.at, path, fact, "use it, or leave it out")
-
-
-def _formulas(body: Any) -> list[Expr]:
-    if isinstance(body, TwoSides):
-        return [body.discriminator, body.generator]
-    return [body] if isinstance(body, Expr) else []
 
 
 def _declared(case: Case, section: str) -> dict[str, Place]:
@@ -208,29 +202,11 @@ def dead_losses(case: Case) -> Iterator[Finding]:
 
 def dead_values_inside(case: Case) -> Iterator[Finding]:
     """Values of a network written as a graph that none of its outputs reads."""
-    for (place, name), read in _inner_values(case).items():
+    for (place, name), read in case.inner_values.items():
         if not read:
             network = name.split(".")[0]
             help = "its layers would hold parameters that nothing trains: remove it, or let an output read it"
             yield Finding(place, f"networks.{name}", f"no output of {network} reads this value", help)
-
-
-def _inner_values(case: Case) -> dict[tuple[Place, str], bool]:
-    """Place and name of every value inside the spec's own networks, with whether some use of the network reads it."""
-    found: dict[tuple[Place, str], bool] = {}
-    for name, network in case.stages[-1].graph.networks.items():
-        for top in network.variants.values():
-            for module in modules(top):
-                if not module.values or not any(case.own(v.at) for v in module.values):
-                    continue
-                reached = {id(n) for n in walk([*module.outputs, *module.labels.values()])}
-                wholes = {id(n.args[0]) for n in module.values if n.op == "output" and id(n) in reached}
-                for value in module.values:
-                    if case.own(value.at):
-                        key = (value.at, f"{name}.{(value.name or '').split('[')[0]}")
-                        hit = id(value) in reached or (value.op == "output" and id(value.args[0]) in wholes)
-                        found[key] = found.get(key, False) or hit
-    return found
 
 
 def dead_phases(case: Case) -> Iterator[Finding]:
@@ -288,7 +264,7 @@ def _length(stage: Stage, path: str, key: str, expr: Expr) -> Iterator[Finding]:
     try:
         value = known(stage.graph.resolved, expr)
     except Fact as fact:
-        yield Finding(getattr(fact, "place", expr.at), f"{path}.{key}", fact.message, fact.help)
+        yield Finding(fact.place or expr.at, f"{path}.{key}", fact.message, fact.help)
         return
     value = value.value if isinstance(value, Node) else value
     if not isinstance(value, int | float) or isinstance(value, bool) or value < 1:
@@ -306,13 +282,13 @@ def recipes(case: Case) -> Iterator[Finding]:
             continue
         done.append((file.init, file.prepare))
         for key, fact in check_init(stage.graph):
-            place = getattr(fact, "place", stage.graph.resolved.spec.place)
+            place = fact.place or stage.graph.resolved.spec.place
             if case.own(place):
                 yield Finding(place, f"init.{key}", fact.message, fact.help)
         try:
             steps(stage.graph)
         except Fact as fact:
-            yield Finding(getattr(fact, "place", stage.graph.resolved.spec.place), "prepare", fact.message, fact.help)
+            yield Finding(fact.place or stage.graph.resolved.spec.place, "prepare", fact.message, fact.help)
     stage = case.stages[0]
     train = stage.graph.resolved.spec.file.train
     for key in ("iterations", "epochs", "images"):
@@ -464,7 +440,7 @@ def reached(case: Case) -> Iterator[Finding]:
                 yield Finding(phase.place, f"schedule.{phase.name}", fact, help)
     stage = case.stages[-1]
     said |= {p for network in stage.graph.networks.values() if network.frozen for p, _ in network.parameters()}
-    dead = tuple(f"{name}{end}" for (_, name), read in _inner_values(case).items() if not read for end in ".[")
+    dead = tuple(f"{name}{end}" for (_, name), read in case.inner_values.items() if not read for end in ".[")
     missed: dict[str, list[str]] = {}
     for parameter in owned:
         if parameter not in hit and parameter not in said and not parameter.startswith(dead):

@@ -226,6 +226,24 @@ class Case:
     def read(self) -> Read:
         return Read(stage.graph.resolved for stage in self.stages)
 
+    @cached_property
+    def inner_values(self) -> dict[tuple[Place, str], bool]:
+        """Place and name of every value inside the spec's own networks, and whether some use reads it."""
+        found: dict[tuple[Place, str], bool] = {}
+        for name, network in self.stages[-1].graph.networks.items():
+            for top in network.variants.values():
+                for module in modules(top):
+                    if not module.values or not any(self.own(v.at) for v in module.values):
+                        continue
+                    reached = {id(n) for n in walk([*module.outputs, *module.labels.values()])}
+                    wholes = {id(n.args[0]) for n in module.values if n.op == "output" and id(n) in reached}
+                    for value in module.values:
+                        if self.own(value.at):
+                            key = (value.at, f"{name}.{(value.name or '').split('[')[0]}")
+                            hit = id(value) in reached or (value.op == "output" and id(value.args[0]) in wholes)
+                            found[key] = found.get(key, False) or hit
+        return found
+
     def own(self, thing: Any) -> bool:
         """Whether the spec's own file says it, and no parent or library."""
         place = thing if isinstance(thing, Place) else getattr(thing, "place", None) or getattr(thing, "at", None)

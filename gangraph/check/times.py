@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from gangraph import ops
 from gangraph.check.case import Finding, Stage
 from gangraph.expressions import Number
+from gangraph.graph import host_value
 from gangraph.ir import Node
 
 FIRST = (0, 1, 2)
@@ -65,17 +65,4 @@ def _numbers(stage: Stage) -> Iterator[tuple[str, str, Node]]:
 
 def at(node: Node, step: int) -> Any:
     """The number in an iteration of the first epoch; None where it is not of clocks alone."""
-    if node.value is not None:
-        return node.value
-    if node.op == "clock":
-        return {"step": step, "epoch_step": step, "stage_step": step, "epoch": 0, "stage": 0}.get(str(node.name))
-    if node.op == "constant":
-        return at(node.fields["definition"], step)
-    operator = ops.OPERATORS.get(node.op)
-    if node.op == "ifelse":
-        condition = at(node.args[0], step)
-        return None if condition is None else at(node.args[1 if condition else 2], step)
-    values = [at(part, step) for part in node.args]
-    if operator is None or operator.host is None or None in values:
-        return None
-    return operator.host(*values)
+    return host_value(node, {"step": step, "epoch_step": step, "stage_step": step, "epoch": 0, "stage": 0})

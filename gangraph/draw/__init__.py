@@ -135,7 +135,7 @@ def draw(
 
 def write(spec: Spec | str | Path, path: str | Path, **options: Any) -> None:
     """Draws into a file, whose suffix says the format; whole or not at all."""
-    from gangraph.files import write_bytes
+    from gangraph.files import write
 
     path = Path(path)
     format = path.suffix.lower().removeprefix(".")
@@ -144,7 +144,7 @@ def write(spec: Spec | str | Path, path: str | Path, **options: Any) -> None:
     if not path.parent.is_dir():
         raise RunError(f"{path}: there is no folder {path.parent}")
     drawn = draw(spec, format, **options)
-    write_bytes(path, drawn.encode() if isinstance(drawn, str) else drawn)
+    write(path, drawn)
 
 
 def _game(spec: Spec, format: str, player: str | None, quick: bool) -> str | bytes:

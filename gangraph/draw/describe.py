@@ -19,10 +19,7 @@ from gangraph.draw.words import (
     bound_to,
     changed,
     count_text,
-    expressions,
     family_of,
-    host_value,
-    inside,
     leaf_words,
     moves_in,
     pretty,
@@ -36,13 +33,13 @@ from gangraph.draw.words import (
     whole_loss,
 )
 from gangraph.errors import Place
-from gangraph.expressions import Attribute, Call, Expr, Index, Name, Number, names, parse, show
+from gangraph.expressions import Attribute, Call, Expr, Index, Name, Number, names, parse, show, within
 from gangraph.families import Member, Pattern
-from gangraph.graph import Graph, Phase, Step
+from gangraph.graph import Graph, Phase, Step, host_value
 from gangraph.ir import Length, Node, Type, visit, walk
 from gangraph.routing import Reach, differentiable, given, passing
 from gangraph.rules import player_rules
-from gangraph.spec import TwoSides
+from gangraph.spec import TwoSides, expressions
 from gangraph.templates import TwoSided
 from gangraph.writer import host_text
 
@@ -282,7 +279,7 @@ class _Describer:
         found: dict[Place, Call] = {}
         for body in bodies:
             for expr in expressions(body):
-                for inner in inside(expr):
+                for inner in within(expr):
                     if isinstance(inner, Call):
                         found.setdefault(inner.at, inner)
         return found

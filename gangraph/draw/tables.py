@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from gangraph.compiler import Spec
 from gangraph.draw.describe import describe
-from gangraph.draw.words import circumstances, host_value, moves_in, occasion, steps_above
+from gangraph.draw.words import circumstances, moves_in, occasion, steps_above
 from gangraph.frozen import frozen
-from gangraph.graph import Phase, Step
+from gangraph.graph import Phase, Step, host_value
 from gangraph.ir import Module, Node, Type, walk
 from gangraph.resolve import Move
 from gangraph.schedule import Evaluation, Schedule, held_name
@@ -34,10 +34,10 @@ def network(spec: Spec, name: str, module: Module | None = None) -> Table:
 
     `module` is its structure for the inputs of one call; without it, for those of the first.
     """
-    total = sum(math.prod(shape) for shape in spec.graph.parameters([name]).values())
+    total = spec.graph.count([name])
     module = module or spec.graph.networks[name].module
     types = dict(_types(module))
-    rows = list(_fold(_layers(module, types, ""), types))
+    rows = list(_fold(_layers(module, types, "")))
     inputs = ", ".join(_shape(n.type) for n in module.inputs)
     outputs = ", ".join(_shape(n.type) for n in module.outputs)
     title = f"{name}: {inputs} → {outputs}, {total:,} parameters"
@@ -84,7 +84,7 @@ def _layer(module: Module, types: dict[int, Type], path: str) -> _Layer:
     return _Layer(path, (f"{wrapped}{module.layer}", into, out, f"{count:,}" if count else ""))
 
 
-def _fold(parts: list[list[_Layer]], types: dict[int, Type]) -> Iterator[tuple[str, ...]]:
+def _fold(parts: list[list[_Layer]]) -> Iterator[tuple[str, ...]]:
     """Rows, where neighbours that are alike stand once, with how many there are."""
     at = 0
     while at < len(parts):

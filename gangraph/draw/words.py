@@ -5,16 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from gangraph.expressions import STRENGTH, Attribute, Binary, Call, Expr, Index, Name, Number, show
+from gangraph.expressions import STRENGTH, Attribute, Binary, Call, Expr, Index, Name, Number, mapped, parts, show
 from gangraph.graph import Graph, Phase, Step
 from gangraph.ir import Node, Type
-from gangraph.ops import OPERATORS
 from gangraph.resolve import Move
-from gangraph.spec import Chain, TwoSides
 from gangraph.writer import host_text
 
 SIDES = ("discriminator", "generator")
@@ -73,30 +70,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 def changed(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
     """The expression with `change` applied to everything inside, innermost first."""
-
-    def inside(value: Any) -> Any:
-        if isinstance(value, Expr):
-            return changed(value, change)
-        return tuple(map(inside, value)) if isinstance(value, tuple) else value
-
-    return change(replace(expr, **{f.name: inside(getattr(expr, f.name)) for f in fields(expr) if f.name != "at"}))
-
-
-def children(value: Any) -> Iterator[Expr]:
-    """The expressions directly inside an expression, or in the tuples that it holds."""
-    inner = [getattr(value, f.name) for f in fields(value)] if isinstance(value, Expr) else value
-    for item in inner:
-        if isinstance(item, Expr):
-            yield item
-        elif isinstance(item, tuple):
-            yield from children(item)
-
-
-def inside(expr: Expr) -> Iterator[Expr]:
-    """An expression and everything in it, from the outside in."""
-    yield expr
-    for inner in children(expr):
-        yield from inside(inner)
+    return change(mapped(expr, lambda inner: changed(inner, change)))
 
 
 def bound_to(expr: Expr, bound: dict[str, Any]) -> Expr:
@@ -108,21 +82,6 @@ def bound_to(expr: Expr, bound: dict[str, Any]) -> Expr:
     return changed(expr, change) if bound else expr
 
 
-def expressions(body: Any) -> list[Expr]:
-    """The expressions of a value or loss: one, those of a chain's lines, or both sides."""
-    if isinstance(body, Expr):
-        return [body]
-    if isinstance(body, Chain):
-        return [e for line in body.lines for e in line_items(line)]
-    if isinstance(body, TwoSides):
-        return [body.discriminator, body.generator]
-    return []
-
-
-def line_items(line: Any) -> list[Expr]:
-    return [*line.items, *(e for inner in line.body for e in line_items(inner))]
-
-
 def references(expr: Expr) -> Iterator[tuple[str, str, str]]:
     """What may name a loss: its name, the name with its indices, and the side."""
     if isinstance(expr, Attribute) and expr.name in SIDES:
@@ -132,7 +91,7 @@ def references(expr: Expr) -> Iterator[tuple[str, str, str]]:
     elif isinstance(expr, Name):
         yield expr.id, expr.id, ""
     else:
-        yield from (found for inner in children(expr) for found in references(inner))
+        yield from (found for inner in parts(expr) for found in references(inner))
 
 
 def side_of(name: str) -> str:
@@ -187,39 +146,6 @@ def circumstances(steps: Iterable[Step | Phase], moves: dict[str, Move]) -> str:
     return ", ".join(dict.fromkeys(found))
 
 
-def host_value(value: Any, clocks: Mapping[str, float]) -> float | bool | None:
-    """A number of the program at some clocks; none where it hangs on a state, a loss, or a clock that is not there.
-
-    >>> from gangraph.compiler import load
-    >>> step = load("wgan").graph.schedule[0]
-    >>> [host_value(step.repeat, {"step": n}) for n in (24, 25, 500)]
-    [100.0, 5.0, 100.0]
-    """
-    if not isinstance(value, Node):
-        return None if value is None else value if isinstance(value, bool) else float(value)
-    if value.value is not None:
-        return float(value.value)
-    if value.op == "clock":
-        return clocks.get(value.name or "")
-    if value.op == "constant":
-        return host_value(value.fields["definition"], clocks)
-    if value.op == "ifelse":
-        test = host_value(value.args[0], clocks)
-        return None if test is None else host_value(value.args[1 if test else 2], clocks)
-    found = [host_value(argument, clocks) for argument in value.args]
-    if value.op in ("and", "or"):
-        decisive = value.op == "or"
-        truths = [None if v is None else bool(v) for v in found]
-        return decisive if decisive in truths else None if None in truths else not decisive
-    known = [v for v in found if v is not None]
-    if not found or len(known) < len(found):
-        return None
-    if value.op == "not":
-        return not known[0]
-    host = OPERATORS[value.op].host if value.op in OPERATORS else None
-    return host(*known) if host else None
-
-
 # --- facts
 
 
@@ -257,12 +183,7 @@ def span(texts: Iterable[str]) -> str:
 
 def count_text(graph: Graph, networks: list[str]) -> str:
     """Parameters in a short form: 33.9 M."""
-    total = 0
-    for shape in graph.parameters(networks).values():
-        size = 1
-        for n in shape:
-            size *= n
-        total += size
+    total = graph.count(networks)
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if total >= limit:
             return f"{total / limit:.1f} {unit}"

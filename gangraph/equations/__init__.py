@@ -45,7 +45,7 @@ from gangraph.equations.pieces import (
 from gangraph.equations.sources import Source
 from gangraph.equations.stage import Stage as _Stage
 from gangraph.equations.symbols import GREEK, constant, escape, index_set, number, operator, spelled, symbol, upright
-from gangraph.equations.trees import called, children, expressions, has_word, simple, split, substitute
+from gangraph.equations.trees import called, has_word, simple, split, substitute
 from gangraph.equations.write import NOTES, SIGNS, Writer
 from gangraph.errors import Fact
 from gangraph.expressions import parts

@@ -7,7 +7,7 @@ import operator
 from typing import Any
 
 from gangraph import ops
-from gangraph.equations.trees import bindings, called, given, head, walk
+from gangraph.equations.trees import bindings, called, given, head
 from gangraph.expressions import (
     Attribute,
     Binary,
@@ -23,6 +23,7 @@ from gangraph.expressions import (
     Number,
     String,
     Truth,
+    within,
 )
 from gangraph.families import Member, Pattern, member_name
 from gangraph.frozen import frozen
@@ -240,7 +241,7 @@ class Facts:
     def length(self, expr: Expr) -> str | None:
         """The number of samples of the first named value in an expression."""
         known = {**self.graph.inputs, **self.graph.draws, **self.graph.values}
-        for e in walk(expr):
+        for e in within(expr):
             node = known.get(self.named(e) or "")
             if isinstance(node, Node) and node.type.samples is not None:
                 return node.type.samples.text
@@ -248,11 +249,11 @@ class Facts:
 
     def family(self, expr: Expr) -> str | None:
         """A family of values or losses that an expression names as a whole."""
-        picked = {id(e.value) for e in walk(expr) if isinstance(e, Index)}
+        picked = {id(e.value) for e in within(expr) if isinstance(e, Index)}
         return next(
             (
                 e.id
-                for e in walk(expr)
+                for e in within(expr)
                 if isinstance(e, Name) and e.id in self.families and e.id not in self.networks and id(e) not in picked
             ),
             None,
@@ -263,7 +264,7 @@ class Facts:
         family = self.family(expr)
         if family is not None:
             return len(self.families[family])
-        for e in walk(expr):
+        for e in within(expr):
             if isinstance(e, Call) and self.several(e) and (network := self.network(e.function)) is not None:
                 return len(network.module.outputs)
             if isinstance(e, Name) and isinstance(self.graph.values.get(e.id), tuple):

@@ -11,8 +11,8 @@ import dataclasses
 from collections.abc import Callable
 
 from gangraph.equations.facts import SIDES, Facts
-from gangraph.equations.trees import children, has_word, head, signed, substitute, summed
-from gangraph.expressions import Attribute, Binary, Call, Expr, IfElse, List, Name, Negative, Number
+from gangraph.equations.trees import has_word, head, signed, substitute, summed
+from gangraph.expressions import Attribute, Binary, Call, Expr, IfElse, List, Name, Negative, Number, mapped
 from gangraph.library import Definition
 
 
@@ -37,7 +37,7 @@ def unfolded(expr: Expr, facts: Facts, side: str | None = None) -> Expr:
             decided = isinstance(whole, IfElse) and facts.truth(whole.test) is not None
             if decided or has_word(definition.read(), "expect", "total"):
                 return unfolded(whole, facts, side)
-    return children(expr, lambda e: unfolded(e, facts, side))
+    return mapped(expr, lambda e: unfolded(e, facts, side))
 
 
 def _bound(definition: Definition, call: Call) -> dict[str, Expr]:
@@ -50,7 +50,7 @@ def _bound(definition: Definition, call: Call) -> dict[str, Expr]:
 
 def _without_score_means(expr: Expr) -> Expr:
     """`expect(mean(v))` of a family's score is printed as the mean over both."""
-    made = children(expr, _without_score_means)
+    made = mapped(expr, _without_score_means)
     match made:
         case Call(function=Name(id="expect"), arguments=(Call(function=Name(id="mean"), keywords=()) as mean, *_)):
             return dataclasses.replace(made, arguments=mean.arguments)
@@ -59,7 +59,7 @@ def _without_score_means(expr: Expr) -> Expr:
 
 def settled(expr: Expr, number: Callable[[Expr], float | None], dropping: bool = True) -> Expr:
     """Signs outside, and what a known zero multiplies gone; `number` says what is known."""
-    e = children(expr, lambda inner: settled(inner, number, dropping))
+    e = mapped(expr, lambda inner: settled(inner, number, dropping))
     at = e.at
 
     def negative(inner: Expr) -> Expr:

@@ -6,9 +6,10 @@ from collections import Counter
 from typing import Any
 
 from gangraph.equations.facts import Facts, NotGeneric
-from gangraph.equations.trees import called, children, expressions, given, substitute
-from gangraph.expressions import Call, Expr, Index, List, Name, parts, show
+from gangraph.equations.trees import called, given, substitute
+from gangraph.expressions import Call, Expr, Index, List, Name, mapped, parts, show
 from gangraph.frozen import frozen
+from gangraph.spec import expressions
 
 
 @frozen
@@ -116,6 +117,6 @@ def _part(body: Any, place: int, count: int) -> Any:
             and len(joined.items) == count
         ):
             return change(joined.items[place])
-        return children(expr, change)
+        return mapped(expr, change)
 
     return change(body) if count > 1 and called(body, "batch_split") else body

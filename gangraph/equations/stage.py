@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any
 
 from gangraph.check.case import minimized
-from gangraph.equations import trees
 from gangraph.equations.facts import SIDES, Facts, NotGeneric, Rule
 from gangraph.equations.games import is_game
 from gangraph.equations.pieces import (
@@ -44,7 +43,7 @@ from gangraph.equations.symbols import (
 )
 from gangraph.equations.trees import bindings, called, has_word, simple, split, substitute
 from gangraph.equations.write import NOTES, Writer
-from gangraph.expressions import Binary, Call, Expr, IfElse, Index, Logic, Name, Negative, Number, names, parse
+from gangraph.expressions import Binary, Call, Expr, IfElse, Index, Logic, Name, Negative, Number, names, parse, within
 from gangraph.families import Member
 from gangraph.graph import Graph, Phase
 from gangraph.ir import Node, walk
@@ -125,7 +124,7 @@ class Stage:
         if move.repeat is None:
             return "", ()
         count = self.writer.piece(move.repeat)
-        if not any(isinstance(e, IfElse) for e in trees.walk(move.repeat)):
+        if not any(isinstance(e, IfElse) for e in within(move.repeat)):
             return f", {plain(count.text)} times an iteration", ()
         letter = self.writer.symbol(next(c for c in "TKMR_" if c not in self.facts.taken))
         return f", {letter.text} times an iteration", (Equation(letter, (("+", count),)),)

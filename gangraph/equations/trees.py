@@ -4,29 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
-from gangraph.expressions import Binary, Call, Expr, Index, Name, Negative, Number, names, parts
-from gangraph.spec import Chain, Line, TwoSides
-
-
-def children(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
-    """The expression with every part changed; keywords and operators stay."""
-    made = {key: _changed(value, change) for key, value in vars(expr).items() if key != "at"}
-    return dataclasses.replace(expr, **made)
-
-
-def _changed(value: Any, change: Callable[[Expr], Expr]) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_changed(v, change) for v in value)
-    return change(value) if isinstance(value, Expr) else value
-
-
-def walk(expr: Expr) -> Iterator[Expr]:
-    yield expr
-    for part in parts(expr):
-        yield from walk(part)
+from gangraph.expressions import Binary, Call, Expr, Index, Name, Negative, Number, mapped, names
 
 
 def substitute(expr: Expr, bound: dict[str, Expr]) -> Expr:
@@ -37,7 +17,7 @@ def substitute(expr: Expr, bound: dict[str, Expr]) -> Expr:
     def change(e: Expr) -> Expr:
         if isinstance(e, Name):
             return bound.get(e.id, e)
-        made = children(e, change)
+        made = mapped(e, change)
         return dataclasses.replace(made, items=tuple(map(simple, made.items))) if isinstance(made, Index) else made
 
     return change(expr)
@@ -127,16 +107,3 @@ def summed(terms: list[Expr]) -> Expr:
 def bindings(bound: dict[str, Any], at: Any) -> dict[str, Expr]:
     """Index variables and their values, as expressions."""
     return {k: Number(at, v) if isinstance(v, int) else Name(at, v) for k, v in bound.items()}
-
-
-def expressions(body: Any) -> Iterator[Expr]:
-    """Every expression of a body: a value's, a chain's, both sides of a loss."""
-    match body:
-        case TwoSides():
-            yield from (body.discriminator, body.generator)
-        case Chain(lines=lines) | Line(body=lines):
-            yield from body.items if isinstance(body, Line) else ()
-            for line in lines:
-                yield from expressions(line)
-        case Expr():
-            yield body

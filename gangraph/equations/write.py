@@ -49,7 +49,7 @@ from gangraph.equations.symbols import (
     upright,
     words,
 )
-from gangraph.equations.trees import called, given, head, simple, split, walk
+from gangraph.equations.trees import called, given, head, simple, split
 from gangraph.expressions import (
     Attribute,
     Binary,
@@ -69,6 +69,7 @@ from gangraph.expressions import (
     Truth,
     parse,
     show,
+    within,
 )
 from gangraph.library import Definition
 
@@ -432,7 +433,7 @@ class Writer:
         if isinstance(inner, List):
             return joined([("+", self.piece(item)) for item in inner.items])
         family, each = self.facts.family(inner), self.each
-        if (weights := next((e for e in walk(inner) if called(e, "weights")), None)) is not None:
+        if (weights := next((e for e in within(inner) if called(e, "weights")), None)) is not None:
             over = form(r"%s \in %s", "%s ∈ %s", self._weight, self._weights(weights))
         elif family is not None:
             each, over = self._range(family)
@@ -474,7 +475,7 @@ class Writer:
     # --- norms and distances
 
     def _norm(self, inner: Expr, order: int, square: bool = False, mean: bool = False) -> Piece:
-        if mean or not any(called(e, "weights") or show(e) in self.facts.parameters for e in walk(inner)):
+        if mean or not any(called(e, "weights") or show(e) in self.facts.parameters for e in within(inner)):
             self.say("n" if mean else "norm")
         held = reluctant(self.piece(inner))
         made = form(rf"\left\lVert %s \right\rVert_{{{order}}}", f"‖%s‖{'₁₂'[order - 1]}", held)

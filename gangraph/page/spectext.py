@@ -11,12 +11,13 @@ from typing import Any
 
 from gangraph.compiler import Spec
 from gangraph.document import Mapping, Sequence, Tree, read_text
-from gangraph.draw.words import SIDES, expressions, inside, moves_in
+from gangraph.draw.words import SIDES, moves_in
 from gangraph.errors import Place
-from gangraph.expressions import Attribute, Expr, Index, Name, show
+from gangraph.expressions import Attribute, Expr, Index, Name, show, within
 from gangraph.page.names import Keys, Names, phase_key, player_key, sides_of
 from gangraph.page.texts import Region, Span, Text, yaml_styles
 from gangraph.resolve import Move, Resolved
+from gangraph.spec import expressions
 
 
 def spec_texts(spec: Spec, names: Iterable[Names], things: Container[str]) -> tuple[Text, ...]:
@@ -114,7 +115,7 @@ def _entries(
 
 def _links(resolved: Resolved, names: Names) -> Iterator[tuple[Place, str, Keys]]:
     for expr in _written(resolved):
-        for inner in inside(expr):
+        for inner in within(expr):
             text = _name(inner)
             keys = names.find(text) if text else ()
             if keys:

@@ -6,7 +6,6 @@ phase, a size, a constant or a state.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -16,7 +15,6 @@ from gangraph.draw.picture import Box, Loss, Picture
 from gangraph.draw.words import (
     SIDES,
     circumstances,
-    expressions,
     family_of,
     leaf_words,
     moves_in,
@@ -34,6 +32,7 @@ from gangraph.ir import Node, Type, visit
 from gangraph.page.dataflow import Dataflow, leaves
 from gangraph.page.names import Link, Names, Part, call_key, phase_key, player_key, sides_of
 from gangraph.resolve import Resolved
+from gangraph.spec import expressions
 from gangraph.writer import host_text
 
 DTYPES = {"float": "real numbers", "int": "integers", "bool": "truth values"}
@@ -158,7 +157,7 @@ class _Finder:
         return found.pop() if len(found) == 1 else ""
 
     def _count(self, networks: Iterable[str]) -> str:
-        return f"{sum(math.prod(shape) for shape in self.graph.parameters(tuple(networks)).values()):,}"
+        return f"{self.graph.count(networks):,}"
 
     @staticmethod
     def _shape(type_: Type) -> str:

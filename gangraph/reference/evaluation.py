@@ -401,7 +401,6 @@ class Rehearsal(Evaluation):
         super().__init__(game, stage)
         self.trial = everything
         self.expansion: Expansion = game.expansion
-        self.scratch: dict[str, Any] = {}
         self.by: set[str] = set()
         self.depth = 0
         self.reading: list[str] = []  # the named values that are being made

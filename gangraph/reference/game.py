@@ -370,7 +370,6 @@ class Reference:
         """One iteration; `batch` is a dict, or a list of them taken in order. Returns what each evaluation saw."""
         self._begin(batch, draws)
         self.log: dict[str, float] = {}
-        self.updated: set[str] = set()
         self._shake()
         with self._recording():
             self._play(self.stage.resolved.schedule)
@@ -559,7 +558,6 @@ class Reference:
                 assert becomes is not None, f"the state {name} does not say what it becomes"
                 new[name] = self._become(evaluation, name, becomes)
         self.state |= new
-        self.updated |= set(names)
 
     def _follow(self, name: str) -> None:
         """average <- decay average + (1 - decay) network; buffers are copied."""

@@ -7,7 +7,6 @@ A checksum over the tensors and the header tells a damaged file. `Checkpoints` k
 from __future__ import annotations
 
 import json
-import os
 import struct
 import zlib
 from collections.abc import Callable, Mapping
@@ -22,37 +21,11 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from gangraph.errors import RunError
+from gangraph.files import write
 
 FORMAT = 1
 KEPT = 2
 State = dict[str, Any]  # dicts and lists of tensors, numbers, strings and None
-
-
-def write_atomically(path: Path, data: bytes | str) -> None:
-    """The whole file or the old one. Raises `RunError` when the disk is full or the folder cannot be written."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise RunError(f"{path} cannot be written: {error.strerror or error}") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """The rename itself, on the disk."""
-    with suppress(OSError):  # not every file system has it
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
@@ -61,7 +34,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     tree = json.dumps(_flatten(state, "", tensors))
     body = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     header = {"format": str(FORMAT), "state": tree, "checksum": str(_checksum(body, tree))}
-    write_atomically(path, save_tensors(body, header))
+    write(path, save_tensors(body, header), parents=True)
 
 
 def load(path: Path) -> State:

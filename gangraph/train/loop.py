@@ -584,15 +584,15 @@ def sample_run(
     needed = any(gan.view_inputs(v) for v in views)
     data = fit(saved["data"], gan.streams, gan.prepare, saved["batch"], saved["seed"]) if needed else None
     made = {v: samples(gan, v, n, data, seed) for v in (views if out.suffix == ".npz" else views[:1])}
-    from gangraph.train.checkpoint import write_atomically
+    from gangraph.files import write
 
     if out.suffix == ".npz":
-        write_atomically(out, _npz({v: values for v, (values, _) in made.items()}))
+        write(out, _npz({v: values for v, (values, _) in made.items()}), parents=True)
         return out
     picture = pictures.png(*made[views[0]], gan.view_range(views[0]), gan.view_row(views[0]))
     if picture is None:
         raise RunError(f"the view {views[0]} gives no images: write it as .npz")
-    write_atomically(out, picture)
+    write(out, picture, parents=True)
     return out
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from gangraph.errors import RunError
-from gangraph.train.checkpoint import Checkpoints, State, write_atomically
+from gangraph.files import write
+from gangraph.train.checkpoint import Checkpoints, State
 
 SPEC, PROGRAM, DIAGRAM, METRICS, LOSSES = "spec.yaml", "program.py", "diagram.svg", "metrics.jsonl", "losses.png"
 
@@ -63,7 +64,7 @@ class Run:
             self.write(DIAGRAM, drawn)
 
     def write(self, name: str, data: bytes | str) -> Path:
-        write_atomically(self.folder / name, data)
+        write(self.folder / name, data, parents=True)
         return self.folder / name
 
 
@@ -73,7 +74,7 @@ class Metrics:
     def __init__(self, path: Path, step: int):
         self.path = path
         self.rows = [row for row in _rows(path) if row["step"] <= step]
-        write_atomically(path, "".join(json.dumps(row) + "\n" for row in self.rows))
+        write(path, "".join(json.dumps(row) + "\n" for row in self.rows), parents=True)
         self._file = path.open("a")
 
     def add(self, row: Mapping[str, Any]) -> None:
