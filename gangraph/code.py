@@ -102,7 +102,7 @@ def literal(value: Any) -> str:
 PROGRAM = frozenset(
     """
     Game Evaluation Draws Pool View Entry Reversal reverse convolve AdamTF still layers_of begin initialize
-    keep_statistics added main
+    keep_statistics added main number
     Parameter Dropout Noise Filter2d MinibatchStd SpectralNorm Equalized WeightNorm GRU LSTM
     """.split()  # noqa: SIM905 - a list of words is easier to read
 )

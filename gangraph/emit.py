@@ -84,10 +84,11 @@ class Emitter:
         title = class_name(self.spec.name)
         while title in self.classes.names or title in ("Game", "Draws", "Pool", "View"):
             title += "Game"
-        body = "\n\n".join(methods)
-        needs = {"pool": "Pool(", "view": "View(", "reverse": "reverse(", "adam": "AdamTF", "convolve": "convolve("}
+        body = "\n\n".join([*methods, *classes])
+        needs = {"pool": r"self\.pools\[", "view": r"View\(", "reverse": r"reverse\(", "adam": "AdamTF"}
+        needs |= {"convolve": r"convolve\(", "number": r"number\("}
         for name, needed in needs.items():
-            if needed in body or any(needed in c for c in classes) or (name == "pool" and "self.pools[" in body):
+            if re.search(rf"(?<![\w.]){needed}", body):
                 self.runtime[name] = None
         if any("keep_statistics" in line for line in builds["lines"]):
             self.runtime["view"] = None

@@ -15,7 +15,7 @@ from typing import Any
 
 from gangraph.code import (
     ATOM,
-    PROGRAM,
+    RESERVED,
     Code,
     Note,
     Part,
@@ -115,7 +115,7 @@ class Classes:
         self.blocks: dict[str, None] = {}
         self.entries = _entries(graphs)
         self.names: list[str] = []
-        self._taken = {identifier(name) for graph in graphs for name in graph.networks} | PROGRAM
+        self._taken = {identifier(name) for graph in graphs for name in graph.networks} | RESERVED
         self._random: dict[int, bool] = {}
         self.variants: dict[int, str] = {}  # id of a module with a forward of its own -> its method
 

@@ -249,6 +249,7 @@ def _unary(
         return nodes, type_.but(kind="probability") if name == "sigmoid" else type_, fields
 
     hosts = {"sqrt": "{0} ** 0.5", "abs": "abs({0!s})", "square": "{0} ** 2"}
+    function = f"F.{name}" if text.startswith("F.") else f"torch.{name}"
     OPERATORS[name] = Operator(
         name,
         "v",
@@ -256,7 +257,7 @@ def _unary(
         text,
         affine=affine,
         host=host,
-        host_text=hosts.get(name, "{self}.number(torch." + name + ", {0!s})"),
+        host_text=hosts.get(name, f"number({function}, {{0!s}})"),
     )
 
 

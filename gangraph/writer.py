@@ -101,9 +101,7 @@ class Writer:
             if not brace:
                 break
             key, _, rest = rest.partition("}")
-            if key == "self":
-                made = made + "self"
-            elif key[0].isdigit():
+            if key[0].isdigit():
                 argument = arguments[int(key.removesuffix("!s"))]
                 made = made + (argument if key.endswith("!s") else argument.at(ATOM))
             else:
@@ -175,7 +173,8 @@ class Writer:
             if inner.op == "neg" and id(inner) not in self.names
             else Code(("-", *self.code(inner, UNARY).parts), UNARY)
         )
-        return Code(("-", *call("F.logsigmoid", negated).parts), UNARY)
+        made = call("number", "F.logsigmoid", negated) if node.type.host else call("F.logsigmoid", negated)
+        return Code(("-", *made.parts), UNARY)
 
     def _where(self, node: Node) -> Code:
         if node.args[0].type.host:

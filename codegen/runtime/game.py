@@ -112,9 +112,6 @@ class Game:
     def full(self, value, *shape):
         return torch.full(shape, value, device=self.like.device, dtype=self.like.dtype)
 
-    def number(self, function, value):
-        return function(torch.tensor(float(value), dtype=torch.float64)).item()
-
     def fetch(self):
         """The next batch becomes the present one."""
         if not self.coming:
