@@ -273,7 +273,7 @@ def compile_(source: str, output: Path, settings: Sequence[str], tiny: bool) -> 
 @click.option("--out", metavar="RUN", type=FILE, help="the run's folder (runs/NAME)")
 @click.option("--iterations", type=COUNT)
 @click.option("--batch-size", type=COUNT)
-@SEED
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="0, or that of the run that goes on")
 @click.option("--resume", is_flag=True, help="go on from the last checkpoint")
 @click.option(
     "--weights",
@@ -291,7 +291,7 @@ def train(
     out: Path | None,
     iterations: int | None,
     batch_size: int | None,
-    seed: int,
+    seed: int | None,
     resume: bool,
     weights: Sequence[str],
     precision: str,
@@ -312,8 +312,8 @@ def train(
             raise click.BadParameter(f"{pair}: write --weights NETWORK=FILE")
         files[name] = file
     run(
-        spec, data=data, out=out, iterations=iterations, seed=seed, resume=resume, weights=files or None,
-        precision=precision, devices=devices,
+        spec, data=data, out=out, iterations=iterations, batch_size=batch_size, seed=seed, resume=resume,
+        weights=files or None, precision=precision, devices=devices,
     )  # fmt: skip
 
 

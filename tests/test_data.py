@@ -468,6 +468,25 @@ def test_a_crop_that_is_larger_than_the_picture() -> None:
         data.batch(0)
 
 
+def test_wide_grey_pictures_keep_their_levels(tmp_path: Path) -> None:
+    ramp = np.tile(np.linspace(0, 1, 16), (16, 1))
+    for name, pixels in {
+        "eight.png": np.round(255 * ramp).astype(np.uint8),
+        "sixteen.png": np.round(65535 * ramp).astype(np.uint16),
+        "integer.tiff": np.round(65535 * ramp).astype(np.int32),
+        "float.tiff": ramp.astype(np.float32),
+    }.items():
+        (tmp_path / name[:-5]).mkdir()
+        Image.fromarray(pixels).save(tmp_path / name[:-5] / name)
+        data = fit(str(tmp_path / name[:-5]), one(image(1, 16, 16)), {}, 1)
+        assert np.allclose(data.batch(0)["x"][0, 0], 2 * ramp - 1, atol=0.01), name
+    Image.fromarray((70_000 * ramp).astype(np.int32)).save(tmp_path / "wide.tiff")
+    (tmp_path / "wide").mkdir()
+    (tmp_path / "wide.tiff").rename(tmp_path / "wide" / "0.tiff")
+    with pytest.raises(RunError, match="has int32 pixels outside 0"):
+        fit(str(tmp_path / "wide"), one(image(1, 16, 16)), {}, 1).batch(0)
+
+
 def broken(path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n but no more")
 

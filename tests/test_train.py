@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,11 +27,11 @@ from standin import Input, Spec, StandIn, image
 from torch import Tensor
 
 import gangraph.train
-from gangraph import _paths
+from gangraph import _paths, files
 from gangraph.compiler import compile
 from gangraph.compiler import load as load_spec
 from gangraph.errors import RunError
-from gangraph.train import checkpoint, loop, pictures, sample_run
+from gangraph.train import loop, pictures, sample_run
 from gangraph.train.checkpoint import Checkpoints, load, save
 from gangraph.train.data import fit
 from gangraph.train.loop import Result, load_external
@@ -335,6 +336,47 @@ def test_lines_of_metrics_after_the_checkpoint_are_cut_off(tmp_path: Path) -> No
     assert [row["step"] for row in rows] == [1, 2, 3, 4] and rows[3]["D"] > 0
 
 
+def test_lines_of_metrics_that_training_did_not_write_are_left_out(tmp_path: Path) -> None:
+    train(StandIn(), tmp_path / "run", iterations=2)
+    with (tmp_path / "run/metrics.jsonl").open("ab") as file:
+        file.write(b'\xff\xfe no text\n{"step": 2, "alarms": 5, "collapse/spread": "x"}\n[1]\n')
+    train(StandIn(), tmp_path / "run", iterations=3, resume=True)
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3]
+
+
+def test_one_process_trains_in_a_folder_at_a_time(tmp_path: Path) -> None:
+    train(StandIn(), tmp_path / "run", iterations=2)
+    other = Run(tmp_path / "run")
+    other.lock()
+    assert "is being trained by another process" in refused(StandIn(), tmp_path / "run", iterations=3, resume=True)
+    other.unlock()
+    assert train(StandIn(), tmp_path / "run", iterations=3, resume=True).step == 3
+
+
+def test_a_folder_that_is_removed_meanwhile_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Thief(StandIn):
+        def step(self, *args: Any, **options: Any) -> Any:
+            if self.clocks["step"] == 2:
+                shutil.rmtree(tmp_path / "run")
+            return super().step(*args, **options)
+
+    assert "is gone: somebody removed it" in refused(Thief(), tmp_path / "run", iterations=5)
+
+
+def test_a_run_goes_on_with_its_own_batch_and_seed(tmp_path: Path) -> None:
+    train("gan", tmp_path / "run", iterations=1, batch_size=8, seed=1)
+    assert train("gan", tmp_path / "run", iterations=2, resume=True).step == 2
+    assert last(tmp_path / "run")["run"] | {"batch": 8, "seed": 1} == last(tmp_path / "run")["run"]
+    assert "was begun with --seed 1, and cannot" in refused("gan", tmp_path / "run", iterations=3, resume=True, seed=0)
+
+
+def test_a_program_that_has_been_trained_does_not_begin_anew(tmp_path: Path) -> None:
+    gan = StandIn()
+    train(gan, tmp_path / "first", iterations=2)
+    assert "has been trained for 2 iterations" in refused(gan, tmp_path / "second", iterations=4)
+
+
 def test_a_program_that_was_edited_is_kept_and_measures_that_are_gone_are_missed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -551,7 +593,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(
     def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     text = refused(StandIn(), out, iterations=5, resume=True)
     assert "cannot be written: No space left on device" in text and "\n" not in text
     assert (out / "checkpoints/000003.safetensors").read_bytes() == before

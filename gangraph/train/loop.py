@@ -58,6 +58,9 @@ SHOWN = 64  # samples in a picture at most
 PIXELS = 2**18  # and pixels of one picture's samples
 
 
+UNSAID = -1  # a seed
+
+
 @frozen
 class Options:
     """What a run was asked for, besides its spec."""
@@ -87,7 +90,7 @@ def train(
     out: str | Path | None = None,
     iterations: int | None = None,
     batch_size: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     resume: bool = False,
     weights: Mapping[str, str | Path] | Sequence[str] | None = None,
     precision: str = "32",
@@ -98,24 +101,40 @@ def train(
 ) -> Result:
     """Train a spec (a name, a path, a loaded or a compiled one) and leave a run folder.
 
-    `iterations` counts from the beginning, also when the run resumes. Raises `RunError` when data, folder, checkpoint
-    or options do not fit, and when a number becomes infinite or NaN.
+    `iterations` counts from the beginning, also when the run resumes. What a run was begun with (data, batch size,
+    seed, 0 if nothing is said) it goes on with. Raises `RunError` when data, folder, checkpoint or options do not fit,
+    and when a number becomes infinite or NaN.
     """
-    asked = Options(data, batch_size, seed, iterations, precision, devices, quiet, _weights(weights))
-    _check_options(asked, strategy)
-    gan = compiled(spec, seed, batch_size)
-    run = Run(out if out is not None else Path("runs") / gan.spec.name, say)
-    state = run.open(resume)
+    said = UNSAID if seed is None else seed
+    asked = Options(data, batch_size, said, iterations, precision, devices, quiet, _weights(weights))
+    _check_options(asked, seed, strategy)
+    if not hasattr(spec, "step"):
+        from gangraph.compiler import load
+
+        spec = load(spec, batch_size=batch_size)
+    name = spec.spec.name if hasattr(spec, "step") else spec.name
+    run = Run(out if out is not None else Path("runs") / name, say)
+    try:
+        return _begun(spec, run, run.open(resume), asked, diagram or _diagram)
+    finally:
+        run.unlock()
+
+
+def _begun(spec: Any, run: Run, state: State | None, asked: Options, diagram: Callable[[Any], str | None]) -> Result:
+    """Trains from the state of a run, or from the beginning; in this process, or in several."""
+    gan = compiled(spec, max(asked.seed, 0), state["run"]["batch"] if state and asked.batch is None else asked.batch)
     if state:
         check_same_spec(state, gan, run)
+    elif gan.clocks["step"]:
+        raise RunError(f"this program has been trained for {gan.clocks['step']} iterations: compile it anew, or resume")
     options = _settled(asked, gan, state, run)
     fitted = _fit(gan, options)  # whatever does not fit is told here, before anything is written
     _total(gan, fitted, options, 0, 0)
     if state is None:
         _begin(gan, fitted, options)
-    run.begin(gan, diagram or _diagram)
+    run.begin(gan, diagram)
     fabric = _fabric(options)
-    if devices == 1:
+    if options.devices == 1:
         fabric.launch()
         return _train(fabric, gan, fitted, run, state, options)
     worker = partial(_worker, folder=str(run), options=options)  # processes of their own: each compiles RUN/spec.yaml
@@ -140,13 +159,13 @@ def compiled(spec: Any, seed: int = 0, batch_size: int | None = None, settled: b
     return compile(load(spec, batch_size=batch_size, settled=settled))
 
 
-def _check_options(asked: Options, strategy: str | None) -> None:
+def _check_options(asked: Options, seed: int | None, strategy: str | None) -> None:
     counts = {"--iterations": asked.iterations, "--batch-size": asked.batch, "--devices": asked.devices}
     for name, value in counts.items():
         if value is not None and value < 1:
             raise RunError(f"{name} is {value}, and must be 1 or more")
-    if not 0 <= asked.seed < 2**63:
-        raise RunError(f"--seed is {asked.seed}, and must be 0 or more, and below 2**63")
+    if not 0 <= (seed or 0) < 2**63 or not isinstance(seed, int | None):
+        raise RunError(f"--seed is {seed}, and must be 0 or more, and below 2**63")
     here = torch.cuda.device_count() if torch.cuda.is_available() else max(2, os.cpu_count() or 1)
     if asked.devices > here:
         raise RunError(f"--devices is {asked.devices}, and this machine has {here}")
@@ -167,7 +186,7 @@ def _settled(asked: Options, gan: Any, state: State | None, run: Run) -> Options
         fixed = {"--data": "data", "--batch-size": "batch", "--seed": "seed", "--devices": "devices"}
         for option, name in fixed.items():
             value = getattr(asked, name)
-            if value and value != saved[name]:
+            if value not in (None, UNSAID, saved[name]):
                 raise RunError(f"{run} was begun with {option} {saved[name]}, and cannot go on with {value}")
         return replace(asked, data=saved["data"], batch=saved["batch"], seed=saved["seed"])
     data, batch = asked.data or gan.spec.train.get("data"), asked.batch or gan.spec.train.get("batch")
@@ -175,7 +194,7 @@ def _settled(asked: Options, gan: Any, state: State | None, run: Run) -> Options
         raise RunError("the spec names no data: --data takes an embedded set or a folder")
     if batch is None:
         raise RunError("the spec names no batch size: --batch-size N")
-    return replace(asked, data=str(data), batch=int(batch))
+    return replace(asked, data=str(data), batch=int(batch), seed=max(asked.seed, 0))
 
 
 def _weights(weights: Mapping[str, str | Path] | Sequence[str] | None) -> tuple[tuple[str, str], ...]:
@@ -420,10 +439,11 @@ class Desk:
     def log(self, step: int, total: int, epoch: int, numbers: Mapping[str, float]) -> None:
         if step == 1 or self.is_mark(step, total) or step % max(1, total // LOGGED) == 0:
             kept = {f"state/{k}": v for k, v in self.gan.state.items() if isinstance(v, int | float)}
+            self.look()
             row = {"step": step, "epoch": epoch, "images": int(self.gan.clocks["images"]), **numbers, **kept}
             self.metrics.add(row | ({ALARMS: sorted(self.watcher.ringing)} if self.is_mark(step, total) else {}))
             if self.board:
-                with suppress(OSError):  # a full disk is told by the other files
+                with suppress(OSError, ValueError):  # as it calls what it cannot write; the other files tell of it
                     self.board.log_metrics({**numbers, **kept}, step)
 
     def is_mark(self, step: int, total: int) -> bool:
@@ -432,7 +452,14 @@ class Desk:
     def is_late(self) -> bool:
         return time.monotonic() - self.saved > SAVE_EVERY
 
+    def look(self) -> None:
+        """Raises `RunError` where the run is no longer there."""
+        if not (self.run.folder / SPEC).is_file():
+            self.board = None  # whose thread would miss its file
+            raise RunError(f"{self.run} is gone: somebody removed it, or its {SPEC}, while it was trained")
+
     def save(self, cursor: Cursor) -> None:
+        self.look()
         state = {"gan": self.gan.state_dict(), "cursor": asdict(cursor), "run": asdict(self.options)}
         self.run.checkpoints.save(int(self.gan.clocks["step"]), state | {"spec": _spec_of(self.gan)})
         self.saved = time.monotonic()
@@ -468,6 +495,7 @@ class Desk:
     def close(self) -> None:
         self.metrics.close()
         with suppress(RunError):  # whatever ended the run is the message
+            self.look()
             self.draw_curves()
         if self.board:
             with suppress(OSError):

@@ -19,6 +19,7 @@ from gangraph.files import write
 from gangraph.train.checkpoint import Checkpoints, State
 
 SPEC, PROGRAM, DIAGRAM, METRICS, LOSSES = "spec.yaml", "program.py", "diagram.svg", "metrics.jsonl", "losses.png"
+LOCK = ".lock"
 
 
 class Run:
@@ -28,6 +29,7 @@ class Run:
         self.folder = Path(folder)
         self.say = say
         self.checkpoints = Checkpoints(self.folder / "checkpoints", say)
+        self._lock: Any = None
 
     def __str__(self) -> str:
         return str(self.folder)
@@ -46,14 +48,33 @@ class Run:
             return None
         if used and not (self.folder / SPEC).exists():
             raise RunError(f"{self} is not the folder of a run: it has no {SPEC}")
+        if used:
+            self.lock()
         state = self.checkpoints.latest()
         if state is None:
             self.say(f"{self} has no checkpoint yet: starting from the beginning")
         return state
 
+    def lock(self) -> None:
+        """Nobody else trains here while this process does. Raises `RunError` where somebody does."""
+        from filelock import FileLock, Timeout
+
+        self._lock = self._lock or FileLock(self.folder / LOCK)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"{self} is being trained by another process") from None
+        except OSError as error:
+            raise RunError(f"{self} cannot be written: {error.strerror or error}") from None
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release(force=True)
+
     def begin(self, gan: Any, diagram: Callable[[Any], str | None]) -> None:
         """Write what is known before the first iteration."""
         self.write(SPEC, gan.spec.text)
+        self.lock()
         program = self.folder / PROGRAM
         if program.is_file() and program.read_bytes() != gan.source.encode():
             kept = program.replace(program.with_suffix(".before.py"))
@@ -91,13 +112,20 @@ class Metrics:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of the file; the last one may have been cut by a kill."""
+    """The whole lines of the file that are what training wrote; the last one may have been cut by a kill."""
     rows = []
     with suppress(FileNotFoundError):
-        for line in path.read_text().splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             with suppress(ValueError):
                 rows.append(json.loads(line))
-    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("step"), int)]
+    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("step"), int) and _plain(row)]
+
+
+def _plain(row: dict[str, Any]) -> bool:
+    """Whether a row has numbers, and alarms by name."""
+    alarms = row.get("alarms", [])
+    numbers = all(isinstance(value, int | float) for key, value in row.items() if key != "alarms")
+    return numbers and isinstance(alarms, list) and all(isinstance(alarm, str) for alarm in alarms)
 
 
 def check_same_spec(state: State, gan: Any, run: Run) -> None:

@@ -279,6 +279,9 @@ def _folder(path: Path, want: Want) -> Dataset:
     """Images, class folders, side-by-side pairs, or `trainA/ trainB/ ...`; below `train/` where there is one."""
     domains = sorted(p for p in _listed(path) if p.is_dir() and p.name.startswith("train") and len(p.name) == 6)
     if domains:
+        if want.pictures == 2 and not want.labels:
+            help = "a pair is one picture whose halves stand side by side"
+            raise RunError(f"{path} has domains ({', '.join(p.name for p in domains)}) and no pairs: {help}")
         return _files(path, {p.name[-1]: _images(p) for p in domains}, want)
     if (path / "train").is_dir():
         path = path / "train"
@@ -305,6 +308,9 @@ def _images(path: Path) -> list[Path]:
 def _files(path: Path, classes: Mapping[str, list[Path]], want: Want) -> Dataset:
     """Files by class -> Dataset. They are opened once before training, for their mode, and decoded when asked for."""
     files = [str(f) for found in classes.values() for f in found]
+    for file in files:
+        if not file.isprintable() and "\udc80" <= max(file) <= "\udcff":
+            raise RunError(f"the name of {file!r} is not UTF-8: rename it")
     hugging_face = _package("datasets")
     table = hugging_face.Dataset.from_dict({"image": files}).cast_column("image", hugging_face.Image(decode=False))
     labels = np.repeat(np.arange(len(classes)), [len(found) for found in classes.values()])
@@ -330,7 +336,8 @@ def _files(path: Path, classes: Mapping[str, list[Path]], want: Want) -> Dataset
 
 
 BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error)  # what Pillow raises for a damaged file
-GREY_MODES = {"1", "L", "LA", "I", "I;16", "F"}
+WIDE = ("I", "F")  # Pillow's modes of more than 8 bits, which it cuts off where it converts them
+GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"}
 
 
 def _decoded(file: str) -> Picture:
@@ -340,9 +347,19 @@ def _decoded(file: str) -> Picture:
     try:
         with Image.open(file) as image:
             upright = ImageOps.exif_transpose(image)
+            if image.mode.startswith(WIDE):
+                return _narrowed(np.asarray(upright), file)
             return np.asarray(upright.convert("L" if image.mode in GREY_MODES else "RGB"), np.uint8)
     except (*BROKEN, Image.DecompressionBombError) as error:
         raise RunError(_unreadable(file, error)) from None
+
+
+def _narrowed(pixels: Picture, file: str) -> Picture:
+    """Grey pixels of 16 bits, or of 32 that use no more of them, or floats of [0, 1], as 8 bits."""
+    top = 1.0 if pixels.dtype.kind == "f" else 65535.0
+    if not (pixels.size and pixels.min() >= 0 and pixels.max() <= top):
+        raise RunError(f"the image {file} has {pixels.dtype} pixels outside 0 ... {top:g}: save it with 8 bits")
+    return np.round(pixels.astype(np.float64) * (255 / top)).astype(np.uint8)
 
 
 def _header(file: str) -> bool:
@@ -357,7 +374,7 @@ def _header(file: str) -> bool:
 
 
 def _unreadable(file: str, error: Exception) -> str:
-    reason = (
-        error.strerror if isinstance(error, OSError) and error.strerror else "it is broken, or of an unknown format"
-    )
+    reason = getattr(error, "strerror", None) or "it is broken, or of an unknown format"
+    if type(error).__name__ == "DecompressionBombError":
+        reason = "it has more pixels than Pillow takes for a picture"
     return f"the image {file} cannot be read: {reason}"

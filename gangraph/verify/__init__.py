@@ -34,6 +34,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gangraph.compiler import load
+from gangraph.errors import RunError
 from gangraph.verify.explore import Explorer, Progress
 from gangraph.verify.report import PROPERTIES, Difference, Report, Row
 
@@ -65,7 +66,12 @@ def verify(
     from threadpoolctl import threadpool_limits
 
     loaded = load(spec, **options)
-    source = Path(program).read_text(encoding="utf-8") if program is not None else None
+    source = None
+    if program is not None:
+        try:
+            source = Path(program).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(f"{program} cannot be read: {getattr(error, 'strerror', None) or 'no text'}") from None
     from gangraph.declared import declared
     from gangraph.verify.bench import Bench, Subject
 
