@@ -10,9 +10,9 @@ import dataclasses
 from typing import Any
 
 from gangraph import ops
-from gangraph.errors import Fact, Place
+from gangraph.errors import Fact, Place, nearest
 from gangraph.evaluate import Evaluator
-from gangraph.expressions import Call, Expr, names
+from gangraph.expressions import Call, Expr, Name, names
 from gangraph.families import Rule, expand_keys
 from gangraph.ir import HOST, Length, Module, Network, Node, Shape, Type
 from gangraph.layers import LAYERS, WRAPPERS, Declared
@@ -454,6 +454,10 @@ class Expander(Evaluator):
             for name in member.names:
                 self.force(scope.frame[name], name)
         if body.outputs is not None:
+            for expr in body.outputs:
+                if isinstance(expr, Name) and expr.id not in {*scope.frame, *scope.families}:
+                    hint = nearest(expr.id, scope.frame)
+                    raise Fact(f"no value in {template.title} is called '{expr.id}'", hint).at(expr.at)
             results = tuple(self.value(e, scope) for e in body.outputs)
             self._finish(module, results, tuple(map(str, body.outputs)))
             return

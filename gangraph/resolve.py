@@ -6,7 +6,7 @@ resolved once for each of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import field
 from keyword import iskeyword
 from pathlib import Path
@@ -376,8 +376,8 @@ class _Resolver(Evaluator):
         train = (self.over.tiny and self.spec.file.tiny.train.batch) or None
         expr = train or self.file.train.batch
         size = self.batch_size
-        if size is not None and size < 1:
-            self.problem(Fact(f"the batch must be at least 1, not {size}"), "train.batch")
+        if size is not None and not (isinstance(size, int) and size >= 1):
+            self.problem(Fact(f"the batch is a whole number of at least 1, not {size}"), "train.batch")
             size = 1
         if size is None:
             try:
@@ -556,10 +556,19 @@ class _Resolver(Evaluator):
         while stack:
             move = stack.pop(0)
             if move.name in seen:
-                fact = Fact(f"two moves are called {move.name}", f"the other is in line {seen[move.name].line}")
+                other = seen[move.name]
+                there = f"line {other.line}" + (f" of {other.file}" if other.file != move.place.file else "")
+                fact = Fact(f"two moves are called {move.name}", f"the other is in {there}")
                 self.problem(fact.at(move.place), "schedule")
             seen[move.name] = move.place
             stack = [*move.moves, *stack]
+
+
+def moves_in(moves: Iterable[Move]) -> Iterator[Move]:
+    """The moves of a schedule, each before those inside it."""
+    for move in moves:
+        yield move
+        yield from moves_in(move.moves)
 
 
 def member_of(expr: Expr, bound: dict[str, Any], evaluator: Evaluator) -> str:

@@ -26,7 +26,18 @@ from gangraph.prepare import steps
 from gangraph.schedule import Schedule
 from gangraph.spec import TwoSides, expressions
 
-CORE = frozenset({*ops.OPERATORS, *ops.SPECIAL, *ops.SCALAR_FUNCTIONS, *ops.CONSTANTS, *ops.VIEWS, *LAYERS, *WRAPPERS})
+CORE = frozenset(
+    {
+        *ops.OPERATORS,
+        *ops.SPECIAL,
+        *ops.INITIALIZERS,
+        *ops.SCALAR_FUNCTIONS,
+        *ops.CONSTANTS,
+        *ops.VIEWS,
+        *LAYERS,
+        *WRAPPERS,
+    }
+)
 MEANT = {
     "shared": "several players train this network",
     "cooperative": "the two sides of this loss pull the same way",
@@ -38,7 +49,7 @@ MEANT = {
     "probability": "this loss takes the probability, or the score, that it gets",
     "ranges": "this network sees reals and fakes of unequal ranges, or this loss compares such values",
     "domains": "this loss compares values of two domains",
-    "unpaired": "this loss compares samples of streams that are drawn apart",
+    "unpaired": "this loss compares samples that do not belong together, or judges them side by side",
     "batch_coupled": "samples see each other in this network under a penalty",
     "accumulate": "accumulation changes this phase's objective",
     "left_out": "this state reads a loss of a phase that a condition may leave out",
@@ -537,10 +548,10 @@ def _shown(stage: Stage, sided: Sided) -> Iterator[Finding]:
     """The fakes that the discriminator sees have its scores, and are made by who plays against it."""
     names = [n for phase in sided.phases["generator"] for n in phase.networks]
     makers = stage.mask(names) & ~sided.judges
-    if not (sided.loss.arguments.get("real") and sided.judges and makers):
-        return
-    word = "shown" if sided.loss.arguments.get("shown") else "fake"
+    word = "shown" if sided.shown != sided.fake else "fake"
     real, seen = stage.called(sided.real), stage.called(sided.shown)
+    if not (sided.loss.arguments.get("real") and real and makers):
+        return
     if seen and not seen & real:
         fact = f"{word} is a score of {', '.join(stage.names(seen))}, and real one of {', '.join(stage.names(real))}"
         yield Finding(sided.loss.at, sided.path, fact, "one discriminator scores both")
@@ -620,6 +631,7 @@ RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
             kinds.ranges,
             kinds.domains,
             kinds.distances,
+            kinds.pairs,
             kinds.penalties,
             kinds.accumulations,
         ),

@@ -6,6 +6,7 @@ stream that it comes from, or, where a network has made it, to that of the reals
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -221,20 +222,66 @@ def _compared(loss: Node) -> Iterator[tuple[Node, Node]]:
                 yield inner.args[0], inner.args[1]
 
 
-def _streams(stage: Stage) -> dict[int, frozenset[str]]:
-    """Node -> the streams whose samples its own are made of, one by one; a pool's samples are earlier ones."""
+def pairs(stage: Stage) -> Iterator[Finding]:
+    """Scores and labels, a fake and what it is judged beside: made of nothing in common, they are of two samples."""
+    made = _streams(stage, draws=True)
+
+    def apart(a: Node, b: Node) -> bool:
+        return bool(made.get(id(a)) and made.get(id(b)) and not made[id(a)] & made[id(b)])
+
+    def of(node: Node) -> str:
+        return " and ".join(sorted(name.lstrip("~") or "the data" for name in made[id(node)]))
+
+    for name, loss in stage.graph.losses.items():
+        head = name.removesuffix(".discriminator").removesuffix(".generator")
+        for node in below([loss], CALLS):
+            if node.op == "cross_entropy" and len(node.args) == 2 and apart(*node.args):
+                scores, labels = node.args
+                fact = (
+                    f"{_said(scores)} is made of {of(scores)}, the labels of {of(labels)}: they do not belong together"
+                )
+                help = "compare with the labels that the samples have, or were made for"
+                yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"unpaired({head})", warning=True)
+    for sided in stage.sided:
+        calls = [[c for c in nearest_calls(s) if len(c.args) > 1] for s in (sided.real, (*sided.fake, *sided.shown))]
+        for real, fake in itertools.product(*calls):
+            if real.fields["network"] != fake.fields["network"] or real is fake:
+                continue
+            for i, j in itertools.combinations(range(min(len(real.args), len(fake.args))), 2):
+                if apart(fake.args[i], fake.args[j]) and not apart(real.args[i], real.args[j]):
+                    a, b = fake.args[i], fake.args[j]
+                    network = fake.fields["network"]
+                    fact = f"{network} judges {_said(a)}, made of {of(a)}, beside {_said(b)}, made of {of(b)}"
+                    help = "a fake is judged beside what it was made for, as a real beside what belongs to it"
+                    yield Finding(sided.loss.at, sided.path, fact, help, f"unpaired({sided.name})", warning=True)
+
+
+def _streams(stage: Stage, draws: bool = False) -> dict[int, frozenset[str]]:
+    """Node -> the streams whose samples its own are made of, one by one; a pool's samples are earlier ones.
+
+    With `draws` also the draws, as `~NAME`.
+    """
     found: dict[int, frozenset[str]] = {}
     for node in stage.nodes:
         mixed = node.type.samples is None or node.op == "replay"
-        below = frozenset().union(*(found[id(a)] for a in node.args)) if not mixed else frozenset()
-        found[id(node)] = frozenset({node.fields["stream"]}) if node.op == "input" else below
+        made = frozenset().union(*(found[id(a)] for a in node.args)) if not mixed else frozenset()
+        if node.op == "input":
+            made = frozenset({node.fields["stream"]})
+        elif draws and node.op == "draw" and not mixed:
+            made = frozenset({f"~{node.name}"})
+        found[id(node)] = made
     return found
 
 
 def domains_of(stage: Stage) -> dict[int, str]:
-    """Node -> its stream: inputs by declaration, generated values by the reals beside which they are judged."""
+    """Node -> its stream: inputs by declaration, generated values by the reals beside which they are judged.
+
+    What a network makes of several streams is of the domain of that argument which is made of the reals' stream.
+    """
     judged: dict[int, set[str]] = {}
     makers: dict[str, set[str]] = {}
+    decided: dict[str, set[int]] = {}  # the arguments that say the domain, by network
+    streams = _streams(stage) if len(stage.graph.resolved.streams) > 1 else {}
     for sided in stage.sided:
         for real, fake in _judged(stage, sided):
             domain = real.type.domain
@@ -244,11 +291,20 @@ def domains_of(stage: Stage) -> dict[int, str]:
             judged.setdefault(id(made), set()).add(domain)
             call = made.args[0] if made.op == "output" else made
             if call.op == "call":
-                makers.setdefault(call.fields["source"], set()).add(domain)
+                source = call.fields["source"]
+                makers.setdefault(source, set()).add(domain)
+                if len({streams.get(id(a)) for a in call.args}) > 1:
+                    decided.setdefault(source, set()).update(
+                        i for i, a in enumerate(call.args) if streams.get(id(a)) == frozenset({domain})
+                    )
     found: dict[int, str] = {}
     for node in stage.nodes:
         call = node.args[0] if node.op == "output" and node.args else node
-        known = judged.get(id(node)) or (makers.get(call.fields["source"]) if call.op == "call" else None)
+        known = judged.get(id(node))
+        if known is None and call.op == "call":
+            known = makers.get(call.fields["source"])
+            for i in decided.get(call.fields["source"], ()) if known is not None else ():
+                known = set(streams[id(call.args[i])])
         if known is None and node.op in ("alias", "replay", "stop", "reverse", "slice"):
             inner = found.get(id(node.args[0]))
             known = {inner} if inner and node.type.shape == node.args[0].type.shape else None

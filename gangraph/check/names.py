@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -41,7 +42,8 @@ class Read:
             if section in ("sizes", "constants", "index", "state", "losses", "graph") and isinstance(entries, dict):
                 for key, value in entries.items():
                     self._key(key)
-                    self._any(value, frozenset({key.split("[")[0]}))
+                    heads = {part.strip() for part in re.sub(r"\[.*?\]", "", key).split(",")}
+                    self._any(value, frozenset(heads if len(heads) == 1 else ()))  # one of several may need another
             elif section == "tiny":
                 self._any(entries, frozenset())
             else:

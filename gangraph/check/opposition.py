@@ -16,7 +16,7 @@ from gangraph.ir import Node
 Value = float | list[float]  # a shared number, or one for each sample
 
 BATCH = 4
-GRID = (-4.0, -2.0, -1.0, -0.3, 0.0, 0.3, 1.0, 2.0, 4.0)
+GRID = (-4.0, -2.0, -1.0, -0.3, 0.0, 0.3, 1.0, 2.0, 4.0, -15.0, 15.0, 60.0)
 TRIES = 24
 STEP = 1e-4
 
@@ -83,10 +83,24 @@ def _slopes(
         values |= {key: _at(leaves[key], scores[i], rng) for key, i in places.items() if key in leaves}
         for mine in one[1]:
             a = _slope(first, values, mine)
-            for its in (other[1] if mine not in other[1] else (mine,)) if a is not None else ():
+            for its in _beside(mine, other[1]) if a is not None else ():
                 b = _slope(second, values, its)
                 if a is not None and b is not None:
                     yield a, b
+
+
+def _beside(score: Node, others: Sequence[Node]) -> Sequence[Node]:
+    """The scores that one is compared with: itself, else those of the same judge, else all."""
+    if score in others:
+        return (score,)
+    return [other for other in others if _judge(other) == _judge(score)] or others
+
+
+def _judge(score: Node) -> str | None:
+    """The network whose score it is."""
+    while score.op != "call" and len(score.args) == 1:
+        score = score.args[0]
+    return str(score.fields["source"]) if score.op == "call" else None
 
 
 def _at(node: Node, numbers: list[float], rng: random.Random) -> Value:
