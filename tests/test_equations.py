@@ -179,7 +179,7 @@ def test_breaks_change_nothing_but_the_lines(spec: gangraph.Spec) -> None:
 
 def test_a_bracket_that_is_too_long_breaks_inside(tmp_path: Path) -> None:
     text = equations(gangraph.load("munit"))
-    assert re.search(r"ℒ_adv_d\^dis = Σ_\{k ∈ \{1, 2, 3\}\} \(𝔼_.*\]\n {20}\+ 𝔼_.*\]\)\n +for d", text)
+    assert re.search(r"ℒ_adv_d\^dis = Σ_\{k ∈ \{0, 1, 2\}\} \(𝔼_.*\]\n {20}\+ 𝔼_.*\]\)\n +for d", text)
     long = f"three * ({' + '.join(f'expect(l2(fake, {n} * x))' for n in range(2, 6))})"
     latex = equations(gangraph.load(written(tmp_path, filled("hinge(real=D(x), fake=D(fake))", f'"{long}"'))), "latex")
     assert latex_problems(latex) == []
@@ -251,7 +251,7 @@ def test_cyclegan_is_least_squares_cycles_and_identities() -> None:
 
 def test_bicyclegan_freezes_the_encoder_and_sums_over_scales() -> None:
     assert "(μ2, logvar2) = sg[E](b_rnd)" in block("bicyclegan", "where")
-    assert block("bicyclegan", "gan").startswith("ℒ_gan^dis = Σ_{k ∈ {1, 2}} (𝔼_{b ∼ p_data}[(D_k(b1) − 1)²] +")
+    assert block("bicyclegan", "gan").startswith("ℒ_gan^dis = Σ_{k ∈ {0, 1}} (𝔼_{b ∼ p_data}[(D_k(b1) − 1)²] +")
     assert block("bicyclegan", "kl") == "ℒ_kl = Σ^{⌊N / 2⌋}_{b ∼ p_data} D_KL(N(μ, exp(logvar)) ‖ N(0, I))"
 
 
@@ -393,7 +393,7 @@ def test_formulas_in_notes_are_mathematics() -> None:
     ("sign", "note"),
     [
         (r"\bN\b(?!\()|𝔖_N", "N is the batch size."),
-        (r"Σ_\{k ∈ \{1, 2", "D_k is the k-th output of a network D, or the k-th entry of a list."),
+        (r"Σ_\{k ∈ \{0, 1", "D_k is the k-th output of a network D, or the k-th entry of a list, counted from 0."),
         (r"𝔖_N", "𝔖_N are the permutations of N entries; v[p] is v in the order p."),
         (r"; .*\]_batch", "[a; b]_batch joins batches, one sample after the other."),
         (r"; .*\]\n", "[a; b] joins values along their first own axis: entries of vectors, channels of pictures."),
@@ -514,7 +514,7 @@ def written(folder: Path, text: str) -> Path:
 
 def test_a_term_whose_constant_is_zero_is_not_printed(tmp_path: Path) -> None:
     text = made(tmp_path, extra="none * expect(l1(fake, x)) + three * expect(l2(fake, x))")
-    assert "ℒ_extra = λ_three 𝔼_{z ∼ N(0, I), x ∼ p_data}[‖fake − x‖₂²/n]" in text
+    assert "ℒ_extra = λ_three 𝔼_{z ∼ N(0, I), x ∼ p_data}[‖fake − x‖₂²/m]" in text
     assert "λ_none" not in text
 
 
@@ -689,7 +689,7 @@ def test_a_family_that_is_made_of_its_next_member_has_an_end(tmp_path: Path) -> 
 
 def test_an_expectation_inside_another_binds_its_own(tmp_path: Path) -> None:
     text = made(tmp_path, extra="expect(mean((fake - expect(x))**2))")
-    assert "ℒ_extra = 𝔼_{z ∼ N(0, I)}[‖fake − 𝔼_{x ∼ p_data}[x]‖₂²/n]" in text
+    assert "ℒ_extra = 𝔼_{z ∼ N(0, I)}[‖fake − 𝔼_{x ∼ p_data}[x]‖₂²/m]" in text
 
 
 def test_states_say_where_they_start_and_what_they_become(tmp_path: Path) -> None:

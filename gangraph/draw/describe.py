@@ -21,7 +21,6 @@ from gangraph.draw.words import (
     count_text,
     family_of,
     leaf_words,
-    moves_in,
     pretty,
     range_text,
     references,
@@ -37,6 +36,7 @@ from gangraph.expressions import Attribute, Call, Expr, Index, Name, Number, nam
 from gangraph.families import Member, Pattern
 from gangraph.graph import Graph, Phase, Step, host_value
 from gangraph.ir import Length, Node, Type, visit, walk
+from gangraph.resolve import moves_in
 from gangraph.routing import Reach, differentiable, given, passing
 from gangraph.rules import player_rules
 from gangraph.spec import TwoSides, expressions
@@ -139,7 +139,8 @@ class _Describer:
 
         def mere(edge: Edge) -> bool:
             tail = units[edge.tail]
-            return edge.head in heads and tail.kind != "loss" and not tail.calls and not self._depends(tail)
+            made = tail.calls or any(node.op == "call" for node in tail.nodes)  # by a network, which may be frozen
+            return edge.head in heads and tail.kind != "loss" and not made and not self._depends(tail)
 
         kept = {e.tail for e in edges if not mere(e)}
         return [e for e in edges if not mere(e) or e.tail not in kept]

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 
 from gangraph.compiler import Spec
 from gangraph.draw.describe import describe
-from gangraph.draw.words import circumstances, moves_in, occasion, steps_above
+from gangraph.draw.words import circumstances, occasion, steps_above
 from gangraph.frozen import frozen
 from gangraph.graph import Phase, Step, host_value
 from gangraph.ir import Module, Node, Type, walk
-from gangraph.resolve import Move
+from gangraph.resolve import Move, moves_in
 from gangraph.schedule import Evaluation, Schedule, held_name
 
 

@@ -110,13 +110,6 @@ def whole_loss(name: str) -> str:
 # --- the schedule
 
 
-def moves_in(moves: Iterable[Move]) -> Iterator[Move]:
-    """The moves of a schedule, each before those inside it."""
-    for move in moves:
-        yield move
-        yield from moves_in(move.moves)
-
-
 def steps_above(steps: Iterable[Step], above: tuple[Step, ...] = ()) -> Iterator[tuple[Step, ...]]:
     """Every step of a schedule behind the steps that it stands in."""
     for step in steps:

@@ -21,6 +21,7 @@ from gangraph.expressions import (
     Negative,
     Not,
     Number,
+    Slice,
     String,
     Truth,
     within,
@@ -258,6 +259,21 @@ class Facts:
             ),
             None,
         )
+
+    def cut(self, expr: Expr) -> range | None:
+        """The entries of a list, or members of a family, that a slice takes."""
+        if not (isinstance(expr, Index) and len(expr.items) == 1 and isinstance(item := expr.items[0], Slice)):
+            return None
+        if not self.several(expr.value):
+            return None
+        sides = [self.number(side) if side is not None else None for side in (item.low, item.high)]
+        low, high = (int(side) if side is not None else None for side in sides)
+        return range(self.count(expr.value))[low:high]
+
+    def entries(self, expr: Expr) -> range:
+        """The numbers of the entries over which a sum runs, in the first list that it has a slice of."""
+        cuts = (taken for e in within(expr) if (taken := self.cut(e)) is not None)
+        return next(cuts, range(self.count(expr)))
 
     def count(self, expr: Expr) -> int:
         """How many entries a list has, or members a family."""

@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Any
 
 from gangraph.equations.facts import Facts, NotGeneric
-from gangraph.equations.trees import called, given, substitute
-from gangraph.expressions import Call, Expr, Index, List, Name, mapped, parts, show
+from gangraph.equations.trees import bindings, called, given, substitute
+from gangraph.expressions import Call, Expr, Index, List, Name, Slice, mapped, parts, show
 from gangraph.frozen import frozen
 from gangraph.spec import expressions
 
@@ -62,6 +62,8 @@ class _Walk:
                 return list(parts(expr))
 
     def _reach(self, name: str, items: tuple[Expr, ...]) -> list[Expr]:
+        if any(isinstance(item, Slice) for item in items):
+            items = ()  # a slice is of the list of members
         key = f"{name}[{', '.join(map(show, items))}]"
         if key in self.seen:
             return []
@@ -102,7 +104,9 @@ class _Walk:
         if name in self.facts.draws:
             drawn = next(m for m in self.facts.resolved.draws if (known or members[0]) in m.names)
             assert isinstance(drawn.body, Call)
-            return Source(name, items, law=drawn.body)
+            law = substitute(drawn.body, bindings(drawn.bound, drawn.place)) if known else drawn.body
+            assert isinstance(law, Call)
+            return Source(name, items, law=law)
         streams = {self.facts.graph.inputs[m].fields["stream"] for m in ([known] if known else members)}
         return Source(name, items, stream=str(streams.pop()) if len(streams) == 1 else None)
 

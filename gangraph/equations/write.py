@@ -77,7 +77,7 @@ SIGNS = {
     "<": ("<", "<"), "<=": (r"\le", "≤"), ">": (">", ">"), ">=": (r"\ge", "≥"), "==": ("=", "="), "!=": (r"\ne", "≠"),
 }  # fmt: skip
 NOTES = {
-    "n": "$n$ is the number of entries of a sample's value, so that a norm over $n$ is a mean.",
+    "n": "%s is the number of entries of a sample's value, so that a norm over %s is a mean.",
     "batch": "$N$ is the batch size.",
     "norm": r"$\lVert\cdot\rVert|‖·‖$ of a sample's value is over its own axes.",
     "sigma": r"$\sigma|σ$ is the sigmoid; the scores are logits.",
@@ -99,7 +99,7 @@ NOTES = {
     "split": r"$\mathrm{split}(v, 2)|split(v, 2)$ gives the halves of $v$ along its first own axis.",
     "batch_split": r"$\mathrm{batch\_split}(v, 2)|batch_split(v, 2)$ gives the halves of a batch.",
     "permutation": r"%s are the permutations of %s; $v_{p}|v[p]$ is $v$ in the order $p$.",
-    "entry": "%s is the %s-th output of a network %s, or the %s-th entry of a list.",
+    "entry": "%s is the %s-th output of a network %s, or the %s-th entry of a list, counted from 0.",
     "theta": "%s runs over the weights of a network's layers.",
     "step": "%s is the number of the iteration, from 0.",
     "epoch": "%s is the number of the epoch, from 0.",
@@ -138,6 +138,7 @@ class Writer:
     functions: dict[str, Definition] = field(default_factory=dict)
     notes: dict[str, Note] = field(default_factory=dict)  # by the keys of NOTES
     each: str | None = None  # the index of the entries of a list, inside a sum over them
+    first: int = 0  # of these entries, in the first list that the sum has a slice of
     parameters: frozenset[str] = frozenset()  # of the function that is being written
 
     def copy(self) -> Writer:
@@ -227,7 +228,14 @@ class Writer:
         return self.piece(simple(item))
 
     def _index(self, expr: Index) -> Piece:
-        items, name = list(map(self.index, expr.items)), head(expr)
+        name, taken = head(expr), self.facts.cut(expr) if self.each is not None else None
+        if taken is not None and self.each is not None:
+            entry, by = Name(expr.at, self.each), taken.start - self.first
+            items = [
+                self.index(Binary(expr.at, "+" if by > 0 else "-", entry, Number(expr.at, abs(by))) if by else entry)
+            ]
+        else:
+            items = list(map(self.index, expr.items))
         if name is None:
             return part_of(self.piece(expr.value), listed(items, ",", ","))
         family = name in self.facts.families and name not in self.parameters
@@ -237,7 +245,7 @@ class Writer:
             return self.network(expr)
         if name in self.facts.rules and name not in self.facts.loss_names:
             self.values[name] = None
-        return self.symbol(name, [*items, *(self._entry(expr) if family else ())])
+        return self.symbol(name, [*items, *(self._entry(expr) if family and taken is None else ())])
 
     def _attribute(self, expr: Attribute) -> Piece:
         name = head(expr.value)
@@ -424,7 +432,7 @@ class Writer:
         made, (inner,) = self._write_add(expr), expr.arguments
         if isinstance(inner, List):
             return fraction(made, number(len(inner.items)))
-        count = self.facts.count(inner)
+        count = len(self.facts.entries(inner))
         return product(Piece(rf"\tfrac{{1}}{{{count}}}", f"1/{count}"), made)
 
     def _write_add(self, expr: Call) -> Piece:
@@ -433,17 +441,17 @@ class Writer:
         if isinstance(inner, List):
             return joined([("+", self.piece(item)) for item in inner.items])
         family, each = self.facts.family(inner), self.each
+        entries = self.facts.entries(inner)
         if (weights := next((e for e in within(inner) if called(e, "weights")), None)) is not None:
             over = form(r"%s \in %s", "%s ∈ %s", self._weight, self._weights(weights))
         elif family is not None:
             each, over = self._range(family)
         else:
             each = self.facts.letters[0]
-            count = self.facts.count(inner)
-            over = index_set(each, list(range(1, count + 1))) if count > 1 else Piece(each, each)
+            over = index_set(each, list(entries)) if len(entries) > 1 else Piece(each, each)
             letter = Piece(each, each)
             self.say("entry", Piece("D", "D") + below(letter), letter, Piece("D", "D"), letter)
-        held = dataclasses.replace(self, each=each).piece(inner).within(FRACTION)
+        held = dataclasses.replace(self, each=each, first=entries.start).piece(inner).within(FRACTION)
         return form("%s %s", "%s %s", Piece(r"\sum", "Σ") + below(over), held, strength=PRODUCT)
 
     def _range(self, family: str) -> tuple[str, Piece]:
@@ -475,12 +483,13 @@ class Writer:
     # --- norms and distances
 
     def _norm(self, inner: Expr, order: int, square: bool = False, mean: bool = False) -> Piece:
+        size = self.symbol(next(letter for letter in "nmdM_" if letter not in self.facts.taken))
         if mean or not any(called(e, "weights") or show(e) in self.facts.parameters for e in within(inner)):
-            self.say("n" if mean else "norm")
+            self.say(*(("n", size, size) if mean else ("norm",)))
         held = reluctant(self.piece(inner))
         made = form(rf"\left\lVert %s \right\rVert_{{{order}}}", f"‖%s‖{'₁₂'[order - 1]}", held)
         made += Piece("^{2}", "²") if square else Piece("", "")
-        return form(r"\tfrac{1}{n}%s", "%s/n", made, strength=FRACTION) if mean else made
+        return form(rf"\tfrac{{1}}{{{size.latex}}}%s", f"%s/{size.text}", made, strength=FRACTION) if mean else made
 
     def _write_l1(self, expr: Call) -> Piece | None:
         return self._norm(_difference(expr), 1, mean=True) if len(expr.arguments) == 2 else None

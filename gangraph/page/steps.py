@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from gangraph.compiler import Spec
 from gangraph.draw.dot import COLOURS
 from gangraph.draw.picture import Box, Loss, Picture, Player, Role
-from gangraph.draw.words import moves_in, occasion, side_of, steps_above
+from gangraph.draw.words import occasion, side_of, steps_above
 from gangraph.frozen import frozen
 from gangraph.graph import Phase, Step
 from gangraph.page.names import Keys, Names, Part, call_key, phase_key, player_key
 from gangraph.page.programtext import ProgramText
 from gangraph.page.things import Row, links
+from gangraph.resolve import moves_in
 from gangraph.schedule import Evaluation
 
 Lights = dict[str, str]  # the id of a group in the SVG -> the classes by which it is lit

@@ -17,7 +17,6 @@ from gangraph.draw.words import (
     circumstances,
     family_of,
     leaf_words,
-    moves_in,
     pretty,
     range_text,
     steps_above,
@@ -31,7 +30,7 @@ from gangraph.infer import known
 from gangraph.ir import Node, Type, visit
 from gangraph.page.dataflow import Dataflow, leaves
 from gangraph.page.names import Link, Names, Part, call_key, phase_key, player_key, sides_of
-from gangraph.resolve import Resolved
+from gangraph.resolve import Resolved, moves_in
 from gangraph.spec import expressions
 from gangraph.writer import host_text
 
