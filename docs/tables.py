@@ -44,7 +44,8 @@ GROUPS: dict[str, dict[str, str]] = {
         "samples_of": "all samples as the first own axis of a shared value; "
         "`reshape(v, 1, n) - samples_of(w)`: all pairs",
         "batch_concat": "of a list",
-        "batch_repeat": "each sample n times", "take": "reorders the samples, or an own axis, by integers",
+        "batch_repeat": "each sample n times",
+        "take": "reorders the samples by integers, or takes entries of an own axis: `take(x, [2, 1, 0], dim=1)`",
         "select": "one entry for each sample, by its label", "one_hot": "the new axis is the first own one",
     },
     "shape": {

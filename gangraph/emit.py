@@ -145,14 +145,16 @@ class Emitter:
             own = [settled(m[name], suffix) for m, suffix in zip(named, suffixes, strict=True) if name in m]
             made += own
             if not name.startswith(("evaluate_", "made_")):
-                made.append(self._picker(name[:-1], own[0]))
+                made.append(self._picker(name[:-1], own[0], everywhere=len(own) == len(named)))
         return made
 
-    def _picker(self, name: str, example: str) -> str:
-        """The method of the present stage."""
+    def _picker(self, name: str, example: str, everywhere: bool) -> str:
+        """The method of the present stage; where that has none, what every game has."""
         arguments = example.split("(", 1)[1].split("):", 1)[0].removeprefix("self").removeprefix(", ")
         head = f"    def {name}(self{', ' + arguments if arguments else ''}):"
-        return f'{head}\n        return getattr(self, f"{name}_{{self.stage}}", dict)({arguments})'
+        inherited = not everywhere and f"    def {name}(" in _part("runtime", "game")
+        default = f", super().{name}" if inherited else ""
+        return f'{head}\n        return getattr(self, f"{name}_{{self.stage}}"{default})({arguments})'
 
     # --- texts
 

@@ -7,6 +7,7 @@ All problems of a stage are found in one run; a value that is wrong silences wha
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -31,7 +32,7 @@ from gangraph.graph import (
 )
 from gangraph.ir import HOST, Length, Network, Node, Type, visit, walk
 from gangraph.layers import LAYERS
-from gangraph.resolve import Move, Resolved, member_of
+from gangraph.resolve import Move, Resolved, member_of, moves_in
 from gangraph.spec import Chain, GivenNetwork, GraphNetwork, StateSpec, TwoSides
 from gangraph.templates import (
     MISSING,
@@ -620,6 +621,13 @@ class _Inference(Expander):
                 if isinstance(thunk, Thunk) and not thunk.busy:
                     self._forced(value)
 
+    def _force_objectives(self) -> None:
+        """Evaluates what phases minimize, which may be all that calls a network."""
+        for move in moves_in(self.resolved.schedule):
+            if move.minimize is not None:
+                with suppress(Fact, Silent):  # told when the phase is made
+                    self._objective(move.minimize, move.bound)
+
     def _modules(self, name: str) -> list[tuple[str, Any]]:
         network = self.networks[name]
         found: dict[str, Any] = {}
@@ -776,6 +784,8 @@ class _Inference(Expander):
             if network_of(name) not in inside:
                 raise Fact(f"{part} is not a network of this player", nearest(part, inside)).at(place)
             network = self.networks[network_of(name)]
+            if not network.variants:
+                self._force_objectives()
             if not parameters_below(network, name):
                 known = [path.rpartition(".")[0] for path, _ in network.parameters()]
                 hint = nearest(name, known) or f"its layers are {', '.join(list(dict.fromkeys(known))[:6])} ..."

@@ -265,6 +265,8 @@ class Compiled:
             bare = key.split("/", 1)[1] if key.split("/")[0] in self._labels else key
             if bare not in made:
                 made[bare] = make(draws, bare)
+        of_losses = walk(list(self.graph.losses.values()))  # also of those that no phase of this stage minimizes
+        made |= {k: m(draws, k) for k, m in _Drawn(self.graph, "", batch_size, "").nodes(of_losses) if k not in made}
         return made
 
     def _draws(self, n: int) -> Iterator[tuple[str, Any]]:

@@ -357,14 +357,14 @@ class _Drafter(Writer):
         items = None if entries or not sequence else self.sequence(module)
         if items is not None:
             return Draft(
-                module.title, [(*code.parts, ",", _note(shape)) for code, shape in _folded(items)], sequential=True
+                _kind(module), [(*code.parts, ",", _note(shape)) for code, shape in _folded(items)], sequential=True
             )
         inputs = self._inputs()
         body = self._forward(walk(list(module.outputs)), module.outputs)
         self._unread()
         signature = ", ".join(["self", *inputs, *self.free, *(["draws"] if self.classes.random(module) else [])])
         self.setup.sort(key=lambda item: item[0])
-        draft = Draft(module.title, [line for _, line in self.setup], {"forward": (signature, body)})
+        draft = Draft(_kind(module), [line for _, line in self.setup], {"forward": (signature, body)})
         for entry in entries:
             self._reset()
             label = module.labels.get(entry)
@@ -758,6 +758,11 @@ def _sequential(items: list[tuple[Code, str]]) -> Code:
 
 def _note(shape: str) -> Note:
     return Note(shape if not shape or shape.startswith("  # ") else f"  # {shape}")
+
+
+def _kind(module: Module) -> str:
+    """What a class is called after: a block, or a network, whose members of a family are one kind."""
+    return module.title.partition("[")[0]
 
 
 def _snake(title: str) -> str:

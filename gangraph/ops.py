@@ -748,16 +748,26 @@ def _pad(v: Any, sizes: Any, mode: Any) -> Made:
     )
 
 
-@operator("take(v, p, dim=0)", blocked=(1,), affine=True)
+@operator("take(v, p, dim=0)", maps=False, blocked=(1,), affine=True)
 def _take(v: Any, p: Any, dim: Any) -> Made:
-    node, order = tensor_of(v), tensor_of(p, "a permutation")
-    axis = integer(dim, "dim")
+    node, axis = tensor_of(v), integer(dim, "dim")
+    if isinstance(p, tuple):
+        if not 0 < axis <= node.type.rank:
+            raise Fact(f"take({node.type}, ..., dim={axis}) does not fit", "listed entries are those of an own axis")
+        size = node.type.shape[axis - 1]
+        entries = tuple(integer(n, "an entry", 0) for n in p)
+        if not entries or max(entries) >= size:
+            raise Fact(f"axis {axis} of {node.type} has the entries 0 to {size - 1}, not {list(entries)}")
+        shape = (*node.type.shape[: axis - 1], len(entries), *node.type.shape[axis:])
+        return (node,), node.type.but(shape=shape), {"dim": axis, "entries": entries}
+    order = tensor_of(p, "a permutation")
     if order.type.dtype != "int":
         raise Fact(f"take reorders by integers, not by {order.type}")
     if axis == 0 and order.type.rank == 0:
         return (node, order), node.type, {"dim": 0}
     if axis == 0 or axis > node.type.rank or order.type.rank != 1 or order.type.samples is not None:
-        raise Fact(f"take({node.type}, {order.type}, dim={axis}) does not fit")
+        help = "the integers of an own axis are one list, which all samples share: integer(..., shared=True), or [2, 0]"
+        raise Fact(f"take({node.type}, {order.type}, dim={axis}) does not fit", help)
     shape = (*node.type.shape[: axis - 1], order.type.shape[0], *node.type.shape[axis:])
     return (node, order), node.type.but(shape=shape), {"dim": axis}
 

@@ -566,7 +566,7 @@ class PhaseWriter(Writer):
         if id(node) in held:
             made = f"self.made_{identifier(held_name(node))}{self.stage.suffix}(draws)"
             if node.name is None:
-                return [(True, fit(f"{self._several(node, parts.get(id(node), {}), 'held')} = {made}", 8))]
+                return [(True, self._several(node, made, parts.get(id(node), {}), "held", leaves))]
             variable = self.names[id(node)] = self.fresh(node.name)
             return [(True, [*fit(f"{variable} = {made}  # {shape}", 8), *self._leaf(node, variable, leaves)])]
         if node.op == "input" and node.name in self.stage.graph.inputs:
@@ -634,7 +634,7 @@ class PhaseWriter(Writer):
         if node.op == "alias" and id(node) in self.differentiated:
             code = self.code(node.args[0], ATOM).plain() + f".view_as({self.code(node.args[0]).plain()})"
         if (node.op == "chunk" or node.fields.get("several")) and parts:
-            return fit(f"{self._several(node, parts, wish)} = {code}", 8)
+            return self._several(node, code, parts, wish, leaves)
         variable = wish if wish == "value" else self.fresh(wish)
         self.names[id(node)] = variable
         return [*fit(f"{variable} = {code}{comment}", 8), *self._leaf(node, variable, leaves)]
@@ -675,7 +675,18 @@ class PhaseWriter(Writer):
         line = f"        # {name}: {show(expr)}" if isinstance(expr, Expr) else ""
         return [line] if 0 < len(line) <= WIDTH else []
 
-    def _several(self, node: Node, parts: dict[int, Node], wish: str) -> str:
+    def _several(self, node: Node, code: str, parts: dict[int, Node], wish: str, leaves: frozenset[int]) -> list[str]:
+        """The parts of one call, and those by which an inner derivative is taken, apart."""
+        lines = fit(f"{self._targets(node, parts, wish)} = {code}", 8)
+        for part in parts.values():
+            if id(part) in leaves:
+                source = self.names[id(part)]
+                variable = source if source.isidentifier() else self.fresh(part.name or "part")
+                lines.append(f"        {variable} = {source}.detach().requires_grad_()")
+                self.names[id(part)] = variable
+        return lines
+
+    def _targets(self, node: Node, parts: dict[int, Node], wish: str) -> str:
         """Variables for the parts of one call: their names, or one name for all."""
         count = node.fields["n"] if node.op == "chunk" else len(node.fields["module"].outputs)
         names = [parts[i].name if i in parts else None for i in range(count)]

@@ -382,6 +382,9 @@ class Writer:
         return write(image) if node.type.samples is not None else write(image.at(ATOM) + "[None]") + "[0]"
 
     def _take(self, node: Node) -> Code:
+        if "entries" in node.fields:
+            before = ":, " * (node.fields["dim"] - (1 if node.args[0].type.samples is None else 0))
+            return self.code(node.args[0], ATOM) + f"[{before}{list(node.fields['entries'])}]"
         value, order = self.code(node.args[0], ATOM), self.code(node.args[1])
         if node.fields["dim"] == 0:
             return value + "[" + order + "]"

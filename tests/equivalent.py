@@ -145,6 +145,8 @@ def frozen(flow: Flow, mutant: Mutant) -> bool:
 
 def unreached(flow: Flow, mutant: Mutant) -> bool:
     """A network that a phase owns too, and to which its objective has no gradient."""
+    if mutant.rule == "wrong owned parameters" and not mutant.method.startswith("optimizers"):
+        return _more_owned(flow, mutant)
     if mutant.rule != "update of a frozen network":
         return False
     phase, added = flow.program.parents[mutant.place], str(ast.literal_eval(mutant.edits[0][1])[-1])
@@ -160,6 +162,18 @@ def unreached(flow: Flow, mutant: Mutant) -> bool:
         if flow.reaches(method, evaluation) & set(flow.graph.parameters([added])):
             return False
     return True
+
+
+def _more_owned(flow: Flow, mutant: Mutant) -> bool:
+    """All that the phase owns, and more, which its objective does not reach."""
+    phase = flow.program.parents[mutant.place]
+    entry = next(n for n in flow.program.within(mutant.place) if isinstance(n, ast.Dict))
+    name = next(str(k.value) for k, v in zip(entry.keys, entry.values, strict=True) if v is phase)  # type: ignore[union-attr]
+    now = set(flow.graph.parameters([str(n) for n in ast.literal_eval(mutant.edits[0][1])]))
+    if not flow.phases[name] <= now:
+        return False
+    reached = set().union(*(flow.reaches(method, value) for method, value in flow.objectives(name)))
+    return not reached & (now - flow.phases[name])
 
 
 def first_batch(flow: Flow, mutant: Mutant) -> bool:

@@ -325,6 +325,9 @@ CASES: dict[str, list[tuple[str, Formula]]] = {
     "take": [
         ("take(v, y)", lambda t: t.v[t.y]),
         ("take(i, y)", lambda t: t.i[t.y]),
+        ("take(i, [4, 3, 2, 1, 0], dim=3)", lambda t: t.i.flip(3)),
+        ("take(v, range(2), dim=1)", lambda t: t.v[:, :2]),
+        ("v + sum(take(expect(i), [1, 1, 0], dim=2))", lambda t: t.v + t.i.mean(0)[:, [1, 1, 0]].sum()),
     ],
     "zeros": [("v + zeros(3)", lambda t: t.v + 0), ("v * zeros(3) + 2", lambda t: t.v * 0 + 2)],
     "ones": [("i * ones(3, 4, 5)", lambda t: t.i), ("v + ones(3)", lambda t: t.v + 1)],

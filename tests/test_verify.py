@@ -239,6 +239,27 @@ losses:
   dis: expect(mean(D(fake))) - mean(judged)
 schedule: {G: gen, D: dis}
 """,
+        "a derivative by a part": """
+graph: {half: "batch_split(x, 2)[0]", d: D(half), both: "split(x, 2)", e: "D(concat(both[0], both[1]))"}
+losses: {rec: "expect(l2(G(z), x))", pen: "expect(sum(grad(d, half)**2)) + expect(sum(grad(e, both[1])**2))"}
+schedule: {G: rec, D: pen + expect(mean(d**2)) + expect(mean(e))}
+""",
+        "a slice of a family": """
+index: {t: [0, 1, 2]}
+graph: {"h[t]": G(z) * t}
+losses: {rec: "add(expect(l2(h[1:3], x))) + expect(mean(stack(h[:2])))", score: expect(mean(D(x)**2))}
+schedule: {G: rec, D: score}
+""",
+        "a group of one phase, in a stage that draws nothing": """
+losses: {rec: "expect(l2(G(z), x))", score: expect(mean(D(x)**2))}
+schedule: {G: rec, judged: {together: {D: {minimize: score, when: score > 0.01}}}}
+stages: {first: {iterations: 1, schedule: {G: ~}}, then: {sample: {more: 2 * G(z)}}}
+""",
+        "functions of a number": """
+constants: {s: 2}
+losses: {rec: "softplus(s) * gelu(s) * expect(l2(G(z), x))", score: softplus(step - 1) * expect(mean(D(x)**2))}
+schedule: {G: rec, D: score}
+""",
         "a repeat by a clock": """
 losses: {rec: "expect(l2(G(z), x))", score: expect(mean(D(x)**2))}
 schedule: {G: {minimize: rec, repeat: 1 + abs(step - 2)}, D: score}
@@ -263,6 +284,24 @@ def test_a_wrapper_stands_in_a_wrapper(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(text)
     assert "D.first.weight_g" in gangraph.load(tmp_path / "small.yaml").graph.parameters(["D"])
     testing.assert_matches_reference(tmp_path / "small.yaml", cases=3)
+
+
+def test_a_network_may_be_called_as_torch_calls_its_functions(tmp_path: Path) -> None:
+    text = """
+gangraph: 1
+name: named
+extends: gan
+constants: {s: 2}
+blocks:
+  noted(n): ["Linear(n, weight=normal(0, 0.02))"]
+networks:
+  f: ["Linear(8), LeakyReLU(0.2), softplus(_)"]
+  G: ["f, noted(2)"]
+  D: {inputs: [x], output: "mlp([width, 1])(x) - log(s)"}
+players: {G: {networks: [G, f], after.G: "clamp(p, -9, 9)"}}
+"""
+    (tmp_path / "named.yaml").write_text(text)
+    testing.assert_matches_reference(tmp_path / "named.yaml", tiny=True, cases=2)
 
 
 def test_a_root_at_zero_is_no_difference(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ class Game:
         suffix = label[len(name) :]
         for loss, value in result.losses.items():
             self.latest[loss] = self.log[f"{label}/{loss}"] = value.detach()
-            for phase in result.objectives if len(result.objectives) > 1 else ():
+            for phase in result.objectives if name not in result.objectives else ():
                 if loss in self.phases[phase][2]:
                     self.log[f"{phase}{suffix}/{loss}"] = value.detach()
         for phase, value in result.objectives.items():
@@ -318,6 +318,9 @@ class Game:
         }
 
     def load_state_dict(self, saved):
+        missing = [key for key in self.state_dict() if key not in saved]
+        if missing:
+            raise KeyError(f"the state has no {', '.join(missing)}")
         self.clocks.update(saved["clocks"])
         self.enter()
         self.networks.load_state_dict(saved["networks"])

@@ -243,7 +243,7 @@ class Interpreter:
         return self.parameter_value(str(expr))
 
     def index(self, expr: Index, scope: Scope) -> Any:
-        if isinstance(expr.value, Name):
+        if isinstance(expr.value, Name) and not any(isinstance(item, Slice) for item in expr.items):
             family = expr.value.id
             holder = scope.holder(family)
             hidden = scope.unforced(family) is not MISSING

@@ -360,9 +360,11 @@ def pad(v: Value, sizes: Any, mode: str = "zeros") -> Value:
     return v.but(padded(v.data, [(top, bottom), (left, right)], mode))
 
 
-def take(v: Value, order: Value, dim: Any = 0) -> Value:
+def take(v: Value, order: Value | tuple[Any, ...], dim: Any = 0) -> Value:
     """Samples, or entries of an own axis, in another order: those that the integers name."""
     axis = integer(dim)
+    if isinstance(order, tuple):
+        return v.but(v.data[(slice(None),) * axis + ([integer(n) for n in order],)])
     chosen = constant(order.data).astype(int)
     if axis == 0:
         return v.but(v.data[chosen])
