@@ -189,7 +189,10 @@ def _item(item: str, indent: int, width: int) -> list[str]:
         operands = _operands(value, indent, width)
         if operands:
             return [" " * indent + f"{key}: {operands[0].strip()}", *operands[1:]]
-    return fit(item, indent, width)
+    made = fit(item, indent, width)
+    if len(made) == 1 and (operands := _operands(item.removesuffix(","), indent, width)):
+        return [*operands[:-1], f"{operands[-1]},"]
+    return made
 
 
 def _brackets(line: str) -> list[tuple[int, int]]:

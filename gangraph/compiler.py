@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from gangraph.check import check
 from gangraph.document import Mapping, Scalar, Sequence, Tree, dump
-from gangraph.errors import Problem, SpecError
+from gangraph.errors import GangraphError, Problem, SpecError
 from gangraph.evaluate import Silent
 from gangraph.expressions import UNREAD
 from gangraph.graph import Graph
@@ -215,6 +215,9 @@ def load(
     file is `settled` if `Spec.text` wrote it: what parents had and nobody reads stands in it too. Raises `SpecError`,
     whose `problems` hold all that is wrong.
     """
+    for section, given in (("sizes", sizes), ("constants", constants)):
+        if not (given is None or (isinstance(given, dict) and all(isinstance(name, str) for name in given))):
+            raise GangraphError(f"{section} is a dict of names and values, not {given!r}")
     overrides: dict[str, Any] = {"sizes": sizes, "constants": constants, "tiny": tiny, "batch_size": batch_size}
     overrides["library"] = Path(library) if library is not None else None
     if isinstance(source, Spec):

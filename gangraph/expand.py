@@ -497,9 +497,10 @@ class Expander(Evaluator):
 
     def _finish(self, module: Module, result: Any, names: tuple[str, ...] = ()) -> None:
         nodes = list(result) if isinstance(result, tuple) else [result]
-        for node in nodes:
+        for i, node in enumerate(nodes):
             if isinstance(node, tuple):
-                raise Fact("an output that is a list of lists")
+                which = names[i] if i < len(names) else "an entry"
+                raise Fact(f"{which} is a list, and stands among other outputs", "`output: LIST` is one list of values")
         module.outputs = [ops.tensor_of(self._hosted(n), "an output") for n in nodes]
         module.several = isinstance(result, tuple)
         module.output_names = names

@@ -115,7 +115,8 @@ class Classes:
         self.blocks: dict[str, None] = {}
         self.entries = _entries(graphs)
         self.names: list[str] = []
-        self._taken = {identifier(name) for graph in graphs for name in graph.networks} | RESERVED
+        self._reserved = {identifier(name) for graph in graphs for name in graph.networks} | RESERVED
+        self._taken = set(self._reserved)
         self._random: dict[int, bool] = {}
         self.variants: dict[int, str] = {}  # id of a module with a forward of its own -> its method
 
@@ -169,7 +170,7 @@ class Classes:
         return Use(group, tuple(draft.slots()))
 
     def _name(self, title: str) -> str:
-        wanted = class_name(title) + ("Network" if class_name(title) in self._taken and len(title) < 3 else "")
+        wanted = class_name(title) + ("Network" if class_name(title) in self._reserved else "")
         name = unique(wanted, self._taken)
         self._taken.add(name)
         return name

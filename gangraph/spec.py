@@ -8,6 +8,7 @@ Schema that editors read (`gangraph schema`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import field
 from keyword import iskeyword
 from pathlib import Path
@@ -468,11 +469,12 @@ def find(source: str | Path) -> Path:
     """The file of a spec: a path that exists, or the name of a system of the gallery."""
     path = Path(source)
     text = str(source)
-    if path.suffix in (".yaml", ".yml") or "/" in text or (path.exists() and path.is_file()):
+    if path.suffix in (".yaml", ".yml") or "/" in text:
         return path
-    gallery = _paths.specs() / f"{text}.yaml"
-    if gallery.is_file():
-        return gallery
+    for found in (path, _paths.specs() / f"{text}.yaml"):
+        with suppress(OSError):  # a name that is too long for one
+            if found.is_file():
+                return found
     hint = nearest(text, [p.stem for p in _paths.specs().glob("*.yaml")])
     problem = Problem(
         Place(text), "", f"no system of the gallery is called '{text}', and no file", hint or "see `gangraph list`"

@@ -139,6 +139,10 @@ class Writer:
         if sign == "%" and node.args[0].type.host and not node.args[1].type.host:  # which torch cannot differentiate
             a, b = left.at(PRODUCT), right.at(PRODUCT)
             return join("", [a, text(" - "), b, text(" * ("), a, text(" / "), b.at(ATOM), text(").floor()")], SUM)
+        if sign in "+-" and _is(node.args[1], 0) and not node.args[0].type.host:
+            return left
+        if sign == "*" and not node.type.host and (ones := [_is(a, 1) for a in node.args]) != [False, False]:
+            return left if ones[1] else right
         strength = STRENGTHS.get(sign, COMPARE)
         if sign == "**":
             base, power = left.at(ATOM), right.at(UNARY)
@@ -475,6 +479,11 @@ class Writer:
         """`a if test else b`, by a number."""
         test, then, other = (self.code(a) for a in node.args)
         return Code((*then.at(OR).parts, " if ", *test.at(OR).parts, " else ", *other.parts), IF)
+
+
+def _is(node: Node, value: int) -> bool:
+    """Whether a node is this number, as it stands in a formula."""
+    return node.op == "number" and node.value == value and not isinstance(node.value, bool)
 
 
 def shape_comment(shape: Shape, samples: Any) -> str:

@@ -7,6 +7,7 @@ import random
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -493,6 +494,25 @@ def test_a_loaded_spec_keeps_what_was_set_and_takes_what_is_set_anew() -> None:
     other = gangraph.load(spec, sizes={"width": 7}, batch_size=5)
     sizes = other.resolved[0].sizes
     assert (sizes["Z"], sizes["width"], other.train["batch"]) == (3, 7, 5)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"sizes": ["Z"]}, "sizes is a dict of names and values, not ['Z']"),
+        ({"constants": {1: 1}}, "constants is a dict of names and values, not {1: 1}"),
+        ({"batch_size": 2.5}, "the batch is a whole number of at least 1, not 2.5"),
+        ({"batch_size": "a"}, "the batch is a whole number of at least 1, not a"),
+    ],
+)
+def test_settings_of_another_kind_are_told(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(gangraph.GangraphError, match=re.escape(message)):
+        gangraph.load("gan", **options)
+
+
+def test_a_name_that_is_too_long_for_a_file_is_no_system() -> None:
+    with pytest.raises(gangraph.SpecError, match="no system of the gallery is called"):
+        gangraph.load("a" * 5000)
 
 
 def test_a_library_is_read_anew_when_somebody_edits_it(tmp_path: Path) -> None:

@@ -225,6 +225,45 @@ def test_a_phase_that_reads_one_member_of_a_family_names_it() -> None:
     assert ("+1", "adv[d].discriminator") in terms("drit", "D[d]")  # its two phases read both
 
 
+def test_a_phase_that_reads_a_row_of_a_family_names_it(tmp_path: Path) -> None:
+    text = """
+gangraph: 1
+name: rows
+index: {a: [0, 1], b: [0, 1]}
+inputs: {p: {"x[0]": vector(2)}, q: {"x[1]": vector(2)}}
+networks: {"G[b]": "mlp([4, 2])", "D[b]": "mlp([4, 1])"}
+losses: {"adv[a, b]": "lsgan(real=D[b](x[b]), fake=D[b](G[b](x[a])))"}
+players:
+  D[b]: {networks: ["D[b]"], optimizer: SGD(lr=0.1)}
+  G: {networks: [G], optimizer: SGD(lr=0.1)}
+schedule:
+  D[b]: adv[0, b].discriminator + adv[1, b].discriminator
+  G: add(adv.generator)
+"""
+    path = tmp_path / "rows.yaml"
+    path.write_text(text)
+    drawn = describe(load(path))
+    terms = [term.text for player in drawn.players for move in player.moves for term in move.terms]
+    assert terms == ["adv[0, b].discriminator", "adv[1, b].discriminator", "add(adv.generator)"]
+
+
+def test_a_frozen_network_that_teaches_has_its_edge(tmp_path: Path) -> None:
+    text = """
+gangraph: 1
+name: taught
+extends: gan
+networks: {T: {is: "mlp([4, X])", frozen: true, weights: external}}
+graph: {teacher: T(z)}
+losses: {kd: "expect(l1(fake, teacher))"}
+schedule: {G: adv.generator + kd}
+"""
+    path = tmp_path / "taught.yaml"
+    path.write_text(text)
+    drawn = describe(load(path))
+    names = {thing.id: thing.name for thing in (*drawn.boxes, *drawn.losses)}
+    assert ("teacher", "kd") in {(names.get(edge.tail), names.get(edge.head)) for edge in drawn.edges}
+
+
 def test_a_loss_of_several_players_has_an_edge_to_each() -> None:
     assert loss("vae-gan", "rec").players == ("encoder", "decoder")
     assert {("rec", "encoder"), ("rec", "decoder")} <= edges("vae-gan")

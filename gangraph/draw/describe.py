@@ -623,7 +623,8 @@ class _Describer:
         found = []
         for term in phase.terms:
             expr = parse(term.loss)
-            losses = list(dict.fromkeys(n for ref in references(expr) for n in read if self._names(ref, n)))
+            meant = bound_to(expr, self.written[phase.name].bound)
+            losses = list(dict.fromkeys(n for ref in references(meant) for n in read if self._names(ref, n)))
             one = {self.losses[name] for name in losses}
             text = pretty(expr)
             if len(one) == 1 and isinstance(expr, Name | Index | Attribute):
@@ -747,7 +748,8 @@ class _Describer:
         for unit in units if len(units) == 1 else ():
             if text == self._title(unit.members) + side:
                 whole = {whole_loss(name) for name in losses}
-                return self._title([m for m in unit.members if m.name in whole]) + side
+                title = _fixed(self._title(unit.members), whole, [m.name for m in unit.members])
+                return (title or self._title([m for m in unit.members if m.name in whole])) + side
         return text
 
     def _waiting(self, group: list[str], head: str, port: str) -> list[Edge]:
@@ -858,6 +860,19 @@ def _indexed(member: Member) -> bool:
 def _phases(steps: Iterable[Step]) -> Iterator[tuple[Phase, tuple[Step, ...]]]:
     """Every phase with the steps that it stands in."""
     return ((phase, path) for path in steps_above(steps) for phase in path[-1].phases)
+
+
+def _fixed(title: str, chosen: set[str], family: list[str]) -> str | None:
+    """The title of a family, `adv[a, b]`, for those members that have an index in common: `adv[0, b]`."""
+    head, bracket, letters = title.rstrip("]").partition("[")
+    rows = {name: name.rstrip("]").partition("[")[2].split(", ") for name in family}
+    wanted = [set(column) for column in zip(*(rows[name] for name in chosen), strict=True)]
+    if not bracket or len(letters.split(", ")) != len(wanted) or all(len(found) > 1 for found in wanted):
+        return None
+    if chosen != {n for n in family if all(len(w) > 1 or r in w for w, r in zip(wanted, rows[n], strict=True))}:
+        return None
+    indices = (w.copy().pop() if len(w) == 1 else letter for w, letter in zip(wanted, letters.split(", "), strict=True))
+    return f"{head}[{', '.join(indices)}]"
 
 
 def _leaves(value: Any) -> list[Node]:

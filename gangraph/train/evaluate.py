@@ -88,6 +88,8 @@ def evaluate_run(run: str | Path, n: int = 1000, seed: int = 0) -> Evaluation:
     Raises `RunError`. Data are those that the run was trained on, in another order; the noise is a stream of its own.
     The same seed gives the same numbers.
     """
+    if n < 1:
+        raise RunError(f"-n is {n}, and must be 1 or more")
     gan, state = load_run(run)
     saved = state["run"]
     variety = collapse(gan, fit(saved["data"], gan.streams, gan.prepare, saved["batch"], saved["seed"]), saved["seed"])

@@ -106,7 +106,7 @@ def train(
     and when a number becomes infinite or NaN.
     """
     said = UNSAID if seed is None else seed
-    asked = Options(data, batch_size, said, iterations, precision, devices, quiet, _weights(weights))
+    asked = Options(data, batch_size, said, iterations, str(precision), devices, quiet, _weights(weights))
     _check_options(asked, seed, strategy)
     if not hasattr(spec, "step"):
         from gangraph.compiler import load

@@ -65,6 +65,8 @@ def verify(
     import torch
     from threadpoolctl import threadpool_limits
 
+    if cases < 1:
+        raise RunError(f"cases is {cases}, and must be 1 or more")
     loaded = load(spec, **options)
     source = None
     if program is not None:
