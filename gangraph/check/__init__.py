@@ -13,7 +13,7 @@ from typing import Any
 
 from gangraph import ops
 from gangraph.check import kinds, lifetime, times
-from gangraph.check.case import Case, Finding, Sided, Stage, averaged, modules
+from gangraph.check.case import Case, Finding, Sided, Stage, averaged, modules, nearest_calls
 from gangraph.check.names import read_by
 from gangraph.check.opposition import alike, never, pull
 from gangraph.errors import Fact, Place, Problem, nearest
@@ -552,6 +552,8 @@ def _shown(stage: Stage, sided: Sided) -> Iterator[Finding]:
     real, seen = stage.called(sided.real), stage.called(sided.shown)
     if not (sided.loss.arguments.get("real") and real and makers):
         return
+    if not all(call.args for call in nearest_calls((*sided.real, *sided.shown))):
+        return  # a score that is a parameter is of nothing
     if seen and not seen & real:
         fact = f"{word} is a score of {', '.join(stage.names(seen))}, and real one of {', '.join(stage.names(real))}"
         yield Finding(sided.loss.at, sided.path, fact, "one discriminator scores both")

@@ -304,7 +304,7 @@ def domains_of(stage: Stage) -> dict[int, str]:
         if known is None and call.op == "call":
             known = makers.get(call.fields["source"])
             for i in decided.get(call.fields["source"], ()) if known is not None else ():
-                known = set(streams[id(call.args[i])])
+                known = set(streams[id(call.args[i])]) or known
         if known is None and node.op in ("alias", "replay", "stop", "reverse", "slice"):
             inner = found.get(id(node.args[0]))
             known = {inner} if inner and node.type.shape == node.args[0].type.shape else None
