@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gangraph.document import Mapping, Scalar, Sequence, Tree
 from gangraph.errors import Fact
 from gangraph.expressions import parse_line, show
+from gangraph.families import family_of
 from gangraph.frozen import frozen
 from gangraph.graph import Graph, Phase, Player, Step
 from gangraph.ir import Node
@@ -176,7 +177,7 @@ def _parameters(graph: Graph) -> Iterator[tuple[str, str]]:
     """The count of each network's parameters, and its shapes: what a checkpoint would notice. Long families as one."""
     families: dict[str, list[str]] = {}
     for name in graph.networks:
-        families.setdefault(name.split("[")[0], []).append(name)
+        families.setdefault(family_of(name), []).append(name)
     for family, members in families.items():
         if len(members) > 4:
             yield family, f"{_count(graph, members)} in {len(members)} networks"

@@ -300,7 +300,7 @@ class Expander(Evaluator):
             layer.check_samples(samples.now, shape)
         kind = (
             "probability"
-            if template.title in ("Sigmoid", "Softmax")
+            if layer.probability
             else nodes[0].type.kind
             if nodes and layer.linear and not module.parameters()
             else None
@@ -702,6 +702,9 @@ class Expander(Evaluator):
                 raise Fact(f"{parameter.name} is {parameter.type}, and {value.type} stands in its place")
         return tuple(p.name or "" for p in parameters), found
 
+    def _core_call(self, name: str, expr: Call, scope: Scope) -> Any:
+        return self.view(name, expr, scope) if name in ops.VIEWS else super()._core_call(name, expr, scope)
+
     def view(self, kind: str, expr: Call, scope: Scope) -> View:
         bound = ops.VIEWS[kind].bind(*self.arguments(expr, scope))
         inner = bound["N"]
@@ -808,7 +811,3 @@ def _labels(module: Module, prefix: str = "") -> dict[str, Node]:
         if child.layer is None:
             found |= _labels(child, join(prefix, child.path))
     return found
-
-
-for _kind in ops.VIEWS:
-    setattr(Expander, f"_do_{_kind}", lambda self, expr, scope, kind=_kind: self.view(kind, expr, scope))

@@ -17,6 +17,21 @@ from gangraph.frozen import frozen
 
 MOST = 100_000
 
+SIDES = ("discriminator", "generator")
+
+
+def side_of(name: str) -> str:
+    return next((s for s in SIDES if name.endswith(f".{s}")), "")
+
+
+def family_of(name: str) -> str:
+    return name.partition("[")[0]
+
+
+def whole_loss(name: str) -> str:
+    """The name of a loss without its side."""
+    return name.removesuffix(f".{side_of(name)}") if side_of(name) else name
+
 
 @frozen
 class Pattern:

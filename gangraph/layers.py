@@ -243,6 +243,7 @@ class Layer(Entry):
     differentiable_twice: ClassVar[bool] = True
     bounds: ClassVar[Range] = None  # of what comes out, whatever goes in
     keeps_range: ClassVar[bool] = False  # what comes out lies between what goes in
+    probability: ClassVar[bool] = False  # what comes out is one
     reads_input: ClassVar[bool] = True  # the derivative by the input does
 
     @property
@@ -816,6 +817,7 @@ class Sigmoid(Layer):
     """Into [0, 1]."""
 
     bounds = (0.0, 1.0)
+    probability = True
 
 
 @frozen
@@ -841,6 +843,7 @@ class Softmax(Layer):
 
     names: ClassVar = {"dim": "dim="}
     bounds = (0.0, 1.0)
+    probability = True
     dim: int
 
     def output(self, shape: Shape) -> Shape:

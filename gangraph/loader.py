@@ -22,6 +22,7 @@ from gangraph.emit import Emitter
 from gangraph.frozen import frozen
 from gangraph.graph import Graph, Step
 from gangraph.ir import Length, Module, Node, walk
+from gangraph.layers import Dropout, Noise
 from gangraph.phases import PhaseWriter, StageWriter, call_places, registered
 from gangraph.prepare import steps
 from gangraph.routing import Reach, labelled
@@ -549,9 +550,10 @@ class _Drawn:
 
 
 def _layer_maker(child: Module, shape: tuple[int, ...]) -> Any:
-    if type(child.layer).__name__ == "Noise":
+    if isinstance(child.layer, Noise):
         return lambda d, k: d.normal(k, *shape)
-    keep = 1 - child.layer.p  # type: ignore[union-attr]
+    assert isinstance(child.layer, Dropout), child.layer
+    keep = 1 - child.layer.p
     return lambda d, k: d.bernoulli(k, keep, *shape)
 
 

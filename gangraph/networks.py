@@ -31,6 +31,7 @@ from gangraph.code import (
     unique,
     variable,
 )
+from gangraph.families import family_of
 from gangraph.frozen import frozen
 from gangraph.graph import Graph
 from gangraph.ir import Module, Network, Node, all_calls, walk
@@ -481,7 +482,7 @@ class _Drafter(Writer):
             runs[id(node)] = run
             inside |= {id(n) for n in run[:-1]}
         lines: list[tuple[Part, ...]] = []
-        taken = set(self.names.values()) | {n.split("[")[0] for n in self.names.values()}
+        taken = set(self.names.values()) | {family_of(n) for n in self.names.values()}
         for node in nodes:
             if id(node) in inside or id(node) in self.names:
                 continue

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gangraph import _paths, ops
 from gangraph.code import ATOM, WIDTH, Code, call, fit, identifier, join, literal, text, variable
 from gangraph.expressions import Expr, show
+from gangraph.families import whole_loss
 from gangraph.graph import Graph, Optimizer, Player, Step, network_of
 from gangraph.infer import OPTIMIZERS
 from gangraph.ir import Node, visit, walk
@@ -668,7 +669,7 @@ class PhaseWriter(Writer):
 
     def _remark(self, node: Node) -> list[str]:
         """The loss as its author wrote it."""
-        name = (node.name or "").removesuffix(".discriminator").removesuffix(".generator")
+        name = whole_loss(node.name or "")
         body = next((m.body for m in self.stage.graph.resolved.losses if m.name == name), None)
         side = (node.name or "").rpartition(".")[2]
         expr = body if isinstance(body, Expr) else getattr(body, side, None)

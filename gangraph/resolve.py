@@ -16,7 +16,7 @@ from gangraph import ops
 from gangraph.errors import Fact, Place, Problem, SpecError, nearest
 from gangraph.evaluate import Evaluator
 from gangraph.expressions import Expr, Index, List, Name, Number, parse
-from gangraph.families import Families, Member, Rule, expand_keys, free_indices, member_name
+from gangraph.families import Families, Member, Rule, expand_keys, family_of, free_indices, member_name
 from gangraph.frozen import frozen
 from gangraph.ir import Length, batch
 from gangraph.layers import LAYERS, WRAPPERS
@@ -444,7 +444,7 @@ class _Resolver(Evaluator):
         heads: dict[str, str] = {}
         for section, name, place in entries:
             self.places[name] = place
-            head = name.split("[")[0]
+            head = family_of(name)
             if name in seen and name != "_":
                 first, line = seen[name]
                 there = f"line {line.line}" + (f" of {line.file}" if line.file != place.file else "")

@@ -39,11 +39,11 @@ def overview(spec: Spec) -> str:
     names = [*graph.networks]
     width = max(map(len, names), default=0)
     for name in names:
-        lines.append(f"  {name:<{width}}  {_count(graph, [name]):>12,} parameters  {_signature(graph, name)}")
+        lines.append(f"  {name:<{width}}  {graph.count([name]):>12,} parameters  {_signature(graph, name)}")
     lines += ["", "players"]
     for player in graph.players.values():
         optimizers = ", ".join(f"{n + ': ' if n else ''}{o}" for n, o in player.optimizers.items())
-        count = f"{_count(graph, list(player.networks)):,} parameters"
+        count = f"{graph.count(list(player.networks)):,} parameters"
         lines.append(f"  {player.name}: {', '.join(player.networks)}; {count}; {optimizers}")
     lines += ["", "objectives (weight  term)"]
     for phase in graph.phases():
@@ -63,10 +63,6 @@ def _states(graph: Graph) -> list[str]:
         for phase, expr in state.rules.items():
             lines.append(f"    becomes {show(expr)} {f'after {phase}' if phase else 'at the end of an iteration'}")
     return ["", "state", *lines] if lines else []
-
-
-def _count(graph: Graph, networks: list[str]) -> int:
-    return graph.count(networks)
 
 
 def _signature(graph: Graph, name: str) -> str:
@@ -122,7 +118,7 @@ def data(spec: Spec) -> dict[str, Any]:
         "batch": graph.resolved.batch.now,
         "networks": {
             name: {
-                "parameters": _count(graph, [name]),
+                "parameters": graph.count([name]),
                 "outputs": [list(n.type.shape) for n in network.module.outputs] if network.variants else [],
                 "frozen": network.frozen,
             }
@@ -131,7 +127,7 @@ def data(spec: Spec) -> dict[str, Any]:
         "players": {
             p.name: {
                 "networks": list(p.networks),
-                "parameters": _count(graph, list(p.networks)),
+                "parameters": graph.count(list(p.networks)),
                 "optimizers": {k or "all": str(o) for k, o in p.optimizers.items()},
             }
             for p in graph.players.values()

@@ -14,10 +14,11 @@ from typing import Any
 from gangraph import ops
 from gangraph.check import kinds, lifetime, times
 from gangraph.check.case import Case, Finding, Sided, Stage, averaged, modules, nearest_calls
-from gangraph.check.names import read_by
 from gangraph.check.opposition import alike, never, pull
+from gangraph.check.read import read_by
 from gangraph.errors import Fact, Place, Problem, nearest
 from gangraph.expressions import Call, Expr, Name, names, show
+from gangraph.families import family_of
 from gangraph.graph import Phase, Step
 from gangraph.initial import check_init
 from gangraph.ir import Node, walk
@@ -139,7 +140,7 @@ def dead_names(case: Case) -> Iterator[Finding]:
     for section in ("inputs", "draws", "values"):
         for stage in case.stages[-1:]:
             for member in getattr(stage.graph.resolved, section):
-                heads = [name.split("[")[0] for name in member.names]
+                heads = [family_of(name) for name in member.names]
                 if not case.own(member.place) or any(head in read.names or head.startswith("_") for head in heads):
                     continue
                 if section == "values":
@@ -163,7 +164,7 @@ def formulas(case: Case) -> Iterator[Finding]:
 
     Also those that nobody calls, of which nothing else is ever said.
     """
-    declared = {name.split("[")[0]: place for s in case.stages for name, place in s.graph.resolved.places.items()}
+    declared = {family_of(name): place for s in case.stages for name, place in s.graph.resolved.places.items()}
     for library in {id(s.graph.resolved.library): s.graph.resolved.library for s in case.stages}.values():
         for word in library.own.values():
             if word.kind == "layers" or not case.own(word.at):
@@ -200,7 +201,7 @@ def dead_losses(case: Case) -> Iterator[Finding]:
     read = case.read
     for stage in case.stages[-1:]:
         for member in stage.graph.resolved.losses:
-            head = member.name.split("[")[0]
+            head = family_of(member.name)
             if case.own(member.place) and head not in read.losses and member.name not in read.losses:
                 help = "write it into a phase of the schedule, or remove it"
                 yield Finding(
@@ -403,7 +404,7 @@ def _frozen(stage: Stage) -> Iterator[Finding]:
 def _named_in(stage: Stage, player: str, network: str) -> Place:
     """Where a player names a network."""
     member = next(m for m in stage.graph.resolved.players if m.name == player)
-    head = network.split("[")[0]
+    head = family_of(network)
     return next((e.at for e in member.body.networks if any(n.id == head for n in names(e))), member.place)
 
 
@@ -456,7 +457,7 @@ def reached(case: Case) -> Iterator[Finding]:
     for parameter in owned:
         if parameter not in hit and parameter not in said and not parameter.startswith(dead):
             missed.setdefault(parameter.split(".")[0], []).append(parameter)
-    families = {name.split("[")[0] for name in {p.split(".")[0] for p in hit} if "[" in name}
+    families = {family_of(name) for name in {p.split(".")[0] for p in hit} if "[" in name}
     for name, parameters in missed.items():
         network = stage.graph.networks[name]
         every = len(network.parameters())
@@ -465,7 +466,7 @@ def reached(case: Case) -> Iterator[Finding]:
             more = f" and {len(parameters) - 3} more" if len(parameters) > 3 else ""
             fact = f"no objective reaches {', '.join(parameters[:3])}{more}"
             help = "an output that nobody reads, or a bias that is taken away again"
-        warning = len(parameters) < every or name.split("[")[0] in families
+        warning = len(parameters) < every or family_of(name) in families
         yield Finding(network.at, f"networks.{name}", fact, help, f"unreached({name})", warning)
 
 

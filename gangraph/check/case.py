@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from gangraph import ops
-from gangraph.check.names import Read
+from gangraph.check.read import Read
 from gangraph.errors import Place
 from gangraph.frozen import frozen
 from gangraph.graph import Graph, Phase

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from gangraph.check.case import Finding, Sided, Stage, below, modules, nearest_calls
 from gangraph.errors import Place
+from gangraph.families import whole_loss
 from gangraph.graph import Phase
 from gangraph.ir import Module, Node, Range, visit, walk
 from gangraph.routing import passing
@@ -41,7 +42,7 @@ def probabilities(stage: Stage) -> Iterator[Finding]:
 
 
 def _misfit(node: Node, name: str, loss: Node) -> Iterator[Finding]:
-    head = name.removesuffix(".discriminator").removesuffix(".generator")
+    head = whole_loss(name)
     if node.op in ("softplus", "sigmoid", "cross_entropy", "log_softmax"):
         score = _score(node.args[0])
         if score is not None and _kind(score) == "probability":
@@ -178,7 +179,7 @@ def domains(stage: Stage) -> Iterator[Finding]:
         return () if id(node) in named or node.op in ("call", "grad") else node.args[::-1]
 
     for name, loss in stage.graph.losses.items():
-        head = name.removesuffix(".discriminator").removesuffix(".generator")
+        head = whole_loss(name)
         for node in visit([loss.args[0]], within):
             if node.op == "sub" and id(node) not in named and not any(a.type.host for a in node.args):
                 a, b = node.args
@@ -195,7 +196,7 @@ def distances(stage: Stage) -> Iterator[Finding]:
     apart = _streams(stage) if len(stage.graph.resolved.streams) > 1 else {}
     of = domains_of(stage) if apart else {}
     for name, loss in stage.graph.losses.items():
-        head = name.removesuffix(".discriminator").removesuffix(".generator")
+        head = whole_loss(name)
         for a, b in _compared(loss):
             x, y = _origin(a).type.range, _origin(b).type.range
             if x and y and not _alike(x, y):
@@ -233,7 +234,7 @@ def pairs(stage: Stage) -> Iterator[Finding]:
         return " and ".join(sorted(name.lstrip("~") or "the data" for name in made[id(node)]))
 
     for name, loss in stage.graph.losses.items():
-        head = name.removesuffix(".discriminator").removesuffix(".generator")
+        head = whole_loss(name)
         for node in below([loss], CALLS):
             if node.op == "cross_entropy" and len(node.args) == 2 and apart(*node.args):
                 scores, labels = node.args
@@ -325,7 +326,7 @@ def penalties(stage: Stage) -> Iterator[Finding]:
     again = _differentiated(stage)
     done: set[int] = set()
     for name, loss in stage.graph.losses.items():
-        head = name.removesuffix(".discriminator").removesuffix(".generator")
+        head = whole_loss(name)
         for node in below(loss.args, done=done):
             if node.op == "grad":
                 for finding in _under_grad(stage, node, id(node) in again):

@@ -15,25 +15,21 @@ from gangraph import ops
 from gangraph.compiler import Spec
 from gangraph.draw.picture import Box, Edge, Loss, Move, Owned, Picture, Player, Role, Side, Term
 from gangraph.draw.words import (
-    SIDES,
     bound_to,
     changed,
     count_text,
-    family_of,
     leaf_words,
     pretty,
     range_text,
     references,
     shape_text,
     short,
-    side_of,
     span,
     steps_above,
-    whole_loss,
 )
 from gangraph.errors import Place
 from gangraph.expressions import Attribute, Call, Expr, Index, Name, Number, names, parse, show, within
-from gangraph.families import Member, Pattern
+from gangraph.families import SIDES, Member, Pattern, family_of, side_of, whole_loss
 from gangraph.graph import Graph, Phase, Step, host_value
 from gangraph.ir import Length, Node, Type, visit, walk
 from gangraph.resolve import moves_in

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from gangraph.expressions import STRENGTH, Attribute, Binary, Call, Expr, Index, Name, Number, mapped, parts, show
+from gangraph.families import SIDES
 from gangraph.graph import Graph, Phase, Step
 from gangraph.ir import Node, Type
 from gangraph.resolve import Move
 from gangraph.writer import host_text
-
-SIDES = ("discriminator", "generator")
 
 # --- expressions
 
@@ -92,19 +91,6 @@ def references(expr: Expr) -> Iterator[tuple[str, str, str]]:
         yield expr.id, expr.id, ""
     else:
         yield from (found for inner in parts(expr) for found in references(inner))
-
-
-def side_of(name: str) -> str:
-    return next((s for s in SIDES if name.endswith(f".{s}")), "")
-
-
-def family_of(name: str) -> str:
-    return name.partition("[")[0]
-
-
-def whole_loss(name: str) -> str:
-    """The name of a loss without its side."""
-    return name.removesuffix(f".{side_of(name)}") if side_of(name) else name
 
 
 # --- the schedule

@@ -26,7 +26,7 @@ from gangraph.expressions import (
     Truth,
     within,
 )
-from gangraph.families import Member, Pattern, member_name
+from gangraph.families import Member, Pattern, family_of, member_name
 from gangraph.frozen import frozen
 from gangraph.graph import Graph
 from gangraph.ir import Network, Node
@@ -107,10 +107,10 @@ class Facts:
             for family in dict.fromkeys(p.family for p in rule.patterns):
                 self.rules.setdefault(family, []).append(rule)
         self.loss_names = {p.family for rule in self.losses for p in rule.patterns}
-        self.sided = {name.split("[")[0] for name in graph.sided}
+        self.sided = {family_of(name) for name in graph.sided}
         self.inputs = {p.family for m in self.resolved.inputs for p in m.patterns}
         self.draws = {p.family for m in self.resolved.draws for p in m.patterns}
-        self.networks = {name.split("[")[0] for name in (*graph.networks, *graph.averages)}
+        self.networks = {family_of(name) for name in (*graph.networks, *graph.averages)}
         self.parameters = set(graph.parameters(list(graph.networks)))
         self.variables = set(self.resolved.index)
         named = (self.rules, self.inputs, self.draws, self.networks, self.variables, graph.constants, self.sizes)

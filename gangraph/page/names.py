@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from gangraph.compiler import Spec
 from gangraph.draw.picture import Box
-from gangraph.draw.words import SIDES, family_of, side_of, whole_loss
+from gangraph.families import SIDES, family_of, side_of, whole_loss
 from gangraph.frozen import frozen
 
 Keys = tuple[str, ...]

@@ -11,9 +11,9 @@ from typing import Any
 
 from gangraph.compiler import Spec
 from gangraph.document import Mapping, Sequence, Tree, read_text
-from gangraph.draw.words import SIDES
 from gangraph.errors import Place
 from gangraph.expressions import Attribute, Expr, Index, Name, show, within
+from gangraph.families import SIDES
 from gangraph.page.names import Keys, Names, phase_key, player_key, sides_of
 from gangraph.page.texts import Region, Span, Text, yaml_styles
 from gangraph.resolve import Move, Resolved, moves_in

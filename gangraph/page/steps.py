@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from gangraph.compiler import Spec
 from gangraph.draw.dot import COLOURS
 from gangraph.draw.picture import Box, Loss, Picture, Player, Role
-from gangraph.draw.words import occasion, side_of, steps_above
+from gangraph.draw.words import occasion, steps_above
+from gangraph.families import side_of
 from gangraph.frozen import frozen
 from gangraph.graph import Phase, Step
 from gangraph.page.names import Keys, Names, Part, call_key, phase_key, player_key

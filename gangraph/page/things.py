@@ -13,9 +13,7 @@ from gangraph.compiler import Spec
 from gangraph.draw import tables
 from gangraph.draw.picture import Box, Loss, Picture
 from gangraph.draw.words import (
-    SIDES,
     circumstances,
-    family_of,
     leaf_words,
     pretty,
     range_text,
@@ -23,7 +21,7 @@ from gangraph.draw.words import (
 )
 from gangraph.equations.pieces import Section
 from gangraph.expressions import show
-from gangraph.families import Member
+from gangraph.families import SIDES, Member, family_of
 from gangraph.frozen import frozen
 from gangraph.graph import Phase
 from gangraph.infer import known

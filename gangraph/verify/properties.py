@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from gangraph.errors import Place
+from gangraph.families import family_of
 from gangraph.loader import Compiled
 from gangraph.verify import cases
 from gangraph.verify.bench import (
@@ -500,7 +501,7 @@ class Lines:
     def of_spec(self, name: str) -> Place | None:
         places = self.bench.spec.resolved[-1].places
         base = name.split(".")[0]
-        for key in (name, base, base.split("[")[0]):
+        for key in (name, base, family_of(base)):
             if key in places:
                 return places[key]
         for stage in self.bench.reference.stages:

@@ -9,6 +9,7 @@ from typing import Any
 from gangraph.document import Scalar
 from gangraph.errors import Fact, Place
 from gangraph.expressions import Expr, Index, Name, Number, String, names, parse_line, parts, show
+from gangraph.families import family_of
 from gangraph.resolve import Resolved
 from gangraph.spec import Chain, GivenNetwork, GraphNetwork, Line, Model
 
@@ -76,7 +77,7 @@ class Read:
             self._any(value.body, inner)
         elif isinstance(value, GraphNetwork):
             local = {i.name for i in value.inputs or []} | {
-                part.split("[")[0].strip() for key in value.graph for part in key.split(",")
+                family_of(part).strip() for key in value.graph for part in key.split(",")
             }
             local |= {str(name) for name in value.index or ()}
             self._any((value.index, value.graph, value.output, value.outputs), hidden | local)
