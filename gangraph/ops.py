@@ -640,9 +640,12 @@ def _matmul(a: Any, b: Any) -> Made:
             f"matmul of a vector and a matrix of each sample: {left.type} and {right.type}",
             "reshape the vector to 1 x n",
         )
-    if left.type.rank > 1 and left.type.shape[:-2] != right.type.shape[:-2]:
+    before = left.type.shape[:-2], right.type.shape[:-2]  # own axes in front of the matrices
+    fits = len(before[0]) == len(before[1]) and all(a == b or 1 in (a, b) for a, b in zip(*before, strict=False))
+    if left.type.rank > 1 and not fits:
         raise bad
-    shape = (*left.type.shape[:-1], right.type.shape[-1])
+    wide = tuple(map(max, *before)) if left.type.rank > 1 else ()
+    shape = (*wide, *left.type.shape[-2:-1], right.type.shape[-1])
     return (left, right), Type(shape, same_samples([left.type, right.type], "matmul")), {}
 
 

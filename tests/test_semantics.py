@@ -277,6 +277,8 @@ CASES: dict[str, list[tuple[str, Formula]]] = {
         ("matmul(V, M)", lambda t: t.V @ t.M),
         ("2 * matmul(m, n) + 1", lambda t: 2 * (t.m @ t.n) + 1),
         ("matmul(m, n + n)", lambda t: t.m @ (t.n + t.n)),
+        ("matmul(transpose(i, 2, 3), k)", lambda t: t.i.transpose(2, 3) @ t.k),
+        ("matmul(k, transpose(j, 2, 3))", lambda t: t.k @ t.j.transpose(2, 3)),
     ],
     "softmax": [
         ("softmax(v, 1)", lambda t: torch.softmax(t.v, 1)),
