@@ -856,6 +856,7 @@ class LogSoftmax(Softmax):
     """The logarithm of Softmax."""
 
     bounds = (-INFINITY, 0.0)
+    probability = False
 
 
 class Identity(Layer):

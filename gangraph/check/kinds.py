@@ -231,7 +231,7 @@ def pairs(stage: Stage) -> Iterator[Finding]:
         return bool(made.get(id(a)) and made.get(id(b)) and not made[id(a)] & made[id(b)])
 
     def of(node: Node) -> str:
-        return " and ".join(sorted(name.lstrip("~") or "the data" for name in made[id(node)]))
+        return " and ".join(sorted(name.lstrip("~") for name in made[id(node)]))
 
     for name, loss in stage.graph.losses.items():
         head = whole_loss(name)
