@@ -224,7 +224,8 @@ def load(
         anew = {key: value for key, value in overrides.items() if value}
         for key in anew.keys() & {"sizes", "constants"}:
             anew[key] = {**(source.overrides.get(key) or {}), **anew[key]}
-        return Spec(source.parsed, {**source.overrides, **anew}) if anew else source
+        both = {**source.overrides, **anew}
+        return source if both == source.overrides else Spec(source.parsed, both)
     parsed = read_spec(source)
     parsed.sources.settled = settled
     return Spec(parsed, overrides)

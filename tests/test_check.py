@@ -490,7 +490,7 @@ def test_lengths_may_read_constants(tmp_path: Path) -> None:
 
 def test_a_loaded_spec_keeps_what_was_set_and_takes_what_is_set_anew() -> None:
     spec = gangraph.load("gan", sizes={"Z": 3}, tiny=True)
-    assert gangraph.load(spec) is spec
+    assert gangraph.load(spec) is spec and gangraph.load(spec, tiny=True) is spec
     other = gangraph.load(spec, sizes={"width": 7}, batch_size=5)
     sizes = other.resolved[0].sizes
     assert (sizes["Z"], sizes["width"], other.train["batch"]) == (3, 7, 5)

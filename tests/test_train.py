@@ -371,6 +371,14 @@ def test_a_run_goes_on_with_its_own_batch_and_seed(tmp_path: Path) -> None:
     assert "was begun with --seed 1, and cannot" in refused("gan", tmp_path / "run", iterations=3, resume=True, seed=0)
 
 
+def test_a_run_of_a_spec_without_a_batch_size_goes_on(tmp_path: Path) -> None:
+    """What is set as it is already is another text of the spec."""
+    path = tmp_path / "plain.yaml"
+    path.write_text("gangraph: 1\nname: plain\nextends: gan\ntrain: {batch: ~}\ntiny: {train: {batch: ~}}\n")
+    train(path, tmp_path / "run", iterations=1)
+    assert train(path, tmp_path / "run", iterations=2, resume=True).step == 2
+
+
 def test_a_program_that_has_been_trained_does_not_begin_anew(tmp_path: Path) -> None:
     gan = StandIn()
     train(gan, tmp_path / "first", iterations=2)

@@ -122,7 +122,11 @@ def train(
 
 def _begun(spec: Any, run: Run, state: State | None, asked: Options, diagram: Callable[[Any], str | None]) -> Result:
     """Trains from the state of a run, or from the beginning; in this process, or in several."""
-    gan = compiled(spec, max(asked.seed, 0), state["run"]["batch"] if state and asked.batch is None else asked.batch)
+    if state and asked.batch is None and not hasattr(spec, "step") and state["spec"]["hash"] != spec.hash:
+        from gangraph.compiler import load
+
+        spec = load(spec, batch_size=state["run"]["batch"])  # as --batch-size may have set it
+    gan = compiled(spec, max(asked.seed, 0))
     if state:
         check_same_spec(state, gan, run)
     elif gan.clocks["step"]:
