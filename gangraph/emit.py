@@ -19,7 +19,7 @@ from gangraph.infer import known
 from gangraph.initial import from_data, initializers
 from gangraph.ir import Node, walk
 from gangraph.networks import Classes, init_text
-from gangraph.phases import StageWriter, attribute, shown_method
+from gangraph.phases import StageWriter, attribute, game_names, shown_method
 from gangraph.schedule import Schedule, ordered
 from gangraph.writer import Writer
 
@@ -152,7 +152,7 @@ class Emitter:
         """The method of the present stage; where that has none, what every game has."""
         arguments = example.split("(", 1)[1].split("):", 1)[0].removeprefix("self").removeprefix(", ")
         head = f"    def {name}(self{', ' + arguments if arguments else ''}):"
-        inherited = not everywhere and f"    def {name}(" in _part("runtime", "game")
+        inherited = not everywhere and name in game_names()
         default = f", super().{name}" if inherited else ""
         return f'{head}\n        return getattr(self, f"{name}_{{self.stage}}"{default})({arguments})'
 

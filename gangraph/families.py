@@ -28,6 +28,12 @@ def family_of(name: str) -> str:
     return name.partition("[")[0]
 
 
+def indices_of(name: str) -> list[str]:
+    """`D[0, fine]` -> ["0", "fine"]."""
+    _, _, inner = name.partition("[")
+    return [part.strip() for part in inner.rstrip("]").split(",")] if inner else []
+
+
 def whole_loss(name: str) -> str:
     """The name of a loss without its side."""
     return name.removesuffix(f".{side_of(name)}") if side_of(name) else name

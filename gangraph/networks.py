@@ -523,7 +523,7 @@ class _Drafter(Writer):
                 return
             if len(parts) == 1:
                 return
-            variable = self._variable(node.name or (next(iter(parts.values())).name or "parts").split("[")[0], taken)
+            variable = self._variable(node.name or family_of(next(iter(parts.values())).name or "parts"), taken)
         else:
             variable = self._variable(node.name or "h", taken)
         self.names[id(node)] = variable

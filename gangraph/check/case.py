@@ -12,6 +12,7 @@ from typing import Any
 from gangraph import ops
 from gangraph.check.read import Read
 from gangraph.errors import Place
+from gangraph.families import family_of
 from gangraph.frozen import frozen
 from gangraph.graph import Graph, Phase
 from gangraph.ir import Module, Node, visit, walk
@@ -239,7 +240,7 @@ class Case:
                     wholes = {id(n.args[0]) for n in module.values if n.op == "output" and id(n) in reached}
                     for value in module.values:
                         if self.own(value.at):
-                            key = (value.at, f"{name}.{(value.name or '').split('[')[0]}")
+                            key = (value.at, f"{name}.{family_of(value.name or '')}")
                             hit = id(value) in reached or (value.op == "output" and id(value.args[0]) in wholes)
                             found[key] = found.get(key, False) or hit
         return found

@@ -233,9 +233,10 @@ def pairs(stage: Stage) -> Iterator[Finding]:
     def of(node: Node) -> str:
         return " and ".join(sorted(name.lstrip("~") for name in made[id(node)]))
 
+    done: set[int] = set()
     for name, loss in stage.graph.losses.items():
         head = whole_loss(name)
-        for node in below([loss], CALLS):
+        for node in below([loss], CALLS, done):
             if node.op == "cross_entropy" and len(node.args) == 2 and apart(*node.args):
                 scores, labels = node.args
                 fact = (

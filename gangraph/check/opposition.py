@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gangraph import ops
-from gangraph.check.case import ARITHMETIC, SAME, Sided
+from gangraph.check.case import ARITHMETIC, SAME, Sided, nearest_calls
 from gangraph.ir import Node
 
 Value = float | list[float]  # a shared number, or one for each sample
@@ -93,14 +93,12 @@ def _beside(score: Node, others: Sequence[Node]) -> Sequence[Node]:
     """The scores that one is compared with: itself, else those of the same judge, else all."""
     if score in others:
         return (score,)
-    return [other for other in others if _judge(other) == _judge(score)] or others
+    return [other for other in others if _judges(other) == _judges(score)] or others
 
 
-def _judge(score: Node) -> str | None:
-    """The network whose score it is."""
-    while score.op != "call" and len(score.args) == 1:
-        score = score.args[0]
-    return str(score.fields["source"]) if score.op == "call" else None
+def _judges(score: Node) -> set[str]:
+    """The networks whose score it is."""
+    return {call.fields["source"] for call in nearest_calls([score])}
 
 
 def _at(node: Node, numbers: list[float], rng: random.Random) -> Value:

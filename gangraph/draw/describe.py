@@ -29,7 +29,7 @@ from gangraph.draw.words import (
 )
 from gangraph.errors import Place
 from gangraph.expressions import Attribute, Call, Expr, Index, Name, Number, names, parse, show, within
-from gangraph.families import SIDES, Member, Pattern, family_of, side_of, whole_loss
+from gangraph.families import SIDES, Member, Pattern, family_of, indices_of, side_of, whole_loss
 from gangraph.graph import Graph, Phase, Step, host_value
 from gangraph.ir import Length, Node, Type, visit, walk
 from gangraph.resolve import moves_in
@@ -860,15 +860,14 @@ def _phases(steps: Iterable[Step]) -> Iterator[tuple[Phase, tuple[Step, ...]]]:
 
 def _fixed(title: str, chosen: set[str], family: list[str]) -> str | None:
     """The title of a family, `adv[a, b]`, for those members that have an index in common: `adv[0, b]`."""
-    head, bracket, letters = title.rstrip("]").partition("[")
-    rows = {name: name.rstrip("]").partition("[")[2].split(", ") for name in family}
+    letters, rows = indices_of(title), {name: indices_of(name) for name in family}
     wanted = [set(column) for column in zip(*(rows[name] for name in chosen), strict=True)]
-    if not bracket or len(letters.split(", ")) != len(wanted) or all(len(found) > 1 for found in wanted):
+    if len(letters) != len(wanted) or all(len(found) > 1 for found in wanted):
         return None
     if chosen != {n for n in family if all(len(w) > 1 or r in w for w, r in zip(wanted, rows[n], strict=True))}:
         return None
-    indices = (w.copy().pop() if len(w) == 1 else letter for w, letter in zip(wanted, letters.split(", "), strict=True))
-    return f"{head}[{', '.join(indices)}]"
+    indices = (letter if len(found) > 1 else next(iter(found)) for letter, found in zip(letters, wanted, strict=True))
+    return f"{family_of(title)}[{', '.join(indices)}]"
 
 
 def _leaves(value: Any) -> list[Node]:

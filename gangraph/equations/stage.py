@@ -31,7 +31,6 @@ from gangraph.equations.settle import settled, unfolded
 from gangraph.equations.symbols import (
     constant,
     index_set,
-    inside,
     lettered,
     member_of,
     number,
@@ -44,7 +43,7 @@ from gangraph.equations.symbols import (
 from gangraph.equations.trees import bindings, called, has_word, simple, split, substitute
 from gangraph.equations.write import NOTES, Writer
 from gangraph.expressions import Binary, Call, Expr, IfElse, Index, Logic, Name, Negative, Number, names, parse, within
-from gangraph.families import Member, family_of
+from gangraph.families import Member, family_of, indices_of
 from gangraph.graph import Graph, Phase
 from gangraph.ir import Node, walk
 from gangraph.resolve import Move
@@ -110,7 +109,7 @@ class Stage:
             if weight != Number(at, 1):
                 piece = product(self.writer.piece(weight), piece)
             terms.append(("-" if term.weight.startswith("-") else "+", piece))
-        player = self.writer.symbol(family_of(phase.name), map(spelled, inside(phase.name)))
+        player = self.writer.symbol(family_of(phase.name), map(spelled, indices_of(phase.name)))
         value = form(r"\mathcal{J}_{%s}", "J_%s", player)
         left = form("%s %s", "%s %s", _over(r"\min", self.letters(phase.networks)), value)
         when = self.writer.piece(move.when) if move.when is not None else None
@@ -185,7 +184,7 @@ class Stage:
         families: dict[str, list[Piece]] = {}
         for name in networks:
             family = family_of(name)
-            families.setdefault(family, []).append(self.writer.symbol(family, map(spelled, inside(name))))
+            families.setdefault(family, []).append(self.writer.symbol(family, map(spelled, indices_of(name))))
         shown = [s if len(s) < 4 else [s[0], DOTS, s[-1]] for s in families.values()]
         return listed([piece for pieces in shown for piece in pieces], r",\,")
 

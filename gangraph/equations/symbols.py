@@ -111,9 +111,3 @@ def index_set(name: str, values: list[Any]) -> Piece:
     """An index and its values; of many the first two and the last."""
     shown = [spelled(v) if isinstance(v, str) else number(v) for v in values]
     return member_of(name, [*shown[:2], DOTS, shown[-1]] if len(shown) > 4 else shown)
-
-
-def inside(name: str) -> list[str]:
-    """`D[0, fine]` -> ["0", "fine"]."""
-    _, _, inner = name.partition("[")
-    return [part.strip() for part in inner.rstrip("]").split(",")] if inner else []
