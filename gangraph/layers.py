@@ -245,6 +245,7 @@ class Layer(Entry):
     keeps_range: ClassVar[bool] = False  # what comes out lies between what goes in
     probability: ClassVar[bool] = False  # what comes out is one
     reads_input: ClassVar[bool] = True  # the derivative by the input does
+    function: ClassVar[str | None] = None  # of torch.nn.functional, if one takes the same arguments after the input
 
     @property
     def title(self) -> str:
@@ -961,18 +962,21 @@ class AvgPool1d(_AvgPool):
     """C x L."""
 
     axes = 1
+    function = "avg_pool1d"
 
 
 class AvgPool2d(_AvgPool):
     """C x H x W."""
 
     axes = 2
+    function = "avg_pool2d"
 
 
 class AvgPool3d(_AvgPool):
     """C x D x H x W; torch's needs a map of the kernel's size also where it is padded."""
 
     axes = 3
+    function = "avg_pool3d"
 
     def output(self, shape: Shape) -> Shape:
         out = super().output(shape)
@@ -994,18 +998,21 @@ class MaxPool1d(_MaxPool):
     """C x L."""
 
     axes = 1
+    function = "max_pool1d"
 
 
 class MaxPool2d(_MaxPool):
     """C x H x W."""
 
     axes = 2
+    function = "max_pool2d"
 
 
 class MaxPool3d(_MaxPool):
     """C x D x H x W."""
 
     axes = 3
+    function = "max_pool3d"
 
 
 @frozen
@@ -1028,12 +1035,14 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPool):
     """C x L -> C x size."""
 
     axes = 1
+    function = "adaptive_avg_pool1d"
 
 
 class AdaptiveAvgPool2d(_AdaptiveAvgPool):
     """C x H x W -> C x size."""
 
     axes = 2
+    function = "adaptive_avg_pool2d"
 
 
 @frozen
@@ -1042,6 +1051,7 @@ class Upsample(Layer):
 
     reads_input = False
     keeps_range = True
+    function = "interpolate"
     names: ClassVar = {"scale": "scale_factor="}
     scale: Sizes
     mode: str = "nearest"

@@ -283,13 +283,17 @@ def _shown(value: Any) -> str:
 
 
 def construct_code(construct: Construct) -> Code:
-    """A layer's constructor; each argument's value is a slot."""
-    parts: list[Part] = [f"{construct.function}("]
-    for i, (name, value, positional) in enumerate(construct.arguments):
-        parts.append(", " if i else "")
-        parts.append("" if positional else f"{name}=")
-        parts += construct_code(value).parts if isinstance(value, Construct) else (Slot(name, value),)
-    return Code((*(p for p in parts if p != ""), ")"))
+    """A layer's constructor."""
+    return call(construct.function, *argument_codes(construct))
+
+
+def argument_codes(construct: Construct) -> list[Code]:
+    """What a constructor is given; each argument's value is a slot."""
+    made = []
+    for name, value, positional in construct.arguments:
+        code = construct_code(value) if isinstance(value, Construct) else Code((Slot(name, value),))
+        made.append(code if positional else text(f"{name}=") + code)
+    return made
 
 
 def init_text(init: Init, target: str) -> str:

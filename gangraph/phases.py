@@ -18,7 +18,7 @@ from gangraph.families import whole_loss
 from gangraph.graph import Graph, Optimizer, Player, Step, network_of
 from gangraph.infer import OPTIMIZERS
 from gangraph.ir import Node, visit, walk
-from gangraph.networks import call_arguments, view_text
+from gangraph.networks import argument_codes, call_arguments, view_text
 from gangraph.routing import in_place
 from gangraph.schedule import Evaluation, Held, Schedule, held_name, ordered
 from gangraph.writer import Writer, shape_comment
@@ -840,7 +840,7 @@ class PhaseWriter(Writer):
     def applied(self, node: Node) -> Code:
         arguments = call_arguments(self, node)
         if node.op == "apply":
-            return call(self._inline(node), *arguments)
+            return self._in_place(node.fields["module"], arguments)
         network, view = node.fields["network"], dict(node.fields["view"])
         source = node.fields["source"]
         graph = self.stage.graph
@@ -869,16 +869,16 @@ class PhaseWriter(Writer):
         order = registered([self.stage.graph], node.fields["source"])
         return f"[{', '.join(self.code(values[name]).plain() for name in order)}]"
 
-    def _inline(self, node: Node) -> str:
-        """A layer that holds nothing, made where it stands."""
-        module = node.fields["module"]
-        if module.layer is not None:
-            code = self.stage.emitter.classes.layer(module)
-            return code.plain()
-        draft = self.stage.emitter.classes.draft(module, "")
-        use = self.stage.emitter.classes.use(draft)
-        self.stage.emitter.classes.render()
-        return self.stage.emitter.classes.constructed(Code((use,)))
+    def _in_place(self, module: Module, arguments: list[Code]) -> Code:
+        """A layer or block that holds nothing: its function, else a module that is made where it stands."""
+        classes, layer = self.stage.emitter.classes, module.layer
+        if layer is None:
+            use = classes.use(classes.draft(module, ""))
+            classes.render()
+            return call(classes.constructed(Code((use,))), *arguments)
+        if layer.function is None:
+            return call(classes.layer(module), *arguments)
+        return call(f"F.{layer.function}", *arguments, *argument_codes(layer.construct(module.shape)))
 
 
 @lru_cache(maxsize=8)

@@ -17,6 +17,7 @@ from torch import nn
 from gangraph import layers
 from gangraph.errors import Fact
 from gangraph.layers import LAYERS, WRAPPERS, Entry, Shape
+from gangraph.networks import argument_codes
 
 BLOCKS = Path(__file__).parent.parent / "codegen" / "blocks"
 ROUNDS = int(os.environ.get("GANGRAPH_LAYER_EXAMPLES", "40"))
@@ -314,6 +315,10 @@ def test_shapes_and_refusals_are_those_of_torch(name):
         x = sample(name, shape, 3, seed=1)
         before = {n: b.clone() for n, b in module.named_buffers()}
         torch.testing.assert_close(call(layer, module, x), call(layer, theirs, x), rtol=0, atol=0)
+        if layer.function:
+            written = ", ".join(["x", *(code.plain() for code in argument_codes(layer.construct(shape)))])
+            y = eval(f"F.{layer.function}({written})", {"F": F, "x": x})
+            torch.testing.assert_close(y, module(x), rtol=0, atol=0)
         moved = any(not torch.equal(b, before[n]) for n, b in module.named_buffers())
         assert moved == layer.stateful
         module.eval(), theirs.eval()
