@@ -103,7 +103,7 @@ PROGRAM = frozenset(
     """
     Game Evaluation Draws Pool View Entry Reversal reverse convolve AdamTF still layers_of begin initialize
     keep_statistics added main number
-    Parameter Dropout Noise Filter2d MinibatchStd SpectralNorm Equalized WeightNorm GRU LSTM
+    OwnDraws OWN Parameter Dropout Noise Filter2d MinibatchStd SpectralNorm Equalized WeightNorm GRU LSTM
     """.split()  # noqa: SIM905 - a list of words is easier to read
 )
 BUILTIN = frozenset(

@@ -101,7 +101,8 @@ class Emitter:
         begins = any("begin(" in c for c in classes) or any("begin(" in line for line in builds["lines"])
         if inits or starts or begins or "layers_of(" in body:
             parts.insert(0, _part("runtime", "init"))
-        blocks = [_part("blocks", name) for name in self.classes.blocks]
+        random = ["own_draws"] if {"dropout", "noise"} & self.classes.blocks.keys() else []
+        blocks = [_part("blocks", name) for name in [*random, *self.classes.blocks]]
         everything = "\n".join([*classes, *blocks, *parts, body])
         source = _template().render(
             doc=self._doc(),
@@ -183,12 +184,15 @@ class Emitter:
         return [line.replace("\\", "\\\\").replace('"""', "'''") for line in lines]
 
     def _summary(self) -> list[str]:
-        """Who owns what and minimizes what, one line a phase."""
+        """Who owns what and minimizes what, one line a phase; and what nobody trains here."""
         lines = []
         for phase in self.graphs[-1].phases():
             owner = ", ".join(phase.networks) if len(phase.networks) < 9 else phase.player
             verb = "minimizes" if len(phase.networks) == 1 else "minimize"
             lines += _wrapped(f"{phase.name}: {owner} {verb} {phase.text}", 100, "    ")
+        external = [name for name, known in self.graph.networks.items() if known.external]
+        if external:
+            lines += _wrapped(f"{', '.join(external)}: trained elsewhere, load their weights", 100, "    ")
         return [line.replace("\\", "\\\\").replace('"""', "'''") for line in lines]
 
     # --- networks
@@ -219,8 +223,13 @@ class Emitter:
             entries.append(f"{literal(name)}: {identifier(name)},")
         for name, label in self._statistics():
             lines.append(f"        keep_statistics({identifier(name)}, {literal(label)})")
-        frozen = [n for n, network in self.graph.networks.items() if network.frozen and network.mode != "train"]
-        return {"lines": lines, "entries": entries, "frozen": [literal(n) for n in frozen]}
+        return {"lines": lines, "entries": entries, "frozen": self._frozen()}
+
+    def _frozen(self) -> list[str]:
+        """Networks that nobody trains, in the mode that they keep."""
+        kept = {n: k for n, k in self.graph.networks.items() if all(g.networks[n].frozen for g in self.graphs)}
+        modes = {n: "" if known.mode == "train" else ".eval()" for n, known in kept.items()}
+        return [f"networks[{literal(name)}]{mode}.requires_grad_(False)" for name, mode in modes.items()]
 
     def _statistics(self) -> list[tuple[str, str]]:
         found: dict[tuple[str, str], None] = {}

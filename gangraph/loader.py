@@ -207,7 +207,8 @@ class Compiled:
     ) -> dict[str, Tensor]:
         """One whole iteration: `{"PHASE/LOSS": value, "PHASE": objective}` as each evaluation saw them.
 
-        What is not among the draws is drawn from the seed, or from torch's own and the number of the iteration.
+        What is not among the draws is drawn from the seed, or from torch's own and the number of the iteration. `epoch`
+        stands still until `clocks["epoch_steps"]` is set to the iterations of an epoch.
         """
         self._checked(batch)
         log: dict[str, Tensor] = self.game.step(batch, draws, seed)
@@ -355,7 +356,8 @@ class Compiled:
         raise KeyError(f"no phase is called {phase}; the phases are {', '.join(self.phases)}")
 
     def _present(self, batch: Any) -> Any:
-        return batch[0] if isinstance(batch, list | tuple) else batch
+        first = batch[0] if isinstance(batch, list | tuple) else batch
+        return first if first is None else dict(first)
 
     def _checked(self, batch: Any) -> None:
         """A batch that does not fit is one clear error."""

@@ -16,6 +16,7 @@ from typing import Any
 from gangraph.code import (
     ATOM,
     RESERVED,
+    SUM,
     Code,
     Note,
     Part,
@@ -368,7 +369,7 @@ class _Drafter(Writer):
         inputs = self._inputs()
         body = self._forward(walk(list(module.outputs)), module.outputs)
         self._unread()
-        signature = ", ".join(["self", *inputs, *self.free, *(["draws"] if self.classes.random(module) else [])])
+        signature = ", ".join(["self", *inputs, *self.free, *(["draws=OWN"] if self.classes.random(module) else [])])
         self.setup.sort(key=lambda item: item[0])
         draft = Draft(_kind(module), [line for _, line in self.setup], {"forward": (signature, body)})
         for entry in entries:
@@ -689,8 +690,8 @@ class _Drafter(Writer):
         return "next(self.parameters()).dtype" if held else "torch.get_default_dtype()"
 
     def samples(self, length: str) -> Code:
-        first = next(iter(self.names.values()))
-        return text(length.replace("N", f"len({first})"), ATOM if length.isalnum() else 5)
+        first = next(e for e in self.module.inputs if e.type.samples is not None)
+        return text(length.replace("N", f"len({self.names[id(first)]})"), ATOM if length.isalnum() else SUM)
 
 
 def call_arguments(writer: Writer, node: Node) -> list[Code]:

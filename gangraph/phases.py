@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import textwrap
 from collections.abc import Iterable
 from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from gangraph.expressions import Expr, show
 from gangraph.families import whole_loss
 from gangraph.graph import Graph, Optimizer, Player, Step, network_of
 from gangraph.infer import OPTIMIZERS
-from gangraph.ir import Node, visit, walk
+from gangraph.ir import Module, Node, visit, walk
 from gangraph.networks import argument_codes, call_arguments, view_text
 from gangraph.routing import in_place
 from gangraph.schedule import Evaluation, Held, Schedule, held_name, ordered
@@ -132,7 +133,7 @@ class StageWriter:
 
     def _method(self, name: str, arguments: list[str], body: list[str], doc: str = "", suffix: bool = False) -> str:
         head = f"    def {name}{self.suffix if suffix else ''}({', '.join(['self', *arguments])}):"
-        return "\n".join([head, *([f'        """{doc}"""'] if doc else []), *body])
+        return "\n".join([head, *_docstring(doc), *body])
 
     def _optimizers(self) -> str:
         lines = ["        return {"]
@@ -319,7 +320,7 @@ class StageWriter:
             f"evaluate_{identifier(evaluation.name)}",
             ["draws"],
             [*body, *finals, *returned],
-            _one_line(doc),
+            doc,
             suffix=True,
         )
 
@@ -468,7 +469,7 @@ class StageWriter:
                     shown_method(self.graph, name),
                     ["draws"],
                     [*body, *fit(f"return {code}", 8)],
-                    f"{_one_line(name)}: {_shown_type(self.graph, name)}, in evaluation mode.",
+                    f"{name}: {_shown_type(self.graph, name)}.",
                     suffix=True,
                 )
             )
@@ -479,9 +480,13 @@ def _times(left: str, right: str) -> str:
     return f"{left} * {right}" if left else right
 
 
-def _one_line(line: str) -> str:
-    line = line.replace("\\", "\\\\").replace('"', "'")
-    return line if len(line) <= 100 else line[:97] + "..."
+def _docstring(doc: str) -> list[str]:
+    """A method's docstring: on one line, or wrapped."""
+    pad, text = " " * 8, doc.replace("\\", "\\\\").replace('"', "'")
+    lines = textwrap.wrap(text, WIDTH - 14, break_long_words=False, break_on_hyphens=False)
+    if len(lines) < 2:
+        return [f'{pad}"""{line}"""' for line in lines]
+    return [f'{pad}"""{lines[0]}', *(pad + line for line in lines[1:]), f'{pad}"""']
 
 
 class PhaseWriter(Writer):
@@ -627,11 +632,8 @@ class PhaseWriter(Writer):
         self, node: Node, wish: str, parts: dict[int, Node] | None = None, leaves: frozenset[int] = frozenset()
     ) -> list[str]:
         code = self.scalar(node).plain() if node.op == "loss" else self.write(node).plain()
-        comment = (
-            f"  # {shape_comment(node.type.shape, node.type.samples)}" if node.type.shape or node.type.samples else ""
-        )
-        if node.op == "loss":
-            comment = ""
+        said = (node.type.shape or node.type.samples) and node.op != "loss" and not node.fields.get("several")
+        comment = f"  # {shape_comment(node.type.shape, node.type.samples)}" if said else ""
         if node.op == "alias" and id(node) in self.differentiated:
             code = self.code(node.args[0], ATOM).plain() + f".view_as({self.code(node.args[0]).plain()})"
         if (node.op == "chunk" or node.fields.get("several")) and parts:
@@ -851,6 +853,8 @@ class PhaseWriter(Writer):
         method = self.stage.emitter.classes.method(node.fields["module"])
         if graph.networks[source].frozen and graph.networks[source].mode != "train" and "training" not in view:
             view.setdefault("training", False)
+        if self.drawing and view.get("training") is False:  # as `sample` has it
+            del view["training"]
         if view:
             target = view_text(target, view, method, self._given(node))
         elif method != "forward":

@@ -322,13 +322,20 @@ class Writer:
         return vector + f"[..., {nones}].expand({keep}" + size + ")"
 
     def _reshape(self, node: Node) -> Code:
-        sizes = [self.whole(n, "size") for n in node.fields["shape"]]
-        if node.type.samples is not None:
-            return call(self.code(node.args[0], ATOM) + ".reshape", "-1", *sizes)
-        rest = node.fields.get("rest")  # a size that follows from the others, as the number of samples may be
-        return call(
-            self.code(node.args[0], ATOM) + ".reshape", *[s if i != rest else "-1" for i, s in enumerate(sizes)]
+        inner = node.args[0]
+        code, old, new = self.code(inner, ATOM), inner.type.shape, node.fields["shape"]
+        sizes = [self.whole(n, "size") for n in new]
+        if node.type.samples is None:
+            rest = node.fields.get("rest")  # a size that follows from the others, as the number of samples may be
+            return call(code + ".reshape", *[s if i != rest else "-1" for i, s in enumerate(sizes)])
+        same = next(
+            (i for i, pair in enumerate(zip(old, new, strict=False)) if pair[0] != pair[1]), min(len(old), len(new))
         )
+        if len(new) == same + 1 < len(old):
+            return call(code + ".flatten", str(same + 1))
+        if len(old) == same + 1 < len(new):
+            return call(code + ".unflatten", str(same + 1), join("", [text("("), join(", ", sizes[same:]), text(")")]))
+        return call(code + ".reshape", self.samples(node.type.samples.text), *sizes)
 
     def _transpose(self, node: Node) -> Code:
         shift = 0 if node.type.samples is not None else 1

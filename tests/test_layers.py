@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import math
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -27,7 +28,11 @@ def block(stem: str) -> dict[str, object]:
     """The names that one file of codegen/blocks defines."""
     spec = importlib.util.spec_from_file_location(f"block_{stem}", BLOCKS / f"{stem}.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(BLOCKS))  # for what one file takes from another
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
     return vars(module)
 
 

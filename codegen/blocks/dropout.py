@@ -1,3 +1,4 @@
+from own_draws import OWN
 from torch import nn
 
 
@@ -12,5 +13,5 @@ class Dropout(nn.Module):
         self.p = p
         self.scale = 1 / (1 - p) if p < 1 else 0.0
 
-    def forward(self, x, draws):
+    def forward(self, x, draws=OWN):
         return x * draws.mask(self.p, x) * self.scale if self.training else x

@@ -1,3 +1,4 @@
+from own_draws import OWN
 from torch import nn
 
 
@@ -8,5 +9,5 @@ class Noise(nn.Module):
         super().__init__()
         self.std = std
 
-    def forward(self, x, draws):
+    def forward(self, x, draws=OWN):
         return x + self.std * draws.normal_like(x) if self.training else x

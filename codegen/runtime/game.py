@@ -50,8 +50,7 @@ class Game:
 
     def copy(self, source, zeros):
         """A second network like `source`, in evaluation mode, that nobody trains."""
-        made = self.build()[source].to(self.like.device, self.like.dtype).eval().requires_grad_(False)
-        made.load_state_dict(self.networks[source].state_dict())
+        made = torch.optim.swa_utils.AveragedModel(self.networks[source]).module.eval().requires_grad_(False)
         if zeros:
             for p in made.parameters():
                 p.zero_()
@@ -112,18 +111,24 @@ class Game:
     def full(self, value, *shape):
         return torch.full(shape, value, device=self.like.device, dtype=self.like.dtype)
 
+    def placed(self, value):
+        """A tensor where the program is, real numbers in its dtype."""
+        return value.to(self.like.device, self.like.dtype if value.is_floating_point() else value.dtype)
+
     def fetch(self):
         """The next batch becomes the present one."""
         if not self.coming:
             raise IndexError(f"this iteration takes {self.fetches()} batches")
-        self.batch = self.coming.pop(0) if len(self.coming) > 1 or self.several else self.coming[0]
+        self.batch = dict(self.coming.pop(0) if len(self.coming) > 1 or self.several else self.coming[0])
 
     def input(self, name):
         if self.batch is None:
             self.fetch()
+        if name not in self.batch:
+            raise KeyError(f"the batch has no '{name}'")
         self.reading = True
-        value = self.batch[name].to(self.like.device)
-        return value.to(self.like.dtype) if value.is_floating_point() else value
+        self.batch[name] = self.placed(self.batch[name])
+        return self.batch[name]
 
     def last(self, loss):
         """What a loss was in its latest evaluation of this iteration."""
@@ -140,9 +145,12 @@ class Game:
         """One iteration. `batch` is a dict of tensors by input, or a list of dicts for the fetches in turn.
 
         Random numbers come from `draws`, a dict by name, or from streams that `seed` begins. Returns the losses
-        (`PHASE/LOSS`, then `PHASE.2/LOSS`) and objectives (`PHASE`) as each evaluation saw them.
+        (`PHASE/LOSS`, then `PHASE.2/LOSS`) and objectives (`PHASE`) as each evaluation saw them. The clock `epoch`
+        stands still until `clocks["epoch_steps"]` is set to the iterations of an epoch.
         """
         self.begin(batch, draws, seed)
+        if self.several and len(self.coming) < self.fetches():
+            raise ValueError(f"this iteration takes {self.fetches()} batches, and got {len(self.coming)}")
         self.log = {}
         self.iteration()
         self.finish()
@@ -154,7 +162,7 @@ class Game:
         self.coming = list(batch) if self.several else [batch] if batch is not None else []
         self.batch, self.held, self.latest, self.counts = None, {}, {}, {}
         self.given = draws
-        self.seed = seed if seed is not None or draws is not None else torch.initial_seed() + self.clocks["step"]
+        self.seed = seed if seed is not None or draws is not None else f"{torch.initial_seed()}/{self.clocks['step']}"
         self.N = self.batch_of(self.coming[0]) if self.coming else self.batch_size
         self.constants()
 
@@ -285,18 +293,25 @@ class Game:
 
     def advance(self):
         """The clocks; and the next stage, when this one has had its iterations or images."""
-        self.clocks["step"] += 1
-        self.clocks["stage_step"] += 1
-        self.clocks["images"] += self.N
-        self.clocks["stage_images"] += self.N
+        clocks = self.clocks
+        for name, more in {
+            "step": 1,
+            "stage_step": 1,
+            "epoch_step": 1,
+            "images": self.N,
+            "stage_images": self.N,
+        }.items():
+            clocks[name] += more
+        if clocks["epoch_step"] >= clocks["epoch_steps"] > 1:
+            clocks.update(epoch=clocks["epoch"] + 1, epoch_step=0)
         self.held, self.batch = {}, None
         self.constants()
-        stage = self.stages[self.clocks["stage"]]
-        if stage and self.clocks["stage"] + 1 < len(self.stages):
+        stage = self.stages[clocks["stage"]]
+        if stage and clocks["stage"] + 1 < len(self.stages):
             _, iterations, images, _ = stage
-            long = iterations is not None and self.clocks["stage_step"] >= iterations
-            if long or (images is not None and self.clocks["stage_images"] >= images):
-                self.turn(self.clocks["stage"] + 1)
+            long = iterations is not None and clocks["stage_step"] >= iterations
+            if long or (images is not None and clocks["stage_images"] >= images):
+                self.turn(clocks["stage"] + 1)
 
     def turn(self, stage):
         """Enters a stage by its number."""
@@ -321,16 +336,17 @@ class Game:
         missing = [key for key in self.state_dict() if key not in saved]
         if missing:
             raise KeyError(f"the state has no {', '.join(missing)}")
-        self.clocks.update(saved["clocks"])
-        self.enter()
         self.networks.load_state_dict(saved["networks"])
+        self.clocks.update(saved["clocks"])
+        self.state, self.pools, self.averages, self.players = {}, {}, nn.ModuleDict(), {}
+        self.enter()
         self.averages.load_state_dict(saved["averages"])
         for name, player in self.players.items():
             for optimizer, kept in zip(player, saved["optimizers"][name], strict=True):
                 optimizer.load_state_dict(kept)
         for name, pool in self.pools.items():
-            pool.samples = list(saved["pools"][name])
-        self.state.update(saved["state"])
+            pool.samples = [self.placed(sample) for sample in saved["pools"][name]]
+        self.state.update({k: self.placed(v) if torch.is_tensor(v) else v for k, v in saved["state"].items()})
 
     def to(self, *args, **kwargs):
         """Networks, averages, state and pools on another device or in another dtype."""
@@ -346,8 +362,16 @@ class Game:
 
     @torch.no_grad()
     def sample(self, view, n, batch=None, seed=0, draws=None):
-        """`n` samples of a view, in evaluation mode and from the averages: [n, ...]. `draws` gives some of them."""
-        modes = {module: module.training for module in self.networks.modules()}
+        """A view of `n` samples of noise, or of a batch of `n`, in evaluation mode and from the averages.
+
+        `draws` gives some of the noise. Nothing changes, also where a view calls a network in training mode.
+        """
+        wrong = {len(batch[name]) for name in self.plain_inputs if batch and name in batch} - {n}
+        if wrong:
+            raise ValueError(f"{n} samples are asked for, and the batch has {wrong.pop()}")
+        modules = [*self.networks.modules(), *self.averages.modules()]
+        modes = {module: module.training for module in modules}
+        kept = [(b, b.clone()) for module in modules for b in module.buffers(recurse=False)]
         self.begin(batch, draws, seed)
         self.N = n
         self.networks.eval()
@@ -356,6 +380,8 @@ class Game:
         finally:
             for module, mode in modes.items():
                 module.training = mode
+            for buffer, value in kept:
+                buffer.copy_(value)
             self.held, self.batch = {}, None
 
 

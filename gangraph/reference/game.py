@@ -580,8 +580,12 @@ class Reference:
 
     def _advance(self) -> None:
         """The clocks; the next stage, when this one has had its iterations or images."""
-        for clock, more in (("step", 1), ("stage_step", 1), ("images", self.N), ("stage_images", self.N)):
-            self.clocks[clock] += more
+        for clock in ("step", "stage_step", "epoch_step"):
+            self.clocks[clock] += 1
+        for clock in ("images", "stage_images"):
+            self.clocks[clock] += self.N
+        if 1 < self.clocks["epoch_steps"] <= self.clocks["epoch_step"]:
+            self.clocks |= {"epoch": self.clocks["epoch"] + 1, "epoch_step": 0}
         keys, place = self.stage.resolved.keys, Move("phase", "", self.stage.resolved.spec.place, self.stage.bound)
         over = any(
             expr is not None and self.clocks[clock] >= self._number(expr, place, 0)

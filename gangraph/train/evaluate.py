@@ -19,7 +19,6 @@ from gangraph.ir import Node
 from gangraph.train.collapse import Report, collapse
 from gangraph.train.data import Data, fit
 from gangraph.train.loop import load_run
-from gangraph.train.samples import untouched
 from gangraph.train.separability import separability
 from gangraph.train.told import told
 
@@ -116,8 +115,7 @@ def _measured(gan: Any, data: Data | None, turns: int, batch: int, seed: int) ->
             missing = [x for x in inputs if x not in given]
             if missing:
                 raise RunError(f"the metric {name} is made from {', '.join(missing)}: data are needed")
-            with untouched(gan):
-                values.append(gan.sample(name, batch, batch=given or None, seed=seed + i))
+            values.append(gan.sample(name, batch, batch=given or None, seed=seed + i))
         node = gan.graph.metrics[name]
         if node.op == "separability":
             yield _separability(name, torch.cat(values), node, data, seed)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,26 +42,13 @@ def samples(
 
 
 def made_from(gan: Any, view: str, batch: dict[str, Tensor], n: int, seed: int, fabric: Fabric | None = None) -> Tensor:
-    """n samples of a view from these inputs, on the CPU, no more than `CHUNK` at once. Layer state is put back."""
+    """n samples of a view from these inputs, on the CPU, no more than `CHUNK` at once."""
     parts = []
-    with untouched(gan):
-        for i, rows in enumerate(torch.arange(n).chunk(math.ceil(n / CHUNK))):
-            given: dict[str, Tensor] | None = {name: value[rows] for name, value in batch.items()} or None
-            if given and fabric:
-                given = fabric.to_device(given)
-            parts.append(gan.sample(view, len(rows), batch=given, seed=seed + i))
-            if not parts[-1].ndim:
-                raise RunError(f"the view {view} is a number, and a view shows samples: it is a metric")
+    for i, rows in enumerate(torch.arange(n).chunk(math.ceil(n / CHUNK))):
+        given: dict[str, Tensor] | None = {name: value[rows] for name, value in batch.items()} or None
+        if given and fabric:
+            given = fabric.to_device(given)
+        parts.append(gan.sample(view, len(rows), batch=given, seed=seed + i))
+        if not parts[-1].ndim:
+            raise RunError(f"the view {view} is a number, and a view shows samples: it is a metric")
     return torch.cat(parts)
-
-
-@contextmanager
-def untouched(gan: Any) -> Iterator[None]:
-    """Layer state is put back: a view in training mode moves statistics, and looking at a run must not change it."""
-    kept = [(b, b.clone()) for part in (gan.networks, gan.averages) for b in part.buffers()]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for buffer, value in kept:
-                buffer.copy_(value)

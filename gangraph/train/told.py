@@ -28,7 +28,6 @@ from gangraph.check.kinds import domains_of
 from gangraph.frozen import frozen
 from gangraph.train.collapse import real_items, reduced
 from gangraph.train.data import Data, Source, Stream, fit, spread
-from gangraph.train.samples import untouched
 
 Table = NDArray[np.int64]  # [items, questions]
 Batch = dict[str, Tensor]
@@ -71,8 +70,7 @@ def told(gan: Any, source: str, n: int, seed: int = 0) -> Iterator[tuple[str, Te
         found, i = torch.zeros(0), 0
         while len(found) < n:
             batch, draws, wanted = request.batch(i)
-            with untouched(gan):
-                made = gan.sample(view, ROWS, batch or None, seed + i, draws)
+            made = gan.sample(view, ROWS, batch or None, seed + i, draws)
             shown = reduced(made, None if data.set.pictures is None else gan.view_range(view))
             found, i = torch.cat([found, pupils[key].right(shown, wanted)]), i + 1
         yield view, found[:n], pupils[key].score

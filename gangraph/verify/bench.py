@@ -289,7 +289,6 @@ class Beginning:
             self.turns.append(given(gan, case, turn))
             if turn + 1 < case.turns:
                 gan.step(*map(tensors, self.turns[-1]))
-                gan.clocks["epoch_step"] += 1  # the data's clocks are moved by whoever has the data
         batches, self.noise = self.turns[0]
         # By the text of a program: losses and gradients that it gave here.
         self.seen: dict[str, dict[tuple[str, str], Any]] = {}
@@ -384,7 +383,6 @@ class Answers:
         game, found = self.game.copy(), []
         for batches, draws in self.beginning.turns:
             log = game.step([self.shaken(b) for b in batches], self.shaken(draws))
-            game.clocks["epoch_step"] += 1
             state = everything(self.beginning.bench, game)
             found.append(After(log, state, len(game.coming), dict(game.clocks)))
         return found

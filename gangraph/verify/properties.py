@@ -141,7 +141,6 @@ class Comparison:
         theirs = _numbers(gan.step(*map(tensors, self.beginning.turns[turn])))
         if self.beginning.stepped is None and not self.subject.edited:
             self.beginning.stepped = theirs, _flat(gan.game.state_dict())
-        gan.clocks["epoch_step"] += 1  # the data's clocks are moved by whoever has the data
         self.same_names(f"{place}what was evaluated", theirs, after.log)
         if not _finite(after):
             return
