@@ -18,7 +18,7 @@ from gangraph.graph import Graph
 from gangraph.infer import known
 from gangraph.initial import from_data, initializers
 from gangraph.ir import Node, walk
-from gangraph.networks import Classes, init_text
+from gangraph.networks import Classes, init_text, viewed
 from gangraph.phases import StageWriter, attribute, game_names, shown_method
 from gangraph.schedule import Schedule, ordered
 from gangraph.writer import Writer
@@ -221,7 +221,7 @@ class Emitter:
         entries = []
         for name in self.graph.networks:
             entries.append(f"{literal(name)}: {identifier(name)},")
-        for name, label in self._statistics():
+        for name, label in viewed(self.graphs, "statistics"):
             lines.append(f"        keep_statistics({identifier(name)}, {literal(label)})")
         return {"lines": lines, "entries": entries, "frozen": self._frozen()}
 
@@ -230,14 +230,6 @@ class Emitter:
         kept = {n: k for n, k in self.graph.networks.items() if all(g.networks[n].frozen for g in self.graphs)}
         modes = {n: "" if known.mode == "train" else ".eval()" for n, known in kept.items()}
         return [f"networks[{literal(name)}]{mode}.requires_grad_(False)" for name, mode in modes.items()]
-
-    def _statistics(self) -> list[tuple[str, str]]:
-        found: dict[tuple[str, str], None] = {}
-        for graph in self.graphs:
-            for node in walk([*graph.named().values(), *(p.objective for p in graph.phases()), *graph.shown.values()]):
-                if node.op == "call" and "statistics" in node.fields["view"]:
-                    found[(node.fields["source"], node.fields["view"]["statistics"])] = None
-        return list(found)
 
     def _inits(self) -> list[str]:
         """Rules of initialization, from the general to the special."""

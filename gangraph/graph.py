@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gangraph.errors import Place
 from gangraph.frozen import frozen
-from gangraph.ir import Network, Node, Shape, visit
+from gangraph.ir import Network, Node, Shape, visit, walk
 from gangraph.ops import OPERATORS
 from gangraph.resolve import Resolved
 from gangraph.writer import host_text
@@ -237,6 +237,16 @@ class Graph:
             for i, node in enumerate(value) if isinstance(value, tuple) else [(None, value)]:
                 found[name if i is None else f"{name}[{i}]"] = node
         return found | self.losses
+
+    def calls(self) -> list[Node]:
+        """Every call of a network that the program may make, those inside of networks last."""
+        roots = [*self.named().values(), *(p.objective for p in self.phases()), *self.shown.values()]
+        roots += [n for s in self.state.values() for n in (s.becomes, *s.within.values()) if n is not None]
+        modules = [m for network in self.networks.values() for m in network.variants.values()]
+        for module in modules:  # which grows
+            roots += [*module.outputs, *module.values]
+            modules += module.children
+        return [node for node in walk(roots) if node.op == "call"]
 
     def nx(self) -> networkx.DiGraph:
         """The dataflow as a directed graph of names; edges run from what is read to what reads it."""

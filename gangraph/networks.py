@@ -115,7 +115,9 @@ class Classes:
         self.groups: dict[Any, int] = {}
         self.drafts: list[list[Draft]] = []
         self.blocks: dict[str, None] = {}
-        self.entries = _entries(graphs)
+        self.entries: dict[str, list[str]] = {}  # labels at which some call enters a network
+        for network, label in viewed(graphs, "entry"):
+            self.entries.setdefault(network, []).append(label)
         self.names: list[str] = []
         self._reserved = {identifier(name) for graph in graphs for name in graph.networks} | RESERVED
         self._taken = set(self._reserved)
@@ -333,15 +335,10 @@ def _word(name: str, key: str) -> str:
     return {("uniform", "low"): "a", ("uniform", "high"): "b"}.get((name, key), key)
 
 
-def _entries(graphs: tuple[Graph, ...]) -> dict[str, tuple[str, ...]]:
-    """Labels at which some call enters a network (`upto`)."""
-    found: dict[str, dict[str, None]] = {}
-    for graph in graphs:
-        roots = list(graph.named().values()) + [p.objective for p in graph.phases()] + list(graph.shown.values())
-        for node in walk(roots):
-            if node.op == "call" and node.fields["view"].get("entry"):
-                found.setdefault(node.fields["source"], {})[node.fields["view"]["entry"]] = None
-    return {name: tuple(labels) for name, labels in found.items()}
+def viewed(graphs: tuple[Graph, ...], option: str) -> list[tuple[str, str]]:
+    """The networks that some call views with an option, `statistics` or `entry` (`upto`), and what it says."""
+    calls = (node.fields for graph in graphs for node in graph.calls())
+    return list(dict.fromkeys((f["source"], f["view"][option]) for f in calls if option in f["view"]))
 
 
 class _Drafter(Writer):
