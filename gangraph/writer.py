@@ -7,6 +7,7 @@ module becomes is said by its subclasses: inside a network, or in a phase of the
 from __future__ import annotations
 
 from collections.abc import Callable
+from string import Formatter
 from typing import Any
 
 from gangraph import ops
@@ -31,7 +32,6 @@ from gangraph.ir import Node, Shape
 
 STRENGTHS = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "//": PRODUCT, "%": PRODUCT, "**": POWER}
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
-SIGNS = {name: sign for sign, name in ops.BINARY.items()}
 
 
 class Writer:
@@ -73,7 +73,7 @@ class Writer:
         if method is not None:
             found: Code = method(node)
             return found
-        if node.op in SIGNS:
+        if node.op in ops.SIGNS:
             return self._binary(node)
         operator = ops.OPERATORS.get(node.op)
         if operator is not None:
@@ -94,16 +94,12 @@ class Writer:
     def fill(self, template: str, arguments: list[Code], fields: dict[str, Any]) -> Code:
         """`{0}` is an argument as an atom, `{0!s}` as it is, `{slope}` a field."""
         made = text("")
-        rest = template
-        while rest:
-            before, brace, rest = rest.partition("{")
+        for before, key, _, conversion in Formatter().parse(template):
             made = made + before
-            if not brace:
-                break
-            key, _, rest = rest.partition("}")
-            if key[0].isdigit():
-                argument = arguments[int(key.removesuffix("!s"))]
-                made = made + (argument if key.endswith("!s") else argument.at(ATOM))
+            if key is None:
+                continue
+            if key.isdigit():
+                made = made + arguments[int(key)].at(IF if conversion else ATOM)
             else:
                 made = made + literal(fields[key])
         loose = template.startswith("-") or " " in template.split("(")[0]
@@ -130,7 +126,7 @@ class Writer:
         return code.at(ATOM) + f".to({self.dtype()})" if whole else code
 
     def _binary(self, node: Node) -> Code:
-        sign = SIGNS[node.op]
+        sign = ops.SIGNS[node.op]
         left, right = self.aligned(node) if not node.type.host else [self.code(a) for a in node.args]
         if node.op not in ops.COMPARISONS:
             left, right = self.number(left, node.args[0]), self.number(right, node.args[1])
@@ -201,14 +197,8 @@ class Writer:
         return join(" @ ", [left.at(PRODUCT), right.at(POWER)], PRODUCT)
 
     def _max(self, node: Node) -> Code:
-        return self._extreme(node, "max")
-
-    def _min(self, node: Node) -> Code:
-        return self._extreme(node, "min")
-
-    def _extreme(self, node: Node, name: str) -> Code:
         if node.type.host:
-            return call(name, *[self.code(a) for a in node.args])
+            return call(node.op, *[self.code(a) for a in node.args])
         if "pair" in node.fields:
             arguments = self.aligned(node)
             host = next((i for i, a in enumerate(node.args) if a.type.host), None)
@@ -216,10 +206,12 @@ class Writer:
                 bound = arguments[host]
                 return call(
                     arguments[1 - host].at(ATOM) + ".clamp",
-                    join("", [text("min=" if name == "max" else "max="), bound]),
+                    join("", [text("min=" if node.op == "max" else "max="), bound]),
                 )
             return call(node.fields["pair"], *arguments)
         return self._reduced(node)
+
+    _min = _max
 
     # --- reductions
 
@@ -241,13 +233,7 @@ class Writer:
     _mean = _sum = _norm = _logsumexp = _std = _reduced
 
     def _expect(self, node: Node) -> Code:
-        return self._over_samples(node, "mean")
-
-    def _total(self, node: Node) -> Code:
-        return self._over_samples(node, "sum")
-
-    def _over_samples(self, node: Node, method: str) -> Code:
-        inner = node.args[0]
+        inner, method = node.args[0], "mean" if node.op == "expect" else "sum"
         same = inner.op == method and id(inner) not in self.names and inner.type.rank == 0
         if same:  # the mean of means of equally many is the mean of all, and so for sums
             source = inner.args[0]
@@ -256,34 +242,28 @@ class Writer:
         number = inner.type.size == 1 and inner.type.rank <= 1 and id(node) not in self.vectors
         return code + (f".{method}()" if number else f".{method}(dim=0)")
 
+    _total = _expect
+
     def _cross_entropy(self, node: Node) -> Code:
         logits = self.code(node.args[0])
         if len(node.args) == 1:
-            shape = "" if not node.type.rank else f"[:, {node.fields['target']}]"
             inner = call(logits.at(ATOM) + ".log_softmax", dim=1)
-            return Code(("-", *inner.parts, shape or f"[:, {node.fields['target']}]"), UNARY)
+            return Code(("-", *inner.parts, f"[:, {node.fields['target']}]"), UNARY)
         return call("F.cross_entropy", logits, self.code(node.args[1]), reduction="none")
 
     # --- structure
 
     def _concat(self, node: Node) -> Code:
         parts: list[Code] = []
-        tensors = iter(node.args)
+        tensors = iter(self._together(node.args))
         many = node.type.samples is not None
         first = next((a for a in node.args if a.type.samples is not None), node.args[0])
         for item in node.fields["items"]:
-            if item is not None:
+            if item is None:
+                parts.append(next(tensors))
+            else:
                 constant = self.code(first, ATOM) + f".new_tensor([{', '.join(literal(float(x)) for x in item)}])"
                 parts.append(constant + f".expand(len({self.code(first).plain()}), {len(item)})" if many else constant)
-                continue
-            argument = next(tensors)
-            code = self.code(argument)
-            if many and argument.type.samples is None:
-                code = (
-                    code.at(ATOM)
-                    + f".expand(len({self.code(first).plain()}), {', '.join(['-1'] * argument.type.rank)})"
-                )
-            parts.append(code)
         axis = node.fields["axis"] - (0 if many else 1)
         return Code((*call("torch.cat", Code(("[", *join(", ", parts).parts, "]"))).parts[:-1], f", dim={axis})"))
 
@@ -343,20 +323,10 @@ class Writer:
         return self.code(node.args[0], ATOM) + f".transpose({a}, {b})"
 
     def _softmax(self, node: Node) -> Code:
-        return self._along(node, "softmax")
-
-    def _log_softmax(self, node: Node) -> Code:
-        return self._along(node, "log_softmax")
-
-    def _along(self, node: Node, method: str) -> Code:
         dim = node.fields["dim"] - (0 if node.args[0].type.samples is not None else 1)
-        return self.code(node.args[0], ATOM) + f".{method}(dim={dim})"
+        return self.code(node.args[0], ATOM) + f".{node.op}(dim={dim})"
 
-    def _argmax(self, node: Node) -> Code:
-        return self._along(node, "argmax")
-
-    def _argmin(self, node: Node) -> Code:
-        return self._along(node, "argmin")
+    _log_softmax = _argmax = _argmin = _softmax
 
     def _one_hot(self, node: Node) -> Code:
         code = call("F.one_hot", self.code(node.args[0]), self.whole(node.fields["n"], "classes"))
