@@ -487,8 +487,10 @@ class Evaluator:
         if name == "lerp" and isinstance(bound["t"], Node) and bound["t"].type.host and bound["t"].value in (0, 1):
             side = ops.node_of(bound["b"] if bound["t"].value == 1 else bound["a"])
             whole = operator.rule(**bound)[1]
-            same = (side.type.shape, side.type.samples, side.type.host) == (whole.shape, whole.samples, whole.host)
-            return side if same else Node("spread", (side,), whole, expr.at)
+            if (side.type.shape, side.type.samples, side.type.host) == (whole.shape, whole.samples, whole.host):
+                return side
+            if not side.type.host:  # a number is mixed with what has the samples and axes
+                return Node("spread", (side,), whole, expr.at)
         if (
             name == "pow"
             and isinstance(bound["b"], Node)

@@ -410,8 +410,6 @@ class Writer:
     def _spread(self, node: Node) -> Code:
         """A value with the samples and axes of one that it stands for."""
         inner = node.args[0]
-        if inner.type.host:
-            raise AssertionError("a number stands for itself")
         missing = node.type.rank - inner.type.rank
         code = self.code(inner, ATOM) + (
             f"[..., {', '.join(['None'] * missing)}]"
