@@ -235,7 +235,7 @@ class Emitter:
         """Rules of initialization, from the general to the special."""
         lines = []
         for target, parameter, init in initializers(self.graph):
-            lines += fit(f"initialize({target}, {literal(parameter)}, lambda p: {init_text(init, 'p')})", 8)
+            lines += fit(f"initialize({target}, {literal(parameter)}, lambda p: {init_text(init)})", 8)
         return lines
 
     def _from_data(self) -> list[str]:

@@ -190,7 +190,7 @@ class Classes:
             if isinstance(init, Init):
                 begins["weight" if name == "init" else name] = init
         if begins:
-            rules = [f"{name}=lambda p: {init_text(init, 'p')}" for name, init in begins.items()]
+            rules = [f"{name}=lambda p: {init_text(init)}" for name, init in begins.items()]
             return Code(("begin(", *made.parts, ", ", ", ".join(rules), ")"))
         return made
 
@@ -299,40 +299,28 @@ def argument_codes(construct: Construct) -> list[Code]:
     return made
 
 
-def init_text(init: Init, target: str) -> str:
-    """An initializer as a call of torch.nn.init."""
-    arguments = dict(init.arguments)
-    names = {"kaiming_normal": "a", "kaiming_uniform": "a"}
-    if init.name == "constant":
-        made = f"nn.init.constant_({target}, {literal(arguments['value'])})"
-    elif init.name == "fan_uniform":
-        made = (
-            f'nn.init.kaiming_uniform_({target}, nonlinearity="linear")'
-            if arguments["gain"] == 1
-            else f'nn.init.kaiming_uniform_({target}, nonlinearity="linear").mul_({literal(arguments["gain"])})'
-        )
-    elif init.name in names:
-        slope = arguments["slope"]
-        made = (
-            f"nn.init.{init.name}_({target})" if slope == 0 else f"nn.init.{init.name}_({target}, a={literal(slope)})"
-        )
+# What torch.nn.init calls the arguments of an initializer; "" where it is given by position.
+INIT_NAMES = {
+    "uniform": {"low": "a", "high": "b"},
+    "constant": {"value": ""},
+    "kaiming_normal": {"slope": "a"},
+    "kaiming_uniform": {"slope": "a"},
+}
+
+
+def init_text(init: Init) -> str:
+    """An initializer as a call of torch.nn.init on `p`."""
+    name, arguments, scale = init.name, dict(init.arguments), init.scale
+    shown = ["p"]
+    if name == "fan_uniform":
+        name, shown, factors = "kaiming_uniform", ["p", 'nonlinearity="linear"'], [arguments.pop("gain"), scale]
     else:
-        shown = ", ".join(
-            [
-                target,
-                *(
-                    f"{_word(init.name, k)}={literal(v)}"
-                    for k, v in arguments.items()
-                    if init.name not in ("zeros", "ones")
-                ),
-            ]
-        )
-        made = f"nn.init.{init.name}_({shown})"
-    return made if init.scale == 1 else f"{made}.mul_({literal(init.scale)})"
-
-
-def _word(name: str, key: str) -> str:
-    return {("uniform", "low"): "a", ("uniform", "high"): "b"}.get((name, key), key)
+        factors = [scale]
+    for key, value in arguments.items():
+        word = INIT_NAMES.get(name, {}).get(key, key)
+        if not (key == "slope" and value == 0):
+            shown.append(f"{word}={literal(value)}" if word else literal(value))
+    return f"nn.init.{name}_({', '.join(shown)})" + "".join(f".mul_({literal(f)})" for f in factors if f != 1)
 
 
 def viewed(graphs: tuple[Graph, ...], option: str) -> list[tuple[str, str]]:
