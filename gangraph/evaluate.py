@@ -7,7 +7,8 @@ entered, the caller's place comes first and the library's line is kept in the tr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from gangraph import ops
@@ -58,6 +59,16 @@ class Evaluator:
     dropping = False  # in losses and objectives a term with the factor 0 is not there
     knowing = False  # in `when`, `repeat` and state: losses are numbers
     measuring = False  # in metrics: `separability` may stand there
+
+    @contextmanager
+    def having(self, **modes: bool) -> Iterator[None]:
+        """With `dropping`, `knowing` or `measuring` set, which are then as they were."""
+        before = {name: getattr(self, name) for name in modes}
+        vars(self).update(modes)
+        try:
+            yield
+        finally:
+            vars(self).update(before)
 
     # --- to be given by subclasses
 

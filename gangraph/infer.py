@@ -516,14 +516,11 @@ class _Inference(Expander):
     def _graph_value(self, member: Member) -> Any:
         body = member.body
         single = len(member.names) == 1
-        dropping, self.dropping = self.dropping, False
-        try:
+        with self.having(dropping=False):
             if isinstance(body, Call) and isinstance(body.function, Name) and body.function.id == "replay":
                 result = self._replay(member.name, body, member.bound)
             else:
                 result = self._expr_or_chain(body, member.bound)
-        finally:
-            self.dropping = dropping
         if isinstance(result, Template | Named | View):
             raise Fact("this is a network that nothing runs through", "apply it: (...)(value)").at(body.at)
         if isinstance(result, TwoSided):
@@ -684,8 +681,7 @@ class _Inference(Expander):
 
     def _loss(self, member: Member) -> Any:
         body = member.body
-        dropping, self.dropping = self.dropping, True
-        try:
+        with self.having(dropping=True):
             scope = self.scope(member.bound)
             if isinstance(body, TwoSides):
                 value: Any = TwoSided(
@@ -693,8 +689,6 @@ class _Inference(Expander):
                 )
             else:
                 value = self.value(body, scope)
-        finally:
-            self.dropping = dropping
         places = {} if isinstance(body, Expr) else {s: getattr(body, s).at for s in ("discriminator", "generator")}
         return self._as_loss(value, member.name, body.at if isinstance(body, Expr) else member.place, places)
 
@@ -942,12 +936,9 @@ class _Inference(Expander):
         """`when`: a number of the program; of a group's member it reads this evaluation, else the latest."""
         if expr is None:
             return None
-        knowing, self.knowing = self.knowing, True
-        try:
+        with self.having(knowing=True):
             value = self.value(expr, self.scope(bound, None if own else self._latest()))
             node = self.host(value, "`when`") if self.truth(value) is None else None
-        finally:
-            self.knowing = knowing
         if isinstance(value, str):
             raise Fact(f"`when` is a condition, and {show(expr)} is a text").at(expr.at)
         truth = self.truth(value)
@@ -975,11 +966,8 @@ class _Inference(Expander):
     def _count(self, expr: Expr | None, bound: dict[str, Any], what: str) -> Node | int | None:
         if expr is None:
             return None
-        knowing, self.knowing = self.knowing, True
-        try:
+        with self.having(knowing=True):
             value = self.value(expr, self.scope(bound, self._latest()))
-        finally:
-            self.knowing = knowing
         least = 0 if what == "repeat" else 1
         try:
             if isinstance(value, Node) and value.value is None:
@@ -1026,11 +1014,8 @@ class _Inference(Expander):
         )  # fmt: skip
 
     def _objective(self, expr: Expr, bound: dict[str, Any]) -> Node:
-        dropping, self.dropping = self.dropping, True
-        try:
+        with self.having(dropping=True):
             value = self.value(expr, self.scope(bound))
-        finally:
-            self.dropping = dropping
         if isinstance(value, TwoSided):
             raise Fact(f"{show(expr)} has two sides", "say which: .discriminator or .generator").at(expr.at)
         if isinstance(value, tuple):
@@ -1109,8 +1094,7 @@ class _Inference(Expander):
 
     def _becoming(self, name: str, state: StateSpec, steps: dict[str, str]) -> None:
         known = self.states[name]
-        knowing, self.knowing = self.knowing, True
-        try:
+        with self.having(knowing=True):
             within: dict[str, Node] = {}
             entries = state.within
             if entries is not None:
@@ -1135,8 +1119,6 @@ class _Inference(Expander):
                         f"what {name} becomes at the end of an iteration is made of losses, states and clocks",
                         "`in: [PHASES]` makes it of the values of those phases",
                     ).at(state.becomes.at)
-        finally:
-            self.knowing = knowing
         self.states[name] = State(name, known.node, known.start, becomes, within)
 
     def _becomes(self, state: State, expr: Expr, frame: dict[str, Any] | None) -> Node:
@@ -1178,11 +1160,8 @@ class _Inference(Expander):
     def _metric(self, name: str, body: Any) -> Node:
         if name in self.file.sample:
             raise Fact(f"{name} is a view under sample", "a metric has a name of its own")
-        self.measuring = True
-        try:
+        with self.having(measuring=True):
             node = ops.tensor_of(self._expr_or_chain(body, {}), "something to measure")
-        finally:
-            self.measuring = False
         below = {n.op for n in walk([node]) if n is not node}
         if "separability" in below:
             raise Fact("separability is a metric by itself", "nothing is made of it")
