@@ -128,9 +128,9 @@ def draw(
             raise RunError(f"{loaded.name} has no stages")
         _known("stage", stage, stages)
         loaded = loaded.at(stages.index(stage))
-    if before is not None:
-        return _changes(load(before), loaded, format, quick)
-    return _game(loaded, format, player, quick) if view == "game" else _table(loaded, format, view, network, iterations)
+    if view != "game":
+        return _table(loaded, format, view, network, iterations)
+    return _game(loaded, format, player, quick, load(before) if before is not None else None)
 
 
 def write(spec: Spec | str | Path, path: str | Path, **options: Any) -> None:
@@ -147,38 +147,27 @@ def write(spec: Spec | str | Path, path: str | Path, **options: Any) -> None:
     write(path, drawn)
 
 
-def _game(spec: Spec, format: str, player: str | None, quick: bool) -> str | bytes:
+def _game(spec: Spec, format: str, player: str | None, quick: bool, before: Spec | None) -> str | bytes:
+    """The game, in the light of one player, or with what changed since another spec."""
+    from gangraph.draw.changes import Marks, merge
     from gangraph.draw.describe import describe
     from gangraph.draw.mermaid import print_mermaid
     from gangraph.draw.render import arrange, clean_svg, render
 
     picture = describe(spec)
+    marks: Marks | None = None
+    if before is not None:
+        picture, marks = merge(describe(before), picture)
     if player is not None:
         tables = {member: p.name for p in picture.players for member in (p.name, *p.members) if p.name}
         _known("player", player, tables)
         player = tables[player]
     if format == "mmd":
-        return print_mermaid(picture)
-    plan = arrange(picture, 1 if quick else None)
-    if format == "dot":
-        return plan.dot(player)
-    drawn = render(plan, format, player)
-    return clean_svg(drawn.decode(), picture) if format == "svg" else drawn
-
-
-def _changes(before: Spec, after: Spec, format: str, quick: bool) -> str | bytes:
-    from gangraph.draw.changes import merge
-    from gangraph.draw.describe import describe
-    from gangraph.draw.mermaid import print_mermaid
-    from gangraph.draw.render import arrange, clean_svg, render
-
-    picture, marks = merge(describe(before), describe(after))
-    if format == "mmd":
         return print_mermaid(picture, marks)
     plan = arrange(picture, 1 if quick else None, marks)
     if format == "dot":
-        return plan.dot()
-    drawn = render(plan, format)
+        return plan.dot(player)
+    drawn = render(plan, format, player)
     return clean_svg(drawn.decode(), picture) if format == "svg" else drawn
 
 

@@ -15,7 +15,7 @@ import os
 import random
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from statistics import fmean
@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from gangraph.draw.changes import Marks
 from gangraph.draw.dot import Positions, print_dot, things, titles
 from gangraph.draw.geometry import Curve, Line, Point, Rectangle, along, around, crossings, runs_through
-from gangraph.draw.picture import Box, Loss, Move, Picture, Player
+from gangraph.draw.picture import Box, Loss, Move, Picture, Player, Term
 from gangraph.frozen import frozen
 
 SHUFFLES, SEED = 300, 1
@@ -128,11 +128,13 @@ def _untangled(picture: Picture, heights: dict[str, float]) -> Picture:
     """The picture with the terms of every phase in the order of the losses that they read, from top to bottom."""
     places = _places(picture, heights)
 
-    def sort(player: Player, move: Move) -> Move:
-        return replace(move, terms=tuple(sorted(move.terms, key=lambda term: places[player.id, term.port])))
+    return _with_terms(picture, lambda p, m: sorted(m.terms, key=lambda term: places[p.id, term.port]))
 
-    players = tuple(replace(p, moves=tuple(sort(p, m) for m in p.moves)) for p in picture.players)
-    return replace(picture, players=players)
+
+def _with_terms(picture: Picture, change: Callable[[Player, Move], Iterable[Term]]) -> Picture:
+    """The picture with other terms in every move."""
+    players = [replace(p, moves=tuple(replace(m, terms=tuple(change(p, m))) for m in p.moves)) for p in picture.players]
+    return replace(picture, players=tuple(players))
 
 
 def _places(picture: Picture, heights: dict[str, float]) -> dict[tuple[str, str], tuple[float, float]]:
@@ -151,11 +153,8 @@ def follow(plan: Plan, picture: Picture) -> Plan | None:
     if _skeleton(picture) != _skeleton(plan.picture):
         return None
 
-    def placed(player: Player, move: Move) -> Move:
-        return replace(move, terms=tuple(sorted(move.terms, key=lambda term: rows[player.id, term.port])))
-
-    players = tuple(replace(p, moves=tuple(placed(p, m) for m in p.moves)) for p in picture.players)
-    return replace(plan, picture=replace(picture, players=players))
+    ordered = _with_terms(picture, lambda p, m: sorted(m.terms, key=lambda term: rows[p.id, term.port]))
+    return replace(plan, picture=ordered)
 
 
 def _skeleton(picture: Picture) -> tuple[object, ...]:
@@ -174,8 +173,7 @@ def _shuffled(plan: Plan, chance: random.Random, rows: bool) -> Plan:
 
     picture = plan.picture
     if rows:
-        mixed = [replace(p, moves=tuple(replace(m, terms=shuffled(m.terms)) for m in p.moves)) for p in picture.players]
-        picture = replace(picture, players=tuple(mixed))
+        picture = _with_terms(picture, lambda _, move: shuffled(move.terms))
     count, nodes = things(picture), things(picture) - len(picture.edges)
     return replace(plan, picture=picture, order=(*shuffled(range(nodes)), *shuffled(range(nodes, count))))
 

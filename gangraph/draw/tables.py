@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from gangraph.compiler import Spec
 from gangraph.draw.describe import describe
-from gangraph.draw.words import circumstances, occasion, steps_above
+from gangraph.draw.words import circumstances, occasion, shape_text, steps_above
 from gangraph.frozen import frozen
 from gangraph.graph import Phase, Step, host_value
 from gangraph.ir import Module, Node, Type, walk
@@ -38,8 +38,8 @@ def network(spec: Spec, name: str, module: Module | None = None) -> Table:
     module = module or spec.graph.networks[name].module
     types = dict(_types(module))
     rows = list(_fold(_layers(module, types, "")))
-    inputs = ", ".join(_shape(n.type) for n in module.inputs)
-    outputs = ", ".join(_shape(n.type) for n in module.outputs)
+    inputs = ", ".join(shape_text(n.type) for n in module.inputs)
+    outputs = ", ".join(shape_text(n.type) for n in module.outputs)
     title = f"{name}: {inputs} → {outputs}, {total:,} parameters"
     return Table(title, ("layer", "", "from", "to", "parameters"), tuple(rows), frozenset([4]))
 
@@ -79,7 +79,7 @@ def _layers(module: Module, types: dict[int, Type], prefix: str) -> list[list[_L
 def _layer(module: Module, types: dict[int, Type], path: str) -> _Layer:
     wrapped = "".join(f"{type(w).__name__} of " for w in module.wrappers)
     count = sum(math.prod(shape) for shape in module.parameters().values())
-    out = _shape(types[id(module)]) if id(module) in types else ""
+    out = shape_text(types[id(module)]) if id(module) in types else ""
     into = "×".join(map(str, module.shape))
     return _Layer(path, (f"{wrapped}{module.layer}", into, out, f"{count:,}" if count else ""))
 
@@ -97,10 +97,6 @@ def _fold(parts: list[list[_Layer]]) -> Iterator[tuple[str, ...]]:
             what, from_, to, count = layer.said
             yield f"{layer.path}{last}", what, from_, to, f"{times} × {count}" if times > 1 and count else count
         at = alike
-
-
-def _shape(type_: Type) -> str:
-    return "×".join(map(str, type_.shape)) or "1"
 
 
 # --- the schedule
