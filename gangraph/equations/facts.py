@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import operator
 from typing import Any
 
 from gangraph import ops
@@ -35,20 +34,11 @@ from gangraph.library import Definition
 SIDES = {"discriminator": "dis", "generator": "gen"}
 
 
-COMPARED = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-
-
 def _compared(sign: str, left: Any, right: Any) -> bool:
     """Two numbers, or two words; a word and a number are not equal, and have no order."""
-    alike = isinstance(left, str) == isinstance(right, str)
-    return bool(COMPARED[sign](left, right)) if alike else sign == "!="
+    compare = ops.OPERATORS[ops.BINARY[sign]].host
+    assert compare is not None
+    return bool(compare(left, right)) if isinstance(left, str) == isinstance(right, str) else sign == "!="
 
 
 class NotGeneric(Exception):
