@@ -21,6 +21,7 @@ from gangraph.families import family_of
 from gangraph.frozen import frozen
 from gangraph.graph import Graph, Phase, Player, Step
 from gangraph.ir import Node
+from gangraph.templates import join
 from gangraph.writer import host_text
 
 if TYPE_CHECKING:
@@ -210,16 +211,12 @@ def _shape(node: Node) -> str:
 def _player(player: Player, graph: Graph) -> Iterator[tuple[str, str]]:
     yield f"{player.name}.networks", _named(player.networks, graph)
     for part, optimizer in player.optimizers.items():
-        yield _dotted(player.name, "optimizer", part), str(optimizer)
+        yield join(player.name, "optimizer", part), str(optimizer)
     for part, (rule, bound) in player.gradient.items():
-        yield _dotted(player.name, "gradient", part), f"{rule}({host_text(bound)})"
+        yield join(player.name, "gradient", part), f"{rule}({host_text(bound)})"
     for which, rules in (("before", player.before), ("after", player.after)):
         for part, node in rules.items():
-            yield _dotted(player.name, which, part), formula(node)
-
-
-def _dotted(*words: str) -> str:
-    return ".".join(filter(None, words))
+            yield join(player.name, which, part), formula(node)
 
 
 def formula(node: Node) -> str:

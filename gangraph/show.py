@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from gangraph.compiler import Spec
+from gangraph.draw.words import circumstances
 from gangraph.expressions import show
 from gangraph.graph import Graph, Step
 from gangraph.ir import Node
 from gangraph.schedule import Schedule, held_name
-from gangraph.writer import host_text
 
 STAGES = ("document", "spec", "resolved", "graph", "routing", "schedule", "program")
 
@@ -80,10 +80,8 @@ def _shape(node: Node) -> str:
 
 def _timeline(step: Step, schedule: Schedule, depth: int) -> list[str]:
     pad = "  " * depth
-    extra = [f"when {host_text(step.when)}"] if step.when is not None else []
-    extra += [f"{host_text(step.repeat)} times"] if step.repeat is not None else []
-    extra += ["each on a fresh batch" if step.repeat is not None else "on a fresh batch"] if step.fresh else []
-    head = f"{pad}{step.name}" + (f" ({', '.join(extra)})" if extra else "")
+    extra = circumstances([step], {})
+    head = f"{pad}{step.name}" + (f" ({extra})" if extra else "")
     if step.kind == "sequence":
         return [head, *(line for child in step.steps for line in _timeline(child, schedule, depth + 1))]
     if step.kind in ("update", "reset"):
