@@ -11,10 +11,14 @@ import pytest
 
 import gangraph
 from gangraph import _paths
-from gangraph.equations import Writer, _Stage, equations, escape, number, sections, simple, symbol
+from gangraph.equations import equations, sections
 from gangraph.equations.breaks import PAGE, lines, width
 from gangraph.equations.formats import as_text
 from gangraph.equations.pieces import MARKS, plain
+from gangraph.equations.stage import Stage
+from gangraph.equations.symbols import escape, number, symbol
+from gangraph.equations.trees import simple
+from gangraph.equations.write import Writer
 from gangraph.errors import Fact
 from gangraph.expressions import parse, show
 
@@ -44,7 +48,7 @@ def test_the_gallery_is_not_empty() -> None:
 
 def test_every_term_of_every_objective_stands_with_its_weight(spec: gangraph.Spec) -> None:
     for graph in spec.graphs:
-        stage = _Stage(graph)
+        stage = Stage(graph)
         made = {s.title.split(",")[0].split(" (")[0]: s for s in stage.sections() if s.kind == "objective"}
         for phase in graph.phases():
             equation, *_ = made[phase.name].equations
@@ -60,7 +64,7 @@ def test_every_term_of_every_objective_stands_with_its_weight(spec: gangraph.Spe
 
 def test_every_weight_has_a_value_below(spec: gangraph.Spec) -> None:
     for graph in spec.graphs:
-        stage = _Stage(graph)
+        stage = Stage(graph)
         made = stage.sections()
         table = {e.left.text for s in made if s.kind == "with" for e in s.equations}
         assert table == {piece.text for piece in stage.writer.symbols.values()}
@@ -84,7 +88,7 @@ def test_every_network_letter_appears(spec: gangraph.Spec) -> None:
 
 def test_every_value_that_stands_in_a_formula_is_defined(spec: gangraph.Spec) -> None:
     for graph in spec.graphs:
-        stage = _Stage(graph)
+        stage = Stage(graph)
         where = next((s for s in stage.sections() if s.kind == "where"), None)
         defined = " ".join(e.left.text for e in where.equations) if where else ""
         for name in stage.writer.values:

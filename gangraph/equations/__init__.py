@@ -24,31 +24,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gangraph.equations.facts import SIDES, Facts, NotGeneric, Rule
-from gangraph.equations.formats import FORMATS, PROSE, mathml
-from gangraph.equations.games import zero_sum
+from gangraph.equations.formats import FORMATS
 from gangraph.equations.merge import sections
-from gangraph.equations.pieces import (
-    ATOM,
-    KINDS,
-    POWER,
-    PREFIX,
-    PRODUCT,
-    SUM,
-    Equation,
-    Piece,
-    Section,
-    fraction,
-    joined,
-    product,
-)
-from gangraph.equations.sources import Source
-from gangraph.equations.stage import Stage as _Stage
-from gangraph.equations.symbols import GREEK, constant, escape, index_set, number, operator, spelled, symbol, upright
-from gangraph.equations.trees import called, has_word, simple, split, substitute
-from gangraph.equations.write import NOTES, SIGNS, Writer
 from gangraph.errors import Fact
-from gangraph.expressions import parts
 
 if TYPE_CHECKING:
     from gangraph.compiler import Spec
