@@ -10,6 +10,7 @@ import linecache
 import sys
 import types
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -369,9 +370,24 @@ class Compiled:
                     wanted = ", ".join(["N", *map(str, type_.shape)])
                     raise ValueError(f"the input {name} is [{wanted}], and the batch brings {list(one[name].shape)}")
 
-    def _untouched(self, batch: Any, draws: Any, seed: int | None) -> _Untouched:
+    @contextmanager
+    def _untouched(self, batch: Any, draws: Any, seed: int | None) -> Iterator[None]:
+        """Begins an iteration to look at; then layer state, pools and state are put back."""
         self._checked(batch)
-        return _Untouched(self, batch, draws, seed)
+        game, names = self.game, ("batch", "held", "latest", "counts", "given", "seed", "N", "coming", "several")
+        before = {name: getattr(game, name) for name in names}
+        self._kept = kept = self._keep()
+        game.begin(batch, draws, seed)
+        game.reading = False
+        for pool in game.pools.values():
+            pool.writing = False
+        try:
+            yield
+        finally:
+            self._restore(kept)
+            for pool in game.pools.values():
+                pool.writing = True
+            vars(game).update(before)
 
     def _keep(self) -> dict[str, Any]:
         modules = [*self.networks.modules(), *self.averages.modules()]
@@ -390,33 +406,6 @@ class Compiled:
         self.game.state.update(kept["state"])
         for name, samples in kept["pools"].items():
             self.game.pools[name].samples = samples
-
-
-class _Untouched:
-    """Runs something and puts layer state, pools and state back."""
-
-    def __init__(self, compiled: Compiled, batch: Any, draws: Any, seed: int | None):
-        self.compiled, self.arguments = compiled, (batch, draws, seed)
-
-    def __enter__(self) -> None:
-        game = self.compiled.game
-        self.before = {
-            k: getattr(game, k)
-            for k in ("batch", "held", "latest", "counts", "given", "seed", "N", "coming", "several")
-        }
-        self.compiled._kept = self.kept = self.compiled._keep()
-        game.begin(*self.arguments)
-        game.reading = False
-        for pool in game.pools.values():
-            pool.writing = False
-
-    def __exit__(self, *error: Any) -> None:
-        game = self.compiled.game
-        self.compiled._restore(self.kept)
-        for pool in game.pools.values():
-            pool.writing = True
-        for name, value in self.before.items():
-            setattr(game, name, value)
 
 
 class _Clocks(dict[str, int]):
