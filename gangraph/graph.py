@@ -199,6 +199,13 @@ class Graph:
             stack += self.networks[top].called
         return found
 
+    def owners(self, network: str) -> list[str]:
+        """The players who own a network; of one composed of owned ones, theirs."""
+        owned = {p.name: {n for name in p.networks for n in self.contained(name)} for p in self.players.values()}
+        inside = set(self.contained(network))
+        found = [player for player, networks in owned.items() if network in networks]
+        return found or [player for player, networks in owned.items() if inside & networks]
+
     def parameters(self, networks: Iterable[str]) -> dict[str, Shape]:
         """Every parameter of networks and of what they contain, by name, each once."""
         found: dict[str, Shape] = {}

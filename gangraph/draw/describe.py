@@ -85,7 +85,6 @@ class _Describer:
         declared = (*r.inputs, *r.draws, *r.networks, *r.values, *r.losses, *r.players)
         self.rules = Counter(id(m.body) for m in declared)
         self.player_of = self._fold_players()
-        self.owned = {name: set(self._contained(p.networks)) for name, p in self.graph.players.items()}
         self.passed, self.visited = self._gradients()
         self.computed = self._evaluated()
         self.needed = self._needed()
@@ -235,15 +234,9 @@ class _Describer:
 
     # --- who owns what
 
-    def _contained(self, networks: Iterable[str]) -> list[str]:
-        return [inner for name in networks for inner in self.graph.contained(name)]
-
     def _owners(self, network: str) -> tuple[str, ...]:
-        """The (folded) players of a network; of one composed of owned ones, theirs."""
-        found = [p for p, inside in self.owned.items() if network in inside]
-        inside = set(self.graph.contained(network))
-        found = found or [p for p, owned in self.owned.items() if inside & owned]
-        return tuple(dict.fromkeys(self.player_of[p] for p in found))
+        """The (folded) players of a network."""
+        return tuple(dict.fromkeys(self.player_of[p] for p in self.graph.owners(network)))
 
     def _fold_players(self) -> dict[str, str]:
         """Every player's name -> that of its table: members of a family share one."""

@@ -95,7 +95,6 @@ class _Finder:
         self.roles = {role.member: role for d in drawn for role in d.roles if role.member}
         self.roles |= {call_key(box): box.roles[0] for box in picture.boxes if box.place is not None}
         self.calls = {call_key(box): box for box in picture.boxes if box.place is not None}
-        self.contained = {n: set(self.graph.contained(n)) for n in self.graph.networks}
         self.texts = {key: box.text for key, box in self.calls.items()}
         self.minimizers = self._minimizers()
 
@@ -134,16 +133,8 @@ class _Finder:
 
     # --- facts
 
-    def _trainers(self, network: str) -> list[str]:
-        """The players who own a network; of one composed of owned ones, theirs."""
-        owned = {
-            p.name: {inner for n in p.networks for inner in self.contained[n]} for p in self.graph.players.values()
-        }
-        found = [name for name, inside in owned.items() if network in inside]
-        return found or [name for name, inside in owned.items() if inside & self.contained[network]]
-
     def _trained(self, network: str) -> tuple[Row, ...]:
-        trainers = self._trainers(network)
+        trainers = self.graph.owners(network)
         if not trainers:
             return (("trained by", ("nobody",)),)
         return (("trained by", self._links(map(player_key, trainers))),)
@@ -196,7 +187,7 @@ class _Finder:
         names = list(dict.fromkeys(networks))
         if not names:
             return (("computed by", ("a formula, without a network",)),)
-        trainers = dict.fromkeys(t for n in names for t in self._trainers(n))
+        trainers = dict.fromkeys(t for n in names for t in self.graph.owners(n))
         parts = (*self._links(names), *((" of ", *self._links(map(player_key, trainers))) if trainers else ()))
         return (("computed by", parts),)
 
@@ -241,7 +232,9 @@ class _Finder:
         rows += [(label, self._links(keys)) for label, keys in lists if keys]
         marks = [f"{p.id}-n{i}" for p in self.picture.players for i, o in enumerate(p.networks) if name in o.members]
         marks += [box.id for box in calls]
-        return Thing(name, "network", name, tuple(rows), tuple(marks), self._colour(self._trainers(name)), layers=table)
+        return Thing(
+            name, "network", name, tuple(rows), tuple(marks), self._colour(self.graph.owners(name)), layers=table
+        )
 
     def _value(self, member: Member, name: str) -> Thing:
         box, value = self.boxes.get(name), self.graph.values[name]
@@ -255,7 +248,7 @@ class _Finder:
         rows += self._computed(name)
         if not box:
             rows.append(("drawn", ("no: no objective and no condition reads it",)))
-        colour = self._colour(p for n in (box.networks if box else ()) for p in self._trainers(n))
+        colour = self._colour(p for n in (box.networks if box else ()) for p in self.graph.owners(n))
         return Thing(name, "value", name, tuple(rows), (box.id,) if box else (), colour)
 
     def _calls(self, network: str, names: Iterable[str]) -> bool:
@@ -267,7 +260,7 @@ class _Finder:
         rows: list[Row] = [("is", self.names.linked(box.text))]
         rows += self._type([t for node in nodes for t in _types(node)])
         rows += [*self._made_by(box.networks), *self._flow(key), *self._computed(key)]
-        colour = self._colour(p for n in box.networks for p in self._trainers(n))
+        colour = self._colour(p for n in box.networks for p in self.graph.owners(n))
         return Thing(key, "call", box.text, tuple(rows), (box.id,), colour)
 
     def _minimizers(self) -> dict[str, list[tuple[str, str]]]:
