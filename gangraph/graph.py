@@ -187,6 +187,12 @@ class Graph:
     def steps(self) -> Iterator[Step]:
         return steps_in(self.schedule)
 
+    def at_end(self) -> tuple[list[str], list[str]]:
+        """States and averages that move when all phases have run: no phase and no update does it before."""
+        moved = {name for step in self.steps() if step.kind == "update" for name in step.names}
+        states = [name for name, state in self.state.items() if state.becomes is not None and name not in moved]
+        return states, [name for name in self.averages if name not in moved]
+
     def contained(self, name: str) -> list[str]:
         """A network and every network that it calls, each once."""
         found: list[str] = []

@@ -392,9 +392,7 @@ class StageWriter:
 
     def _finish(self) -> list[str]:
         """States without phases of their own, and averages that no move updated."""
-        moved = {n for step in self.graph.steps() if step.kind == "update" for n in step.names}
-        states = [n for n, s in self.graph.state.items() if s.becomes is not None and n not in moved]
-        averages = [n for n in self.graph.averages if n not in moved]
+        states, averages = self.graph.at_end()
         lines = self._state_updates(states, 8) + self._updates(tuple(averages), 8)
         return (
             [self._method("finish", [], lines, "State and averages at the end of an iteration.", suffix=True)]

@@ -105,9 +105,7 @@ class _Walk:
 
     def _end(self) -> tuple[Moment, ...]:
         """Averages and states that move when all phases have run."""
-        moved = {name for step in self.graph.steps() if step.kind == "update" for name in step.names}
-        states = [s.name for s in self.graph.state.values() if s.becomes is not None and s.name not in moved]
-        averages = [name for name in self.graph.averages if name not in moved]
+        states, averages = self.graph.at_end()
         rows: list[Row] = [("states", links(states, {}))] * bool(states)
         rows += [("averages follow", links(averages, {}))] * bool(averages)
         return (Moment("update", tuple(rows), {}, (*states, *averages)),) if rows else ()
