@@ -310,7 +310,7 @@ class Evaluator:
             if item.id in self.index_symbols():
                 return item.id
         value = self.value(item, scope)
-        return ops.integer(value, "an index", -(10**9)) if not isinstance(value, str) else value
+        return ops.integer(value, "an index", None) if not isinstance(value, str) else value
 
     def pick(self, value: Any, expr: Index, scope: Scope) -> Any:
         """An entry or slice of a list or of a value; the sample axis is axis 0."""
@@ -319,10 +319,10 @@ class Evaluator:
                 raise Fact("a list has one axis")
             item = expr.items[0]
             if isinstance(item, Slice):
-                low = ops.integer(self.value(item.low, scope), "a bound", -(10**9)) if item.low else None
-                high = ops.integer(self.value(item.high, scope), "a bound", -(10**9)) if item.high else None
+                low = ops.integer(self.value(item.low, scope), "a bound", None) if item.low else None
+                high = ops.integer(self.value(item.high, scope), "a bound", None) if item.high else None
                 return tuple(value)[low:high]
-            index = ops.integer(self.value(item, scope), "an index", -(10**9))
+            index = ops.integer(self.value(item, scope), "an index", None)
             if not -len(value) <= index < len(value):
                 raise Fact(f"the list has {len(value)} entries, so there is no [{index}]")
             return value[index]
@@ -349,7 +349,7 @@ class Evaluator:
                     )
                     items.append((low if item.low else None, high if item.high else None))
                     continue
-                low, high = ops.integer(low, "a bound", -(10**9)), ops.integer(high, "a bound", -(10**9))
+                low, high = ops.integer(low, "a bound", None), ops.integer(high, "a bound", None)
                 length = len(range(*slice(low, high).indices(size)))
                 if length < 1:
                     raise Fact(f"[{low}:{high}] of an axis of {size} is empty")
@@ -361,7 +361,7 @@ class Evaluator:
                         "one sample cannot be picked by number",
                         "take a slice, as in v[0:N // 2], or v[:, i] for an own axis",
                     )
-                index = ops.integer(self.value(item, scope), "an index", -(10**9))
+                index = ops.integer(self.value(item, scope), "an index", None)
                 if not -size <= index < size:
                     raise Fact(f"an axis of {size} has no [{index}]")
                 items.append(index)
@@ -376,10 +376,8 @@ class Evaluator:
         size = node.type.samples
         if size is None:
             raise Fact("a shared value has one sample, and cannot be cut along the samples")
-        lows = low.values if isinstance(low, Length) else (ops.integer(low, "a bound", -(10**9)),) * len(size.values)
-        highs = (
-            high.values if isinstance(high, Length) else (ops.integer(high, "a bound", -(10**9)),) * len(size.values)
-        )
+        lows = low.values if isinstance(low, Length) else (ops.integer(low, "a bound", None),) * len(size.values)
+        highs = high.values if isinstance(high, Length) else (ops.integer(high, "a bound", None),) * len(size.values)
         counts = tuple(len(range(n)[slice(a, b)]) for n, a, b in zip(size.values, lows, highs, strict=True))
         if min(counts) < 1:
             raise Fact(f"[{low}:{high}] of {size} samples is empty for a batch of {self.batch_length().now}")

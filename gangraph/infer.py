@@ -416,7 +416,7 @@ class _Inference(Expander):
         elif kind == "integer":
             if len(arguments) < 2:
                 raise Fact("integer takes low and high, and high is not drawn").at(at)
-            fields["low"], fields["high"] = (ops.integer(a, "a bound", -(10**9)) for a in arguments[:2])
+            fields["low"], fields["high"] = (ops.integer(a, "a bound", None) for a in arguments[:2])
             if fields["low"] >= fields["high"]:
                 help = "high is not drawn"
                 raise Fact(f"integer({fields['low']}, {fields['high']}) has nothing to draw", help).at(at)

@@ -133,7 +133,7 @@ def tensor_of(value: Any, what: str = "a value") -> Node:
     return node
 
 
-def integer(value: Any, what: str, least: int = 0) -> int:
+def integer(value: Any, what: str, least: int | None = 0) -> int:
     if isinstance(value, Node) and value.type.host and isinstance(value.value, int | float):
         value = value.value
     if isinstance(value, float) and value.is_integer():
@@ -142,7 +142,7 @@ def integer(value: Any, what: str, least: int = 0) -> int:
         value = value.now
     if isinstance(value, bool) or not isinstance(value, int):
         raise Fact(f"{what} must be an integer that is known before the run, not {_said(value)}")
-    if value < least:
+    if least is not None and value < least:
         raise Fact(f"{what} must be at least {least}, not {value}")
     return value
 
@@ -150,7 +150,7 @@ def integer(value: Any, what: str, least: int = 0) -> int:
 WHOLE = frozenset({"add", "sub", "mul", "floordiv", "mod", "neg", "abs", "max", "min"})  # of integers an integer
 
 
-def whole(node: Node, what: str, least: int) -> None:
+def whole(node: Node, what: str, least: int | None) -> None:
     """Refuses a number of the run that may be no integer, or that chooses one that is too small."""
     if node.op == "ifelse":
         for chosen in node.args[1:]:
@@ -161,7 +161,7 @@ def whole(node: Node, what: str, least: int) -> None:
         whole(node.fields["definition"], what, least)
     elif node.op in WHOLE:
         for part in node.args:
-            whole(part, what, -(10**9))
+            whole(part, what, None)
     elif node.op != "clock":
         help = "// divides integers into an integer" if node.op == "div" else None
         raise Fact(f"{what} must be an integer, which this need not be", help)
@@ -733,7 +733,7 @@ def _pad(v: Any, sizes: Any, mode: Any) -> Made:
     node = tensor_of(v)
     if node.type.rank != 3 or not isinstance(sizes, tuple) or len(sizes) != 4:
         raise Fact(f"pad takes C x H x W and [left, right, top, bottom], not {node.type}")
-    left, right, top, bottom = (integer(s, "a pad", -(10**6)) for s in sizes)
+    left, right, top, bottom = (integer(s, "a pad", None) for s in sizes)
     if mode not in ("zeros", "reflect", "replicate", "circular"):
         raise Fact(f"pad has the modes zeros, reflect, replicate and circular, not {mode}")
     channels, height, width = node.type.shape
@@ -842,7 +842,7 @@ LONGEST_RANGE = 100_000
 
 SCALAR_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "log2": lambda n: _log2(n),
-    "range": lambda *n: _range(*(integer(i, "a bound of range", -(10**9)) for i in n)),
+    "range": lambda *n: _range(*(integer(i, "a bound of range", None) for i in n)),
     "len": lambda v: len(v) if isinstance(v, tuple) else _no_len(v),
 }
 
