@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gangraph.errors import Place
 from gangraph.frozen import frozen
-from gangraph.ir import Network, Node, Shape, visit, walk
+from gangraph.ir import Network, Node, Shape, leaves, visit, walk
 from gangraph.ops import OPERATORS
 from gangraph.resolve import Resolved
 from gangraph.writer import host_text
@@ -247,8 +247,8 @@ class Graph:
         """Every named node: inputs, draws, values and losses."""
         found = dict(self.inputs) | dict(self.draws)
         for name, value in self.values.items():
-            for i, node in enumerate(value) if isinstance(value, tuple) else [(None, value)]:
-                found[name if i is None else f"{name}[{i}]"] = node
+            single = isinstance(value, Node)
+            found |= {name if single else f"{name}[{i}]": node for i, node in enumerate(leaves(value))}
         return found | self.losses
 
     def calls(self) -> list[Node]:
@@ -283,9 +283,7 @@ class Graph:
             lines.append(f"  {name}: {self.count([name]):,} parameters")
         lines.append("values:")
         for name, value in self.values.items():
-            lines.append(
-                f"  {name}: {', '.join(str(v.type) for v in value) if isinstance(value, tuple) else value.type}"
-            )
+            lines.append(f"  {name}: {', '.join(str(node.type) for node in leaves(value))}")
         lines += ["losses:", *(f"  {name}: {node.type}" for name, node in self.losses.items())]
         return "\n".join(lines)
 

@@ -272,6 +272,13 @@ def all_calls(module: Module) -> Iterator[str]:
         yield from all_calls(child)
 
 
+def leaves(value: Any) -> list[Node]:
+    """The nodes of a value, of a list, of a list of lists."""
+    if isinstance(value, Node):
+        return [value]
+    return [node for item in value for node in leaves(item)] if isinstance(value, tuple) else []
+
+
 def visit(
     roots: Iterable[Node], into: Callable[[Node], Iterable[Node]], seen: set[int] | None = None
 ) -> Iterator[Node]:

@@ -18,7 +18,7 @@ from gangraph.expressions import Expr, show
 from gangraph.families import whole_loss
 from gangraph.graph import Graph, Optimizer, Player, Step, network_of
 from gangraph.infer import OPTIMIZERS
-from gangraph.ir import Module, Node, visit, walk
+from gangraph.ir import Module, Node, leaves, visit, walk
 from gangraph.networks import argument_codes, call_arguments, view_text
 from gangraph.routing import in_place
 from gangraph.schedule import Evaluation, Held, Schedule, held_name, ordered
@@ -71,7 +71,7 @@ class StageWriter:
         """Values of one entry whose axis something reads: all but arithmetic with numbers, losses and gradients."""
         graph = self.graph
         kept = [n for s in graph.state.values() for n in (s.becomes, *s.within.values()) if isinstance(n, Node)]
-        roots = [n for value in graph.values.values() for n in (value if isinstance(value, tuple) else (value,))]
+        roots = leaves(tuple(graph.values.values()))
         roots += [*graph.losses.values(), *(p.objective for p in graph.phases()), *graph.shown.values(), *kept]
         found = {id(node) for node in kept}
         for node in reversed(walk(roots)):
@@ -898,7 +898,7 @@ def call_places(graph: Graph) -> dict[int, str]:
 
     groups: dict[str, list[Node]] = {}
     for name, value in graph.values.items():
-        for node in value if isinstance(value, tuple) else (value,):
+        for node in leaves(value):
             groups.setdefault(_shared_name(graph, node, name), []).append(node)
     for name, nodes in groups.items():
         collect(name, nodes)

@@ -13,7 +13,7 @@ from dataclasses import field
 
 from gangraph.frozen import frozen
 from gangraph.graph import Graph, Phase, Step
-from gangraph.ir import Node, walk
+from gangraph.ir import Node, leaves, walk
 from gangraph.routing import Reach, Route, Routing, by
 
 
@@ -240,10 +240,7 @@ def once_nodes(graph: Graph) -> dict[int, Node]:
     """What `once` names and what that is made of: named draws and values, by id."""
     found: dict[int, Node] = {}
     for name in graph.once:
-        value = graph.draws.get(name) or graph.values.get(name)
-        for root in value if isinstance(value, tuple) else [value]:
-            if root is None:
-                continue
+        for root in leaves(graph.draws.get(name) or graph.values.get(name)):
             for node in ordered([root], graph.order, {}):
                 if node.name is not None and id(node) in graph.order and node.op != "input":
                     whole = node

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from gangraph.check.case import Finding, Stage, below
 from gangraph.expressions import Expr
 from gangraph.graph import Phase, State, Step, steps_in
-from gangraph.ir import Node, visit
+from gangraph.ir import Node, leaves, visit
 from gangraph.routing import passing
 from gangraph.schedule import Evaluation, once_nodes
 
@@ -212,8 +212,7 @@ def _idle(stage: Stage) -> Iterator[tuple[Expr, str | None]]:
 def _entry_nodes(stage: Stage, text: str) -> list[Node]:
     graph = stage.graph
     names = graph.resolved.families[text].values() if text in graph.resolved.families else [text]
-    values = [graph.draws.get(name) or graph.values.get(name) for name in names]
-    return [n for v in values for n in (v if isinstance(v, tuple) else (v,)) if isinstance(n, Node)]
+    return [node for name in names for node in leaves(graph.draws.get(name) or graph.values.get(name))]
 
 
 def _readers(stage: Stage, within: dict[int, int], count: int) -> list[int]:

@@ -31,7 +31,7 @@ from gangraph.errors import Place
 from gangraph.expressions import Attribute, Call, Expr, Index, Name, Number, names, parse, show, within
 from gangraph.families import SIDES, Member, Pattern, family_of, indices_of, side_of, whole_loss
 from gangraph.graph import Graph, Phase, Step, host_value
-from gangraph.ir import Length, Node, Type, visit, walk
+from gangraph.ir import Length, Node, Type, leaves, visit, walk
 from gangraph.resolve import moves_in
 from gangraph.routing import Reach, differentiable, given, passing
 from gangraph.rules import player_rules
@@ -204,7 +204,7 @@ class _Describer:
         """What each member of a unit does; of a value with several nodes the one with a gradient counts."""
         groups: dict[str, list[Node]] = {"": unit.calls} if unit.kind == "place" else {}
         for member in unit.members if unit.kind == "value" else ():
-            groups |= {name: _leaves(self.graph.values[name]) for name in member.names}
+            groups |= {name: leaves(self.graph.values[name]) for name in member.names}
         for node in unit.roots if unit.kind != "value" else ():
             groups[node.name or ""] = [node]
         roles = []
@@ -310,7 +310,7 @@ class _Describer:
         """The members of one rule, unfolded where networks of different families make them."""
         split: dict[Any, _Unit] = {}
         for member in group:
-            roots = [n for name in member.names for n in _leaves(self.graph.values.get(name)) if id(n) not in self.unit]
+            roots = [n for name in member.names for n in leaves(self.graph.values.get(name)) if id(n) not in self.unit]
             if not roots:
                 continue
             mains = {id(main): main for main in map(self._main, roots) if main is not None}
@@ -433,7 +433,7 @@ class _Describer:
         if unit.kind == "place":
             outputs = unit.calls[0].fields["module"].outputs if unit.calls[0].fields.get("several") else [unit.calls[0]]
             return self._facts([n.type for n in outputs])
-        types = {n: [leaf.type for leaf in _leaves(self.graph.values[n])] for m in unit.members for n in m.names}
+        types = {n: [leaf.type for leaf in leaves(self.graph.values[n])] for m in unit.members for n in m.names}
         rows = [[self._facts(types[name]) for name in m.names] for m in unit.members]
         columns = [span(column) for column in zip(*rows, strict=True)]
         once = ", once" if any(n in self.graph.once for m in unit.members for n in m.names) else ""
@@ -526,10 +526,10 @@ class _Describer:
         rows: list[tuple[str, str]] = []
         covered: set[_Unit] = set()
         for name in sided[0].arguments:
-            arguments = [n for s in sided for n in _leaves(s.arguments[name])]
+            arguments = [n for s in sided for n in leaves(s.arguments[name])]
             if not any(self._reads(roots[s], arguments) for s in kept):
                 continue
-            if any(self._same(arguments, [n for s in sided for n in _leaves(s.arguments[other])]) for other, _ in rows):
+            if any(self._same(arguments, [n for s in sided for n in leaves(s.arguments[other])]) for other, _ in rows):
                 continue
             direct = {self.unit[id(n)]: None for n in arguments if id(n) in self.unit}
             sources = direct | dict.fromkeys(self._sources([n for n in arguments if id(n) not in self.unit]))
@@ -568,12 +568,12 @@ class _Describer:
                 return expr
             numbers = []
             for name, written in word.bind(expr.arguments, dict(expr.keywords)).items():
-                leaves = _leaves(sided.arguments.get(name))
+                nodes = leaves(sided.arguments.get(name))
                 formulas.setdefault(name, {})
-                if all(leaf.type.host for leaf in leaves):
-                    number = host_value(leaves[0], {}) if len(leaves) == 1 else None
+                if all(leaf.type.host for leaf in nodes):
+                    number = host_value(nodes[0], {}) if len(nodes) == 1 else None
                     numbers.append(f"{name}={show(written) if number is None else short(number)}")
-                elif not all(map(self._drawn, leaves)):
+                elif not all(map(self._drawn, nodes)):
                     formulas[name][pretty(written)] = None
             return Name(expr.at, word.name + (f"({', '.join(numbers)})" if numbers else ""))
 
@@ -861,13 +861,6 @@ def _fixed(title: str, chosen: set[str], family: list[str]) -> str | None:
         return None
     indices = (letter if len(found) > 1 else next(iter(found)) for letter, found in zip(letters, wanted, strict=True))
     return f"{family_of(title)}[{', '.join(indices)}]"
-
-
-def _leaves(value: Any) -> list[Node]:
-    """The nodes of a value, of a list, of a list of lists."""
-    if isinstance(value, Node):
-        return [value]
-    return [n for item in value for n in _leaves(item)] if isinstance(value, tuple) else []
 
 
 def _first_losses(root: Node) -> list[Node]:

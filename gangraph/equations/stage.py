@@ -45,7 +45,7 @@ from gangraph.equations.write import NOTES, Writer
 from gangraph.expressions import Binary, Call, Expr, IfElse, Index, Logic, Name, Negative, Number, names, parse, within
 from gangraph.families import Member, family_of, indices_of
 from gangraph.graph import Graph, Phase
-from gangraph.ir import Node, walk
+from gangraph.ir import Node, leaves, walk
 from gangraph.resolve import Move
 from gangraph.routing import Reach
 from gangraph.rules import player_rules
@@ -279,8 +279,8 @@ class Stage:
     def _note_maps(self, member: Member) -> None:
         """Discriminators whose score is a map of patches."""
         for score in self.graph.sided[member.name].arguments.values():
-            for node in score if isinstance(score, tuple) else (score,):
-                if isinstance(node, Node) and node.type.size > 1:
+            for node in leaves(score):
+                if node.type.size > 1:
                     self.maps[" × ".join(map(str, node.type.shape))] = None
 
     def _condition(self, rule: Rule) -> Piece:

@@ -5,12 +5,10 @@ A thing is known by its key: an input, draw, value, loss or side by its name, a 
 
 from __future__ import annotations
 
-from typing import Any
-
 from gangraph.compiler import Spec
 from gangraph.draw.picture import Picture
 from gangraph.frozen import frozen
-from gangraph.ir import Node, visit, walk
+from gangraph.ir import Node, leaves, visit, walk
 from gangraph.page.names import Keys, call_key
 
 
@@ -56,10 +54,3 @@ def find_dataflow(spec: Spec, picture: Picture) -> Dataflow:
         {key: tuple(found) for key, found in readers.items()},
         tuple(calls),
     )
-
-
-def leaves(value: Any) -> list[Node]:
-    """The nodes of a value, of a list, of a list of lists."""
-    if isinstance(value, Node):
-        return [value]
-    return [node for item in value for node in leaves(item)] if isinstance(value, tuple) else []
