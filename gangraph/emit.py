@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import textwrap
 from typing import Any
 
 from gangraph import _paths
@@ -161,27 +162,15 @@ class Emitter:
 
     def _doc(self) -> list[str]:
         paper = self.spec.file.paper
-        head = f"{self.spec.name}"
-        if paper.title:
-            head += f": {paper.title}"
-        credit = ", ".join(
-            filter(
-                None,
-                [
-                    " and ".join([", ".join(paper.authors[:-1]), paper.authors[-1]])
-                    if len(paper.authors) > 1
-                    else "".join(paper.authors),
-                    str(paper.venue),
-                    str(paper.year),
-                ],
-            )
-        )
+        head = self.spec.name + (f": {paper.title}" if paper.title else "")
+        authors = " and ".join(filter(None, [", ".join(paper.authors[:-1]), *paper.authors[-1:]]))
+        credit = ", ".join(filter(None, [authors, str(paper.venue), str(paper.year)]))
         lines = _wrapped(head, 100)
         if credit:
             lines.append(credit + (f" (arXiv {paper.arxiv})" if paper.arxiv else "") + ".")
         if not lines[0].endswith((".", "?", "!")) and len(lines) == 1:
             lines[0] += "."
-        return [line.replace("\\", "\\\\").replace('"""', "'''") for line in lines]
+        return [_in_quotes(line) for line in lines]
 
     def _summary(self) -> list[str]:
         """Who owns what and minimizes what, one line a phase; and what nobody trains here."""
@@ -193,7 +182,7 @@ class Emitter:
         external = [name for name, known in self.graph.networks.items() if known.external]
         if external:
             lines += _wrapped(f"{', '.join(external)}: trained elsewhere, load their weights", 100, "    ")
-        return [line.replace("\\", "\\\\").replace('"""', "'''") for line in lines]
+        return [_in_quotes(line) for line in lines]
 
     # --- networks
 
@@ -266,18 +255,14 @@ class Emitter:
 
     def _statics(self, text: str) -> list[str]:
         """Constants that never change, as attributes of the class: those that the program reads."""
-        found: dict[str, list[Any]] = {}
-        for graph in self.graphs:
-            for name, node in graph.constants.items():
-                found.setdefault(name, []).append(node.value)
-        lines = []
-        for name, values in found.items():
-            read = re.search(rf"\bself\.{attribute(name)}\b", text) is not None
-            if read and len(set(map(str, values))) == 1 and len(values) == len(self.graphs) and values[0] is not None:
-                lines.append(f"{attribute(name)} = {literal(values[0])}")
-        return lines
+        return [
+            f"{attribute(name)} = {literal(node.value)}"
+            for name, node in self.graph.constants.items()
+            if self.static(name) and re.search(rf"\bself\.{attribute(name)}\b", text)
+        ]
 
     def static(self, name: str) -> bool:
+        """Whether a constant is the same number in all stages."""
         values = [g.constants[name].value if name in g.constants else None for g in self.graphs]
         return None not in values and len(set(map(str, values))) == 1
 
@@ -374,7 +359,10 @@ class _Means(Writer):
         return "self.like.dtype"
 
 
-def _wrapped(line: str, width: int, indent: str = "  ") -> list[str]:
-    import textwrap
+def _in_quotes(line: str) -> str:
+    """A line for the inside of a docstring."""
+    return line.replace("\\", "\\\\").replace('"""', "'''")
 
+
+def _wrapped(line: str, width: int, indent: str = "  ") -> list[str]:
     return textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
