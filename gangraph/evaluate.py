@@ -34,6 +34,7 @@ from gangraph.expressions import (
     show,
     too_large,
 )
+from gangraph.families import SIDES
 from gangraph.ir import HOST, Length, Node, Type, bracketed
 from gangraph.layers import LAYERS
 from gangraph.templates import MISSING, Init, Named, Outputs, Scope, Template, Thunk, TwoSided, View
@@ -250,7 +251,7 @@ class Evaluator:
         if isinstance(value, Outputs) and name in value.names:
             return value[value.names.index(name)]
         if isinstance(value, TwoSided):
-            if name in ("discriminator", "generator"):
+            if name in SIDES:
                 return value.side(name)
             raise Fact(f"a two-sided loss has the sides discriminator and generator, not '{name}'")
         if isinstance(value, tuple) and value and all(isinstance(v, TwoSided) for v in value):

@@ -16,7 +16,7 @@ from gangraph.errors import Fact, Place, Problem, SpecError, nearest
 from gangraph.evaluate import Silent
 from gangraph.expand import Expander
 from gangraph.expressions import Attribute, Binary, Call, Expr, Index, Name, Negative, show
-from gangraph.families import Member
+from gangraph.families import SIDES, Member
 from gangraph.graph import (
     Average,
     Graph,
@@ -689,14 +689,13 @@ class _Inference(Expander):
                 )
             else:
                 value = self.value(body, scope)
-        places = {} if isinstance(body, Expr) else {s: getattr(body, s).at for s in ("discriminator", "generator")}
+        places = {} if isinstance(body, Expr) else {s: getattr(body, s).at for s in SIDES}
         return self._as_loss(value, member.name, body.at if isinstance(body, Expr) else member.place, places)
 
     def _as_loss(self, value: Any, name: str, at: Place, places: dict[str, Place] | None = None) -> Any:
         if isinstance(value, TwoSided):
             sides = {
-                side: self._as_loss(value.side(side), f"{name}.{side}", (places or {}).get(side, at))
-                for side in ("discriminator", "generator")
+                side: self._as_loss(value.side(side), f"{name}.{side}", (places or {}).get(side, at)) for side in SIDES
             }
             made = TwoSided(sides["discriminator"], sides["generator"], value.family, value.arguments, value.at)
             self.sided[name] = made
@@ -956,10 +955,7 @@ class _Inference(Expander):
             if "." not in name:
                 found[name] = Node("latest", (), HOST, node.at, name=name)
         for name in self.sided:
-            sides = [
-                Node("latest", (), HOST, self.losses[f"{name}.{s}"].at, name=f"{name}.{s}")
-                for s in ("discriminator", "generator")
-            ]
+            sides = [Node("latest", (), HOST, self.losses[f"{name}.{s}"].at, name=f"{name}.{s}") for s in SIDES]
             found[name] = TwoSided(sides[0], sides[1])
         return found
 

@@ -904,8 +904,7 @@ def call_places(graph: Graph) -> dict[int, str]:
         collect(name, nodes)
     sides: dict[str, list[Node]] = {}
     for name, node in graph.losses.items():
-        base = name.rsplit(".", 1)[0] if name.endswith((".discriminator", ".generator")) else name
-        sides.setdefault(base, []).extend(node.args)
+        sides.setdefault(whole_loss(name), []).extend(node.args)
     for name, nodes in sides.items():
         collect(name, nodes)
     for phase in graph.phases():

@@ -18,7 +18,7 @@ from gangraph.check.opposition import alike, never, pull
 from gangraph.check.read import read_by
 from gangraph.errors import Fact, Place, Problem, nearest
 from gangraph.expressions import Call, Expr, Name, names, show
-from gangraph.families import family_of
+from gangraph.families import SIDES, family_of
 from gangraph.graph import Phase, Step
 from gangraph.initial import check_init
 from gangraph.ir import Node, walk
@@ -518,7 +518,7 @@ def sides(case: Case) -> Iterator[Finding]:
 def _sides(stage: Stage, sided: Sided) -> Iterator[Finding]:
     judges = ", ".join(stage.names(sided.judges))
     played: set[str] = set()
-    for side, other in (("discriminator", "generator"), ("generator", "discriminator")):
+    for side, other in (SIDES, SIDES[::-1]):
         loss, name = sided.loss.side(side), f"{sided.name}.{side}"
         for phase in sided.phases[side]:
             played.add(side)

@@ -12,7 +12,7 @@ from typing import Any
 from gangraph import ops
 from gangraph.check.read import Read
 from gangraph.errors import Place
-from gangraph.families import family_of
+from gangraph.families import SIDES, family_of
 from gangraph.frozen import frozen
 from gangraph.graph import Graph, Phase
 from gangraph.ir import Module, Node, visit, walk
@@ -163,10 +163,7 @@ class Stage:
         return [self._sided(name, loss, by_loss) for name, loss in self.graph.sided.items()]
 
     def _sided(self, name: str, loss: TwoSided, by_loss: dict[tuple[int, int], list[Phase]]) -> Sided:
-        phases, maximized = (
-            {side: by_loss.get((id(loss.side(side)), sign), []) for side in ("discriminator", "generator")}
-            for sign in (1, -1)
-        )
+        phases, maximized = ({side: by_loss.get((id(loss.side(side)), sign), []) for side in SIDES} for sign in (1, -1))
         real, fake = (flat(loss.arguments.get(key)) for key in ("real", "fake"))
         if real and fake:
             shown = flat(loss.arguments.get("shown")) or fake
