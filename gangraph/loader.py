@@ -453,8 +453,7 @@ def _inspection(spec: Spec, stateful: bool) -> list[tuple[types.CodeType, list[l
         groups = [[name] for name in losses] if stateful or counted else [list(losses)]
         lines = ["class Losses:", "    pass"]
         for number, names in enumerate(groups):
-            writer = PhaseWriter(stage, None, frozenset())
-            writer.owner = writer._owners()
+            writer = PhaseWriter(stage)
             nodes = ordered([losses[name] for name in names], schedule.graph.order, {})
             body = writer.statements(nodes, set(), frozenset(inner_leaves(nodes, reach)))
             found = ", ".join(f"{writer.code(losses[name]).plain()} + self.full(0.0)" for name in names)

@@ -50,7 +50,6 @@ class StageWriter:
     def __init__(self, emitter: Emitter, schedule: Schedule):
         self.emitter, self.schedule, self.graph = emitter, schedule, schedule.graph
         self.parts: dict[str, tuple[str, list[int]]] = {}  # a part of a network: where its parameters stand in it
-        self.suffix = "@"  # stands where the stage's name will, unless the method is the same in all stages
 
     def write(self) -> list[str]:
         methods: list[str] = []
@@ -79,15 +78,11 @@ class StageWriter:
                 found |= {id(argument) for argument in node.args}
         return frozenset(found)
 
-    def host(self) -> PhaseWriter:
-        return PhaseWriter(self, None, frozenset())
-
-    def value(self, value: Any, writer: PhaseWriter | None = None) -> str:
+    def value(self, value: Any) -> str:
         """A number of the program, or a list of them, as text."""
-        writer = writer or self.host()
         if isinstance(value, tuple):
-            return "(" + ", ".join(self.value(v, writer) for v in value) + ")"
-        return writer.code(value).plain() if isinstance(value, Node) else literal(value)
+            return "(" + ", ".join(map(self.value, value)) + ")"
+        return PhaseWriter(self).code(value).plain() if isinstance(value, Node) else literal(value)
 
     # --- tables
 
@@ -98,20 +93,20 @@ class StageWriter:
     def _table_methods(self) -> list[str]:
         made = []
         if self.graph.state:
-            entries = [f"{literal(name)}: {self._start(state.start)}" for name, state in self.graph.state.items()]
-            made.append(self._method("starts@", [], fit("return {" + ", ".join(entries) + "}", 8)))
+            entries = [f"{literal(name)}: {self.value(state.start)}" for name, state in self.graph.state.items()]
+            made.append(self._method("starts", [], fit("return {" + ", ".join(entries) + "}", 8)))
         pools = self._pools()
         if pools:
             entries = [f"{literal(k)}: {literal(v)}" for k, v in pools.items()]
             doc = "Replay pools: size, and how often a stored sample is shown."
-            made.append(self._method("pooled@", [], fit("return {" + ", ".join(entries) + "}", 8), doc))
+            made.append(self._method("pooled", [], fit("return {" + ", ".join(entries) + "}", 8), doc))
         if self.graph.averages:
             entries = [
                 f"{literal(a.name)}: ({literal(a.source)}, {literal(a.zeros)})" for a in self.graph.averages.values()
             ]
             made.append(
                 self._method(
-                    "averaged@",
+                    "averaged",
                     [],
                     fit("return {" + ", ".join(entries) + "}", 8),
                     "Averages: the network that each follows, and whether it begins at zero.",
@@ -125,14 +120,8 @@ class StageWriter:
             made.append(self._parts())
         return made
 
-    def _start(self, start: Any) -> str:
-        if isinstance(start, Node) and start.op in ("zeros", "ones"):
-            shape = ", ".join(map(str, start.type.shape))
-            return f"self.full({'0.0' if start.op == 'zeros' else '1.0'}, {shape})"
-        return literal(start) if not isinstance(start, Node) else self.value(start)
-
-    def _method(self, name: str, arguments: list[str], body: list[str], doc: str = "", suffix: bool = False) -> str:
-        head = f"    def {name}{self.suffix if suffix else ''}({', '.join(['self', *arguments])}):"
+    def _method(self, name: str, arguments: list[str], body: list[str], doc: str = "") -> str:
+        head = f"    def {name}@({', '.join(['self', *arguments])}):"
         return "\n".join([head, *_docstring(doc), *body])
 
     def _optimizers(self) -> str:
@@ -149,7 +138,7 @@ class StageWriter:
                 ]
         lines.append("        }")
         return self._method(
-            "optimizers@",
+            "optimizers",
             [],
             lines,
             "For each player: its optimizers, over which networks, with the arguments of this step.",
@@ -187,7 +176,7 @@ class StageWriter:
             for part, (network, places) in self.parts.items()
         ]
         lines = ["        return {", *(line for entry in entries for line in fit(entry, 12)), "        }"]
-        return self._method("parts@", [], lines, "Parts of networks that have an optimizer or rules of their own.")
+        return self._method("parts", [], lines, "Parts of networks that have an optimizer or rules of their own.")
 
     def _arguments(self, optimizer: Optimizer) -> str:
         given = [
@@ -224,14 +213,14 @@ class StageWriter:
         if not entries:
             return None
         return self._method(
-            "rules@",
+            "rules",
             [],
             fit("return {" + ", ".join(entries) + "}", 8),
             "What players do to their gradients, and to their parameters before and after a step.",
         )
 
     def _of_p(self, rule: Node) -> str:
-        writer = self.host()
+        writer = PhaseWriter(self)
         for node in walk([rule]):
             if node.op == "p":
                 writer.names[id(node)] = "p"
@@ -242,14 +231,14 @@ class StageWriter:
         for name, node in self.graph.constants.items():
             if not self.emitter.static(name):
                 definition = node.fields["definition"]
-                lines += fit(f"self.{attribute(name)} = {self.host().code(definition).plain()}", 8)
-        return [self._method("constants", [], lines, "Constants that follow the clocks.", suffix=True)] if lines else []
+                lines += fit(f"self.{attribute(name)} = {self.value(definition)}", 8)
+        return [self._method("constants", [], lines, "Constants that follow the clocks.")] if lines else []
 
     # --- evaluations
 
     def _held(self, held: Held) -> str:
         name = held_name(held.node)
-        writer = PhaseWriter(self, None, held.tracked if held.graded else frozenset(), once=True)
+        writer = PhaseWriter(self)
         writer.value_of = name
         body = writer.statements(
             [n for n in held.nodes if n is not held.node],
@@ -274,12 +263,10 @@ class StageWriter:
         if held.node.op == "draw":
             lines = [line for line in lines if "with torch" not in line]
             lines = [line.replace(" " * 16, " " * 12, 1) for line in lines]
-        return self._method(
-            f"made_{identifier(name)}", ["draws"], lines, f"{name}, made one time an iteration.", suffix=True
-        )
+        return self._method(f"made_{identifier(name)}", ["draws"], lines, f"{name}, made one time an iteration.")
 
     def _evaluation(self, evaluation: Evaluation) -> str:
-        writer = PhaseWriter(self, evaluation, evaluation.tracked)
+        writer = PhaseWriter(self, evaluation)
         body = writer.statements(list(evaluation.nodes), set(evaluation.held), evaluation.leaves, evaluation.parts)
         finals = []
         objectives = []
@@ -316,13 +303,7 @@ class StageWriter:
         doc = "; ".join(
             f"{', '.join(p.networks) if len(p.networks) < 6 else p.player}: {p.text}" for p in evaluation.phases
         )
-        return self._method(
-            f"evaluate_{identifier(evaluation.name)}",
-            ["draws"],
-            [*body, *finals, *returned],
-            doc,
-            suffix=True,
-        )
+        return self._method(f"evaluate_{identifier(evaluation.name)}", ["draws"], [*body, *finals, *returned], doc)
 
     # --- the iteration
 
@@ -330,9 +311,7 @@ class StageWriter:
         lines: list[str] = []
         for step in self.schedule.steps:
             lines += self._step(step, 8)
-        return self._method(
-            "iteration", [], lines or ["        pass"], "The moves of one iteration, in order.", suffix=True
-        )
+        return self._method("iteration", [], lines or ["        pass"], "The moves of one iteration, in order.")
 
     def _step(self, step: Step, indent: int) -> list[str]:
         pad = " " * indent
@@ -364,7 +343,7 @@ class StageWriter:
 
     def _play(self, step: Step) -> str:
         evaluation = self.schedule.evaluations[step.name]
-        arguments = [literal(step.name), f"self.evaluate_{identifier(step.name)}{self.suffix}"]
+        arguments = [literal(step.name), f"self.evaluate_{identifier(step.name)}@"]
         phase = step.phases[0]
         if step.fresh or phase.fresh:
             arguments.append("fresh=True")
@@ -394,11 +373,7 @@ class StageWriter:
         """States without phases of their own, and averages that no move updated."""
         states, averages = self.graph.at_end()
         lines = self._state_updates(states, 8) + self._updates(tuple(averages), 8)
-        return (
-            [self._method("finish", [], lines, "State and averages at the end of an iteration.", suffix=True)]
-            if lines
-            else []
-        )
+        return [self._method("finish", [], lines, "State and averages at the end of an iteration.")] if lines else []
 
     def _fetches(self) -> str:
         """How many batches an iteration takes: one for each fresh run, and one where inputs are read before."""
@@ -439,11 +414,7 @@ class StageWriter:
         count(self.schedule.steps, "")
         total = " + ".join(terms) or "0"
         return self._method(
-            "fetches",
-            [],
-            fit(f"return {bare.get(total, total)}", 8),
-            "How many batches the next iteration takes.",
-            suffix=True,
+            "fetches", [], fit(f"return {bare.get(total, total)}", 8), "How many batches the next iteration takes."
         )
 
     def _reads(self, name: str) -> bool:
@@ -457,7 +428,7 @@ class StageWriter:
     def _views(self) -> list[str]:
         made = []
         for name, root in self.graph.shown.items():
-            writer = PhaseWriter(self, None, frozenset(), drawing=True)
+            writer = PhaseWriter(self, drawing=True)
             writer.value_of = name
             nodes = ordered([root], self.graph.order, {})
             body = writer.statements([n for n in nodes if n is not root or n.op == "input"], set(), frozenset())
@@ -468,7 +439,6 @@ class StageWriter:
                     ["draws"],
                     [*body, *fit(f"return {code}", 8)],
                     f"{name}: {_shown_type(self.graph, name)}.",
-                    suffix=True,
                 )
             )
         return made
@@ -490,28 +460,17 @@ def _docstring(doc: str) -> list[str]:
 class PhaseWriter(Writer):
     """Writes the statements of an evaluation: variables for what is named or used twice, `no_grad` where it is due."""
 
-    def __init__(
-        self,
-        stage: StageWriter,
-        evaluation: Evaluation | None,
-        tracked: frozenset[int],
-        once: bool = False,
-        drawing: bool = False,
-    ):
+    def __init__(self, stage: StageWriter, evaluation: Evaluation | None = None, drawing: bool = False):
         super().__init__()
-        self.stage, self.evaluation, self.tracked = stage, evaluation, tracked
+        self.stage, self.evaluation = stage, evaluation
         self.vectors = stage.vectors
         self.drawing = drawing
         self.taken = {"draws", *stage.emitter.classes.names}
         self.value_of = evaluation.name if evaluation else ""
-        self.owner = self._owners() if evaluation or drawing or once else {}
+        self.owner = call_places(stage.graph)
         self.arguments: dict[int, str] = {}
         self.differentiated: set[int] = set()  # the x of inner derivatives
         self.gradients: dict[int, list[Node]] = {}  # the derivatives of a value
-
-    def _owners(self) -> dict[int, str]:
-        """For each call: the value, loss or phase that it stands in."""
-        return call_places(self.stage.graph)
 
     def fresh(self, name: str) -> str:
         made = variable(name, self.taken)
@@ -568,7 +527,7 @@ class PhaseWriter(Writer):
             return []
         shape = shape_comment(node.type.shape, node.type.samples)
         if id(node) in held:
-            made = f"self.made_{identifier(held_name(node))}{self.stage.suffix}(draws)"
+            made = f"self.made_{identifier(held_name(node))}@(draws)"
             if node.name is None:
                 return [(True, self._several(node, made, parts.get(id(node), {}), "held", leaves))]
             variable = self.names[id(node)] = self.fresh(node.name)
@@ -612,7 +571,7 @@ class PhaseWriter(Writer):
 
     def _quiet(self, node: Node) -> bool:
         """Whether a statement calls a network whose result carries no gradient here."""
-        if self.evaluation is None or id(node) in self.tracked or node.op == "grad":  # which walks a graph
+        if self.evaluation is None or id(node) in self.evaluation.tracked or node.op == "grad":  # which walks a graph
             return False
         inside = [node]
         seen = set()
@@ -823,7 +782,7 @@ class PhaseWriter(Writer):
 
     def derivative(self, node: Node, by: Code) -> Code:
         y = node.args[0]
-        differentiable = self.evaluation is None or id(node) in self.tracked
+        differentiable = self.evaluation is None or id(node) in self.evaluation.tracked
         inner = self.code(y, ATOM)
         summed = inner + ".sum()" if y.type.shape or y.type.samples else inner
         option = {"create_graph": True} if differentiable else {"retain_graph": True}
