@@ -20,8 +20,9 @@ from gangraph.infer import known
 from gangraph.initial import from_data, initializers
 from gangraph.ir import Node, walk
 from gangraph.networks import Classes, init_text, viewed
-from gangraph.phases import StageWriter, attribute, game_names, shown_method
+from gangraph.phases import StageWriter, shown_method
 from gangraph.schedule import Schedule, ordered
+from gangraph.statements import attribute, game_names
 from gangraph.writer import Writer
 
 _MARKED = re.compile(r"\w+@")

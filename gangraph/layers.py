@@ -13,225 +13,39 @@ A misuse raises `Fact`, one sentence that names the layer, what it got and what 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field
-from functools import lru_cache
-from typing import Any, ClassVar, Self, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Self
 
-from gangraph.errors import Fact, nearest
+from gangraph.entries import (
+    ANY,
+    INFINITY,
+    Bias,
+    Construct,
+    Entry,
+    Initializer,
+    Sides,
+    Sizes,
+    each,
+    is_int,
+    is_number,
+    thawed,
+)
+from gangraph.errors import Fact
 from gangraph.frozen import frozen
 
 Shape = tuple[int, ...]  # own axes, without the sample axis
 Range = tuple[float, float] | None  # of every entry of a value, where it is known
-Sizes = int | tuple[int, ...]  # one number for all axes, or one each
-Sides = int | tuple[int, ...]  # one number, or left, right, top, bottom
-Initializer = object  # None, or an initializer: opaque here, and left out of the constructor's text
-Bias = object  # True, False, or an initializer
 
-ANY = -1
 MAPS = {ANY: "at least one axis", 1: "C x L", 2: "C x H x W", 3: "C x D x H x W"}
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
-INFINITY = math.inf
-
-# What fields may be beyond their type, by name. Other whole numbers are at least 1, other numbers anything finite.
-BOUNDS: dict[str, tuple[float, float]] = {
-    "padding": (0, INFINITY),
-    "output_padding": (0, INFINITY),
-    "dim": (-INFINITY, INFINITY),
-    "eps": (0, INFINITY),
-    "momentum": (0, 1),
-    "p": (0, 1),
-    "std": (0, INFINITY),
-}
 
 
 def spell(shape: Sequence[int]) -> str:
     """A shape as a person writes it: `3 x 64 x 64`."""
     return " x ".join(map(str, shape)) or "a single number"
-
-
-@frozen
-class Construct:
-    """The text of a constructor as data: the emitter prints it, and may turn literals into parameters.
-
-    `arguments` are (name in the constructor, value, positional?), without those that equal the constructor's default;
-    a value may be another Construct. `block` is the file in codegen/blocks that defines `function` if torch does not.
-    """
-
-    function: str
-    arguments: tuple[tuple[str, object, bool], ...] = ()
-    block: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.function}({', '.join(_argument(*argument) for argument in self.arguments)})"
-
-    def blocks(self) -> Iterator[str]:
-        """The files in codegen/blocks that this text needs."""
-        if self.block:
-            yield self.block
-        for _, value, _ in self.arguments:
-            if isinstance(value, Construct):
-                yield from value.blocks()
-
-
-@lru_cache(maxsize=4096, typed=True)
-def _entry(cls: type[Entry], count: int, names: tuple[str, ...], *values: Any) -> Entry:
-    """The entry of these arguments, the first `count` of them without names; made once, for it cannot change."""
-    return cls._made(values[:count], dict(zip(names, values[count:], strict=True)))
-
-
-def _argument(name: str, value: object, positional: bool) -> str:
-    text = str(value) if isinstance(value, Construct) else repr(value)
-    return text if positional else f"{name}={text}"
-
-
-@frozen
-class Entry:
-    """What a spec calls by a name of this table: its fields are the arguments, checked by their types and `BOUNDS`."""
-
-    axes: ClassVar[int] = ANY  # those behind the channels, where their number is fixed
-    block: ClassVar[str | None] = None  # the file in codegen/blocks, where torch has no such module
-    names: ClassVar[dict[str, str]] = {}  # torch's names of fields: "dim=" is given by keyword, "" not at all
-
-    @classmethod
-    def from_call(cls, args: Sequence[object], kwargs: Mapping[str, object]) -> Self:
-        """The entry for evaluated arguments; raises Fact for an unknown, repeated, surplus, missing or wrong one."""
-        values = (*args, *kwargs.values())
-        plain = all(type(v) in (int, float, bool, str) for v in values)
-        made: Callable[..., Any] = _entry if plain else _entry.__wrapped__
-        return cast(Self, made(cls, len(args), tuple(kwargs), *values))
-
-    @classmethod
-    def _made(cls, args: Sequence[object], kwargs: Mapping[str, object]) -> Self:
-        fields, written = dataclasses.fields(cls), f"it is {cls.signature()}"
-        names = [field.name for field in fields]
-        if len(args) > len(names):
-            raise Fact(f"{cls.__name__} takes {len(names)} arguments at most, got {len(args)}", written)
-        for name in kwargs:
-            if name not in names:
-                hint = nearest(name, names)
-                raise Fact(f"{cls.__name__} has no argument '{name}'", f"{hint} {written}" if hint else written)
-            if name in names[: len(args)]:
-                inferred = "input channels are inferred, never written; " if names[0] == "width" else ""
-                raise Fact(f"{cls.__name__} got its argument '{name}' twice", inferred + written)
-        values: dict[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
-        for field in fields:
-            if field.name not in values and field.default is MISSING:
-                raise Fact(f"{cls.__name__} needs its argument '{field.name}'", written)
-        return cls(**values)
-
-    @classmethod
-    def signature(cls) -> str:
-        """As a person writes it: `Linear(width, bias=True, weight=None)`."""
-        fields = [f.name if f.default is MISSING else f"{f.name}={f.default!r}" for f in dataclasses.fields(cls)]
-        return f"{cls.__name__}({', '.join(fields)})"
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _frozen(getattr(self, field.name)))
-        self.validate()
-
-    def __str__(self) -> str:
-        """As the spec would write it, defaults left out."""
-        written = []
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            text = repr(_thawed(value)) if isinstance(value, int | float | str | tuple) else str(value)
-            if field.default is MISSING:
-                written.append(text)
-            elif value != field.default:
-                written.append(f"{field.name}={text}")
-        return f"{type(self).__name__}({', '.join(written)})"
-
-    def validate(self) -> None:
-        """Raises Fact where a field cannot be, whatever the input."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value is not None or field.default is not None:
-                self._check(field, value)
-
-    def _check(self, field: Field[Any], value: Any) -> None:
-        low, high = BOUNDS.get(field.name, (-INFINITY if field.type == "float" else 1, INFINITY))
-        match str(field.type).removesuffix(" | None"):
-            case "int":
-                wanted, values = "a whole number", [value]
-            case "float":
-                wanted, values = "a number", [value]
-            case "Sizes":
-                several = {ANY: " or a list of them", 1: ""}.get(self.axes, f" or a list of {self.axes}")
-                axes = self.axes if self.axes != ANY else len(value) if isinstance(value, tuple) else 1
-                wanted, values = f"a whole number{several}", _each(value, axes)
-            case "Sides":
-                wanted, values, low = "a whole number or [left, right, top, bottom]", _each(value, 4), -INFINITY
-            case "bool":
-                wanted, values = "True or False", [] if isinstance(value, bool) else [None]
-            case "Initializer":
-                wanted, values = "an initializer such as normal(0, 0.02)", [None] if _is_plain(value) else []
-            case "Bias":
-                wanted = "True, False or an initializer such as zeros()"
-                values = [] if isinstance(value, bool) or not _is_plain(value) else [None]
-            case _:
-                return
-        number = _is_number if field.type == "float" else _is_int
-        if not all(map(number, values)):
-            exact = isinstance(value, float) and value.is_integer() and number is _is_int
-            help = "divide with // to stay exact" if exact else None
-            if field.type == "Bias" and _is_int(value):
-                help = "the width of the input is inferred, never written"
-            raise self._wrong(field.name, wanted, help)
-        if not all(low <= v <= high for v in values):
-            limits = f", at least {low:g}" if high == INFINITY else f" from {low:g} to {high:g}"
-            raise self._wrong(field.name, wanted + limits)
-
-    def _choice(self, name: str, choices: Sequence[str]) -> None:
-        value = getattr(self, name)
-        if value not in choices:
-            hint = nearest(value, choices) if isinstance(value, str) else None
-            raise self._wrong(name, "one of " + ", ".join(map(repr, choices)), hint)
-
-    def _wrong(self, name: str, wanted: str, help: str | None = None) -> Fact:
-        return Fact(f"{type(self).__name__}: {name} is {wanted}, got {_thawed(getattr(self, name))!r}", help)
-
-    def _construct(self, function: str, leading: Sequence[tuple[str, object]]) -> Construct:
-        """Leading arguments, then the fields not at their default: by position what comes first or has no default."""
-        arguments = [(name, value, True) for name, value in leading]
-        for index, field in enumerate(dataclasses.fields(self)):
-            name, value = self.names.get(field.name, field.name), getattr(self, field.name)
-            value = value is not False if field.type == "Bias" else value
-            if name and value != field.default:
-                positional = field.default is MISSING or (index == 0 and not leading)
-                arguments.append((name.rstrip("="), value, positional and not name.endswith("=")))
-        return Construct(function, tuple(arguments), self.block)
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, int | float | str | tuple)
-
-
-def _each(value: Any, count: int) -> list[Any]:
-    """One entry for each of `count`; [None], which no check lets pass, where the list has another length."""
-    values = list(value) if isinstance(value, tuple) else [value] * count
-    return values if len(values) == count > 0 else [None]
-
-
-def _frozen(value: object) -> object:
-    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
-
-
-def _thawed(value: object) -> object:
-    return list(map(_thawed, value)) if isinstance(value, tuple) else value
 
 
 class Layer(Entry):
@@ -312,7 +126,7 @@ class Layer(Entry):
 
     def _along(self, field: str) -> list[int]:
         """A field of one number for all axes, or one each, as one each."""
-        return _each(getattr(self, field), self.axes)
+        return each(getattr(self, field), self.axes)
 
 
 def _hull(range: Range, value: float) -> Range:
@@ -407,7 +221,7 @@ class _Conv(_Convolution):
         self._choice("padding_mode", PADDING_MODES)
         if self.padding == "same" and set(self._along("stride")) != {1}:
             raise Fact(f"{self}: padding 'same' goes with stride 1 only", "write the padding as a number")
-        if self.padding not in ("same", "valid") and not all(_is_int(p) and p >= 0 for p in self._along("padding")):
+        if self.padding not in ("same", "valid") and not all(is_int(p) and p >= 0 for p in self._along("padding")):
             raise self._wrong("padding", f"a whole number, at least 0, a list of {self.axes}, 'same' or 'valid'")
 
     @property
@@ -582,7 +396,7 @@ class Parameter(Layer):
 
     def validate(self) -> None:
         super().validate()
-        if not isinstance(self.shape, tuple) or not all(_is_int(size) and size > 0 for size in self.shape):
+        if not isinstance(self.shape, tuple) or not all(is_int(size) and size > 0 for size in self.shape):
             raise self._wrong("shape", "made of whole numbers, at least 1")
 
     def output(self, shape: Shape = ()) -> Shape:
@@ -1109,7 +923,7 @@ class ZeroPad2d(Layer):
 
     def output(self, shape: Shape) -> Shape:
         channels, height, width = super().output(shape)
-        left, right, top, bottom = _each(self.pad, 4)
+        left, right, top, bottom = each(self.pad, 4)
         return (channels, self._padded("height", height, top, bottom), self._padded("width", width, left, right))
 
     def _padded(self, name: str, size: int, before: int, behind: int) -> int:
@@ -1118,7 +932,7 @@ class ZeroPad2d(Layer):
         return size + before + behind
 
     def range(self, range: Range) -> Range:
-        return _hull(range, 0.0) if max(_each(self.pad, 4)) > 0 else range
+        return _hull(range, 0.0) if max(each(self.pad, 4)) > 0 else range
 
 
 @frozen
@@ -1141,7 +955,7 @@ class Filter2d(Layer):
     def validate(self) -> None:
         super().validate()
         rows = self.kernel if isinstance(self.kernel, tuple) else ()
-        if not rows or not all(isinstance(row, tuple) and row and all(map(_is_number, row)) for row in rows):
+        if not rows or not all(isinstance(row, tuple) and row and all(map(is_number, row)) for row in rows):
             raise self._wrong("kernel", "a list of rows of numbers")
         if len(set(map(len, rows))) > 1:
             raise self._wrong("kernel", "a list of rows of equal length")
@@ -1150,7 +964,7 @@ class Filter2d(Layer):
         channels, height, width = super().output(shape)
         tall, wide = len(self.kernel), len(self.kernel[0])
         own = ((wide - 1) // 2, (wide - 1) // 2, (tall - 1) // 2, (tall - 1) // 2)
-        left, right, top, bottom = own if self.pad is None else _each(self.pad, 4)
+        left, right, top, bottom = own if self.pad is None else each(self.pad, 4)
         return (
             channels,
             self._size("height", height, top, bottom, tall),
@@ -1333,7 +1147,6 @@ def _added(tensors: Sequence[dict[str, Shape]]) -> dict[str, Shape]:
     return {"first." * depth + name: shape for depth, own in outwards for name, shape in own.items()}
 
 
-# fmt: off
 @frozen(eq=False)
 class Declared(Layer):
     """A layer that a spec declares: torch's own, and what the spec says of its shapes (see `gangraph.declared`)."""
@@ -1348,7 +1161,7 @@ class Declared(Layer):
         return self.name
 
     def __str__(self) -> str:
-        return f"{self.name}({', '.join(f'{k}={_thawed(v)!r}' for k, v in self.arguments)})"
+        return f"{self.name}({', '.join(f'{k}={thawed(v)!r}' for k, v in self.arguments)})"
 
     def output(self, shape: Shape) -> Shape:
         return self.rule(shape)[0]
@@ -1360,6 +1173,7 @@ class Declared(Layer):
         return Construct(self.torch, tuple((name, value, False) for name, value in self.arguments))
 
 
+# fmt: off
 LAYERS: dict[str, type[Layer]] = {layer.__name__: layer for layer in (
     Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Linear, Embedding, Parameter,
     BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, GroupNorm, LayerNorm,

@@ -21,13 +21,14 @@ from gangraph.code import identifier
 from gangraph.compiler import Spec
 from gangraph.emit import Emitter
 from gangraph.frozen import frozen
-from gangraph.graph import Graph, Step
-from gangraph.ir import Length, Module, Node, walk
-from gangraph.layers import Dropout, Noise
-from gangraph.phases import PhaseWriter, StageWriter, call_places, registered
+from gangraph.graph import Graph
+from gangraph.ir import Length, Node, walk
+from gangraph.noise import Drawn, count_at, evaluate_length, runs
+from gangraph.phases import StageWriter
 from gangraph.prepare import steps
-from gangraph.routing import Reach, labelled
+from gangraph.routing import Reach
 from gangraph.schedule import Evaluation, Schedule, inner_leaves, ordered
+from gangraph.statements import PhaseWriter, registered
 
 Batch = dict[str, Tensor]
 
@@ -44,11 +45,6 @@ class InputType:
 
     def samples(self, n: int) -> int:
         return evaluate_length(self.length.text, n) if self.length else 1
-
-
-def evaluate_length(text: str, n: int) -> int:
-    """A number of samples, for a batch of n: `N // 2`."""
-    return int(eval(text, {"__builtins__": {}}, {"N": n}))  # text is made by gangraph: N, integers and + - * // %
 
 
 def load_program(spec: Spec) -> Compiled:
@@ -208,8 +204,10 @@ class Compiled:
     ) -> dict[str, Tensor]:
         """One whole iteration: `{"PHASE/LOSS": value, "PHASE": objective}` as each evaluation saw them.
 
-        What is not among the draws is drawn from the seed, or from torch's own and the number of the iteration. `epoch`
-        stands still until `clocks["epoch_steps"]` is set to the iterations of an epoch.
+        `draws` are by name; with a seed what is not among them is drawn from it, without one that is a KeyError. With
+        neither, all is drawn from torch's own seed and the number of the iteration. `epoch` stands still until
+        `clocks["epoch_steps"]` is set to the iterations of an epoch. A batch that lacks an input is a KeyError, one of
+        another shape, or too few of them, a ValueError.
         """
         self._checked(batch)
         log: dict[str, Tensor] = self.game.step(batch, draws, seed)
@@ -223,7 +221,12 @@ class Compiled:
     def sample(
         self, view: str, n: int, batch: Batch | None = None, seed: int = 0, draws: Batch | None = None
     ) -> Tensor:
-        """`n` samples of a view on the CPU, [n, ...]; of a metric one number, or [n]. `draws` gives some of them."""
+        """`n` samples of a view on the CPU, [n, ...]; of a metric one number, or [n]. `draws` gives some of them.
+
+        Nothing changes. Raises KeyError for a view that the present stage does not have.
+        """
+        if view not in self.graph.shown:
+            raise KeyError(f"no view or metric is called {view}; there are {', '.join(self.graph.shown)}")
         made: Tensor = self.game.sample(view, n, batch, seed, draws)
         return made.cpu()
 
@@ -269,7 +272,7 @@ class Compiled:
             if bare not in made:
                 made[bare] = make(draws, bare)
         of_losses = walk(list(self.graph.losses.values()))  # also of those that no phase of this stage minimizes
-        made |= {k: m(draws, k) for k, m in _Drawn(self.graph, "", batch_size, "").nodes(of_losses) if k not in made}
+        made |= {k: m(draws, k) for k, m in Drawn(self.graph, "", batch_size, "").nodes(of_losses) if k not in made}
         return made
 
     def _draws(self, n: int) -> Iterator[tuple[str, Any]]:
@@ -277,18 +280,18 @@ class Compiled:
         self._labels: set[str] = set()
         schedule = self.schedule
         for held in schedule.held.values():
-            yield from _Drawn(self.graph, "", n, held.node.name or "").nodes(list(held.nodes))
+            yield from Drawn(self.graph, "", n, held.node.name or "").nodes(list(held.nodes))
         counts: dict[str, int] = {}
         self.game.N = n
         self.game.constants()
-        for step, times in _runs(schedule.steps, self.game):
+        for step, times in runs(schedule.steps, self.game):
             evaluation = schedule.evaluations[step.name]
             for _ in range(times):
                 counts[step.name] = counts.get(step.name, 0) + 1
                 label = step.name if counts[step.name] == 1 else f"{step.name}.{counts[step.name]}"
                 self._labels.add(label)
                 nodes = [node for node in evaluation.nodes if id(node) not in evaluation.held]
-                yield from _Drawn(self.graph, f"{label}/", n, step.name).nodes(nodes)
+                yield from Drawn(self.graph, f"{label}/", n, step.name).nodes(nodes)
 
     def losses(self, batch: Batch | None, draws: Batch | None = None, seed: int | None = None) -> dict[str, Tensor]:
         """Each loss or side as if it alone were evaluated at the present weights; nothing changes."""
@@ -319,7 +322,7 @@ class Compiled:
         with self._untouched(batch, draws, seed):
             plain = f"evaluate_{identifier(evaluation.name)}"
             function = getattr(self.game, plain, None) or getattr(self.game, f"{plain}_{self.game.stage}")
-            accumulate = _count(evaluation.phases[0].accumulate, self.game)
+            accumulate = count_at(evaluation.phases[0].accumulate, self.game)
             totals: dict[str, Any] = {p.name: None for p in evaluation.phases}
             for turn in range(accumulate):
                 label = evaluation.name if turn == 0 else f"{evaluation.name}.{turn + 1}"
@@ -448,7 +451,7 @@ def _inspection(spec: Spec, stateful: bool) -> list[tuple[types.CodeType, list[l
         reach = Reach(schedule.graph)
         losses = schedule.graph.losses
         every = ordered(list(losses.values()), schedule.graph.order, {})
-        places = [key.split("/")[0] for key, _ in _Drawn(schedule.graph, "", 1, "").nodes(every) if "/" in key]
+        places = [key.split("/")[0] for key, _ in Drawn(schedule.graph, "", 1, "").nodes(every) if "/" in key]
         counted = any(place not in schedule.graph.values for place in places)
         groups = [[name] for name in losses] if stateful or counted else [list(losses)]
         lines = ["class Losses:", "    pass"]
@@ -457,107 +460,7 @@ def _inspection(spec: Spec, stateful: bool) -> list[tuple[types.CodeType, list[l
             nodes = ordered([losses[name] for name in names], schedule.graph.order, {})
             body = writer.statements(nodes, set(), frozenset(inner_leaves(nodes, reach)))
             found = ", ".join(f"{writer.code(losses[name]).plain()} + self.full(0.0)" for name in names)
-            lines += [f"    def losses_{number}(self, draws):", *body, f"        return [{found}]"]
+            lines += [f"    def losses_{number}(self, draws):", *writer.prologue, *body, f"        return [{found}]"]
         code = compile("\n".join(lines), f"<gangraph losses of {spec.name}>", "exec")
         stages.append((code, groups))
     return stages
-
-
-def _runs(steps: tuple[Step, ...], game: Any) -> Iterator[tuple[Step, int]]:
-    """Phases and groups in order, with how often each is evaluated; conditions are taken as met."""
-    for step in steps:
-        if step.when is False:
-            continue
-        times = _count(step.repeat, game)
-        if step.kind in ("phase", "group"):
-            accumulate = _count(step.phases[0].accumulate, game) if step.kind == "phase" else 1
-            yield step, times * accumulate
-        else:
-            for _ in range(times if step.kind == "sequence" else 0):
-                yield from _runs(step.steps, game)
-
-
-def _count(value: Any, game: Any) -> int:
-    """A count of the schedule at the present clocks."""
-    if value is None or isinstance(value, int):
-        return 1 if value is None else value
-    return int(number_at(value, game))
-
-
-def number_at(node: Node, game: Any) -> Any:
-    """A number of clocks, constants and losses, as they are at a game's present clocks, in its latest evaluations."""
-    writer = PhaseWriter.__new__(PhaseWriter)
-    writer.names = {id(part): f"self.last({part.name!r})" for part in walk([node]) if part.op == "loss"}
-    return eval(writer.code(node).plain(), game.fetches.__func__.__globals__, {"self": game})  # text that gangraph made
-
-
-class _Drawn:
-    """The draws of one evaluation, in order: (key, how to make it)."""
-
-    def __init__(self, graph: Graph, prefix: str, n: int, place: str):
-        self.graph, self.prefix, self.n, self.place = graph, prefix, n, place
-        self.places = call_places(graph)
-        self.calls: dict[tuple[str, str], int] = {}
-
-    def nodes(self, nodes: list[Node]) -> Iterator[tuple[str, Any]]:
-        for node in nodes:
-            if node.op == "draw":
-                yield f"{self.prefix}{node.name}", _maker(node, self.n)
-            elif node.op == "replay":
-                pool, size, swap, samples = *(node.fields[k] for k in ("pool", "size", "swap")), self.samples(node)
-                yield f"{self.prefix}{pool}/swap", lambda d, k, p=swap, s=samples: d.bernoulli(k, p, s)
-                yield f"{self.prefix}{pool}/slot", lambda d, k, m=size or 1, s=samples: d.integer(k, 0, m, s)
-            elif node.op == "call":
-                yield from self.call(node, self.places.get(id(node), self.place), self.samples(node), True)
-
-    def samples(self, node: Node) -> int:
-        return evaluate_length(node.type.samples.text, self.n) if node.type.samples else 1
-
-    def call(self, node: Node, place: str, samples: int, training: bool) -> Iterator[tuple[str, Any]]:
-        """Draws of the random layers of one call; in evaluation mode there are none, but the call counts."""
-        source, network = node.fields["source"], node.fields["network"]
-        inside = [m for inner in self.graph.contained(source) for m in self.graph.networks[inner].variants.values()]
-        if not any(m.random for m in inside):
-            return
-        count = self.calls[place, network] = self.calls.get((place, network), 0) + 1
-        head = f"{place}/{network}" if count == 1 else f"{place}/{network}.{count}"
-        known = self.graph.networks[source]
-        training = node.fields["view"].get("training", training and (not known.frozen or known.mode == "train"))
-        module, entry = node.fields["module"], node.fields["view"].get("entry")
-        yield from self.body([labelled(module, entry)] if entry else module.outputs, head, place, samples, training)
-
-    def body(self, roots: list[Node], head: str, place: str, samples: int, training: bool) -> Iterator[tuple[str, Any]]:
-        for node in walk(roots):
-            if node.op == "call":
-                yield from self.call(node, place, samples, training)
-            elif node.op == "apply":
-                child: Module = node.fields["module"]
-                path = f"{head}.{child.path}" if child.path else head
-                if child.layer is None:
-                    yield from self.body(child.outputs, path, place, samples, training)
-                elif child.layer.random and training:
-                    yield f"{self.prefix}{path}", _layer_maker(child, (samples, *child.shape))
-
-
-def _layer_maker(child: Module, shape: tuple[int, ...]) -> Any:
-    if isinstance(child.layer, Noise):
-        return lambda d, k: d.normal(k, *shape)
-    assert isinstance(child.layer, Dropout), child.layer
-    keep = 1 - child.layer.p
-    return lambda d, k: d.bernoulli(k, keep, *shape)
-
-
-def _maker(node: Node, n: int) -> Any:
-    f = node.fields
-    sizes = [evaluate_length(node.type.samples.text, n)] if node.type.samples else []
-    shape = (*sizes, *node.type.shape)
-    kind = f["kind"]
-    if kind == "normal":
-        return lambda d, k: d.normal(k, *shape, mean=f["mean"], std=f["std"])
-    if kind == "uniform":
-        return lambda d, k: d.uniform(k, *shape, low=f["low"], high=f["high"])
-    if kind == "bernoulli":
-        return lambda d, k: d.bernoulli(k, f["p"], *shape)
-    if kind == "integer":
-        return lambda d, k: d.integer(k, f["low"], f["high"], *shape)
-    return lambda d, k: d.permutation(k, f.get("n") or shape[0])

@@ -32,16 +32,19 @@ from gangraph.code import (
     unique,
     variable,
 )
+from gangraph.entries import Construct
 from gangraph.families import family_of
 from gangraph.frozen import frozen
 from gangraph.graph import Graph
 from gangraph.ir import Module, Network, Node, all_calls, walk
-from gangraph.layers import Construct, wrap
+from gangraph.layers import wrap
 from gangraph.templates import Init
 from gangraph.templates import join as dotted
 from gangraph.writer import Writer, shape_comment
 
 CHANNELS = {"in_channels", "out_channels", "num_features", "num_channels", "in_features", "out_features", "num_groups"}
+CALLS = ("apply", "call")
+DEEPEST = 2  # calls inside one another, in front of a third one
 TAKEN = frozenset(  # attributes of nn.Module
     """
     add_module apply bfloat16 buffers call_super_init children compile cpu cuda double eval extra_repr float forward
@@ -340,6 +343,7 @@ class _Drafter(Writer):
         self.made: dict[int, str] = {}  # id of an apply node (or of a run's last) -> attribute
         self.free: dict[str, Node] = {}
         self.done: list[Module] = []
+        self.passing = ""  # the latest variable of a value between two calls
 
     def draft(self, sequence: bool = True) -> Draft:
         module = self.module
@@ -374,7 +378,7 @@ class _Drafter(Writer):
 
     def _reset(self) -> None:
         """Ready to write another method over the same attributes."""
-        self.names = {}
+        self.names, self.passing = {}, ""
         self._inputs()
 
     def _inputs(self) -> list[str]:
@@ -473,6 +477,11 @@ class _Drafter(Writer):
             inside |= {id(n) for n in run[:-1]}
         lines: list[tuple[Part, ...]] = []
         taken = set(self.names.values()) | {family_of(n) for n in self.names.values()}
+        depths: dict[int, int] = {}  # of calls inside one another
+        called: set[int] = set()  # what another call takes
+        for node in reversed(nodes):
+            if node.op in CALLS or (id(node) in called and node.name is None):
+                called |= {id(argument) for argument in node.args}
         for node in nodes:
             if id(node) in inside or id(node) in self.names:
                 continue
@@ -491,6 +500,14 @@ class _Drafter(Writer):
             several = node.fields.get("several") or node.op == "chunk"
             if several or (keep and node not in outputs) or (node in outputs and uses[id(node)] > 1):
                 self._assign(node, nodes, lines, taken)
+                continue
+            taking = self._run_of(node)[0].args if id(node) in runs else node.args
+            depth = max((depths.get(id(a), 0) for a in taking if id(a) not in self.names), default=0)
+            depths[id(node)] = depth = depth + (node.op in CALLS)
+            if depth == DEEPEST and node.op in CALLS and id(node) in called:
+                code = self.write(node)
+                self.passing = self.names[id(node)] = self._again(None, node, taken)
+                lines.append((f"{self.passing} = ", *code.parts))
         several = self.module.several and outputs is self.module.outputs  # a prefix (`upto`) has one value
         if len(outputs) == 1 and not several:
             lines.append(("return ", *self.code(outputs[0]).parts))
@@ -498,6 +515,12 @@ class _Drafter(Writer):
             listed = join(", ", [self.code(output) for output in outputs]).parts
             lines.append(("return ", *listed, *[","] * (len(outputs) == 1)))
         return lines
+
+    def _again(self, wish: str | None, node: Node, taken: set[str]) -> str:
+        """A variable for a value, with or without a wish: that of a value between two calls of which it is made."""
+        known = self.passing
+        made_of_it = known and any(self.names.get(id(n)) == known for n in walk([node], self.names.keys()))
+        return known if made_of_it and wish in (None, known) else self._variable(wish or "h", taken)
 
     def _assign(self, node: Node, nodes: list[Node], lines: list[tuple[Part, ...]], taken: set[str]) -> None:
         code = self.write(node)
@@ -515,7 +538,7 @@ class _Drafter(Writer):
                 return
             variable = self._variable(node.name or family_of(next(iter(parts.values())).name or "parts"), taken)
         else:
-            variable = self._variable(node.name or "h", taken)
+            variable, self.passing = self._again(node.name or "h", node, taken), ""
         self.names[id(node)] = variable
         lines.append((f"{variable} = ", *code.parts))
 

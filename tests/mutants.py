@@ -51,7 +51,7 @@ def mutants_of(program: Program, part: str = "game") -> Iterator[Mutant]:
 
 
 RUNTIME = {"Game", "Evaluation", "Draws", "Pool", "View", "Entry", "Reversal"}  # the same in every program
-FIRST = {"Parameter"}  # has first weights, and nothing else
+FIRST = {"Parameter", "OwnDraws"}  # has first weights and nothing else; draws where no game does
 SILENT = ("fetches", "initialize", "call_draws")  # no iteration runs them, or first weights come from them
 SHOWN = ("view_", "metric_")
 

@@ -271,7 +271,7 @@ def claim_steps(gan: Any, case: dict[str, Any], expected: dict[str, int]) -> Non
 def claim_batches(gan: Any, case: dict[str, Any], expected: int) -> None:
     """An iteration takes so many batches, and needs them all."""
     assert gan.fetches() == expected
-    with pytest.raises(IndexError):
+    with pytest.raises(ValueError, match=f"takes {expected} batches"):
         gan.step(batches(gan, 4)[:-1], gan.draw(4, 0))
 
 

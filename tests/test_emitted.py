@@ -286,3 +286,156 @@ def test_moves_of_one_condition_count_their_batch_once(tmp_path: Path) -> None:
     for step in range(6):
         gan.clocks["step"] = step
         assert gan.fetches() == 1
+
+
+LOOKING = """
+gangraph: 1
+name: looking
+inputs: {x: vector(2)}
+draws: {z: normal(3)}
+networks:
+  G: [SpectralNorm(Linear(4)), BatchNorm1d(), ReLU(), Dropout(0.5), Linear(2)]
+  D: mlp([4, 1])
+  F: {is: "mlp([3])", frozen: true}
+graph:
+  fake: G(z)
+losses:
+  adv: hinge(real=D(x), fake=D(fake))
+  feature: l2(expect(F(x)), expect(F(fake)))
+players:
+  D: {networks: [D], optimizer: Adam(lr=1e-3)}
+  G: {networks: [G], optimizer: Adam(lr=1e-3)}
+schedule:
+  D: {minimize: adv.discriminator, repeat: 2, batch: fresh}
+  G: adv.generator + feature
+averages:
+  G_ema: average(G, decay=0.9)
+sample: {images: training(G)(z), averaged: training(G_ema)(z), same: x}
+train: {batch: 4}
+"""
+
+
+def test_to_look_at_a_program_changes_nothing(tmp_path: Path) -> None:
+    """A view in training mode moves running statistics, and the `u` of a spectral norm, as good as a weight."""
+    game = build(written(tmp_path, LOOKING)).game
+    before = {k: v.clone() for k, v in (game.networks.state_dict() | game.averages.state_dict()).items()}
+    first = game.sample("images", 4, seed=1)
+    game.sample("averaged", 4, seed=2)
+    assert same(before, game.networks.state_dict() | game.averages.state_dict())
+    assert torch.equal(game.sample("images", 4, seed=1), first)
+    assert game.G.training and not game.averages["G_ema"].training
+
+
+def test_a_view_of_a_batch_has_as_many_samples_as_the_batch(tmp_path: Path) -> None:
+    game = build(written(tmp_path, LOOKING)).game
+    with pytest.raises(ValueError, match="3 samples are asked for, and the batch has 4"):
+        game.sample("same", 3, {"x": torch.zeros(4, 2)})
+
+
+def test_nobody_differentiates_by_a_frozen_network(tmp_path: Path) -> None:
+    game = build(written(tmp_path, LOOKING)).game
+    wanted = {name: all(p.requires_grad for p in network.parameters()) for name, network in game.networks.items()}
+    assert wanted == {"G": True, "D": True, "F": False}
+
+
+def test_a_network_by_itself_needs_no_draws(tmp_path: Path) -> None:
+    """In evaluation mode nothing is drawn; in training mode torch's own generator draws."""
+    game = build(written(tmp_path, LOOKING)).game
+    z = torch.randn(5, 3, dtype=torch.float64)
+    assert game.G.eval()(z).shape == (5, 2)
+    assert torch.equal(game.G(z), game.G(z))
+    assert not torch.equal(game.G.train()(z), game.G(z))
+
+
+def test_too_few_batches_are_said_before_anything_moves(tmp_path: Path) -> None:
+    gan = build(written(tmp_path, LOOKING))
+    before = {k: v.clone() for k, v in gan.networks.state_dict().items()}
+    with pytest.raises(ValueError, match="this iteration takes 2 batches, and got 1"):
+        gan.step(batches(gan, 4)[:1])
+    assert same(before, gan.networks.state_dict())
+
+
+def test_an_epoch_passes_once_its_length_is_known(tmp_path: Path) -> None:
+    gan = build(written(tmp_path, LOOKING))
+    given = batches(gan, 4)
+    gan.step(given)
+    assert (gan.clocks["epoch"], gan.clocks["epoch_step"]) == (0, 1)
+    gan.clocks["epoch_steps"] = 3
+    seen = []
+    for _ in range(4):
+        gan.step(given)
+        seen.append((gan.clocks["epoch"], gan.clocks["epoch_step"]))
+    assert seen == [(0, 2), (1, 0), (1, 1), (1, 2)]
+
+
+def test_iterations_of_neighbouring_seeds_share_no_noise(tmp_path: Path) -> None:
+    def drawn(seed: int, step: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        gan.clocks["step"] = step
+        gan.game.begin(None, None, None)
+        return gan.game.draws("G").normal("z", 4, 3)
+
+    gan = build(written(tmp_path, LOOKING))
+    assert not torch.equal(drawn(7, 1), drawn(8, 0)) and torch.equal(drawn(7, 1), drawn(7, 1))
+
+
+def test_what_is_loaded_is_where_the_program_is() -> None:
+    """Pools and states too; and a stage that was entered since is forgotten."""
+    gan = build("cyclegan", tiny=True)
+    iterate(gan, 2, 0)
+    saved = gan.to(torch.float32).state_dict()
+    other = build("cyclegan", tiny=True)
+    other.load_state_dict(saved)
+    assert {s.dtype for pool in other.game.pools.values() for s in pool.samples} == {torch.float64}
+    growing = build("stylegan", tiny=True, sizes={"span": 4})
+    start = growing.state_dict() | {"clocks": dict(growing.clocks)}
+    start = {k: {n: v.clone() if torch.is_tensor(v) else v for n, v in part.items()} for k, part in start.items()}
+    for i in range(4):
+        iterate(growing, 2, i)
+    assert growing.clocks["stage"] > 0
+    growing.load_state_dict(start)
+    assert growing.clocks["stage"] == 0 and same(start["networks"], growing.networks.state_dict())
+
+
+INSIDE = """
+gangraph: 1
+name: inside
+inputs: {x: vector(3)}
+draws: {z: normal(4)}
+networks:
+  G: [Linear(8), ReLU(), Linear(3)]
+  E:
+  - body: Linear(8)
+  - norm: BatchNorm1d()
+  - ReLU()
+  D:
+    inputs: [v]
+    graph:
+      whole: E(v)
+      part: VIEW
+    output:
+    - whole + part
+    - Linear(1)
+graph:
+  fake: G(z)
+  pairs: batch_split([fake, x], 2)
+losses:
+  adv: lsgan(real=D(pairs[1][1]), fake=D(pairs[0][0]))
+state:
+  m: {start: 0, becomes: 'expect(mean(upto(E, "body")(x)))', in: [D]}
+players:
+  D: {networks: [D, E], optimizer: SGD(lr=0.1)}
+  G: {networks: [G], optimizer: SGD(lr=m * 0.1 + 0.2)}
+schedule:
+  D: adv.discriminator
+  G: adv.generator
+train: {batch: 4}
+"""
+
+
+@pytest.mark.parametrize("view", ['upto(E, "norm")(v)', 'statistics(E, "other")(v)'])
+def test_a_view_inside_of_a_network_or_a_state_means_the_same(view: str, tmp_path: Path) -> None:
+    from gangraph.verify import verify
+
+    report = verify(written(tmp_path, INSIDE.replace("VIEW", view)), cases=1)
+    assert report.good, report

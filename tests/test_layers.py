@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gangraph import layers
+from gangraph.entries import Construct, Entry
 from gangraph.errors import Fact
-from gangraph.layers import LAYERS, WRAPPERS, Entry, Shape
+from gangraph.layers import LAYERS, WRAPPERS, Shape
 from gangraph.networks import argument_codes
 
 BLOCKS = Path(__file__).parent.parent / "codegen" / "blocks"
@@ -52,7 +53,7 @@ class Draws:
         return torch.randn(x.shape, generator=self.generator).to(x)
 
 
-def build(construct: layers.Construct) -> nn.Module:
+def build(construct: Construct) -> nn.Module:
     """The module that the text makes: float64, in training mode, weights from a fixed seed."""
     torch.manual_seed(0)
     with warnings.catch_warnings():

@@ -669,7 +669,7 @@ def test_one_batch_serves_all_phases_until_one_asks_for_another(tmp_path: Path) 
     log = gan.step([first, second], draws)
     fake = Twin(system(tmp_path, PHASES)).G(draws["G/z"])
     assert torch.allclose(log["G/near"], (fake - second["x"]).square().mean())
-    with pytest.raises(IndexError, match="2 batches"):
+    with pytest.raises(ValueError, match="2 batches"):
         gan.step([first], draws)
 
 
@@ -1026,7 +1026,7 @@ def test_when_reads_the_clocks(tmp_path: Path) -> None:
     assert gan.clocks == {
         "step": 6,
         "epoch": 0,
-        "epoch_step": 0,
+        "epoch_step": 6,
         "epoch_steps": 1,
         "images": 24,
         "stage": 0,
@@ -1861,8 +1861,7 @@ def test_a_sample_is_made_in_evaluation_mode_by_the_average(tmp_path: Path) -> N
     z = gan.module.Draws(gan.game.like, 3).normal("z", 5, 2)
     assert torch.allclose(images, gan.averages["slow"](z))
     assert images.shape == own.shape == (5, 3) and not torch.allclose(images, own)
-    kinds = {n.rsplit(".", 1)[-1] for n in moved(before, buffers(gan))}
-    assert kinds == {"running_mean", "running_var", "num_batches_tracked"}
+    assert moved(before, buffers(gan)) == set()
     assert all(m.training for m in gan.networks.modules())
 
 

@@ -118,7 +118,7 @@ class Game:
     def fetch(self):
         """The next batch becomes the present one."""
         if not self.coming:
-            raise IndexError(f"this iteration takes {self.fetches()} batches")
+            raise IndexError(f"no batch is left, of {self.fetches()} that this iteration takes")
         self.batch = dict(self.coming.pop(0) if len(self.coming) > 1 or self.several else self.coming[0])
 
     def input(self, name):
@@ -294,14 +294,10 @@ class Game:
     def advance(self):
         """The clocks; and the next stage, when this one has had its iterations or images."""
         clocks = self.clocks
-        for name, more in {
-            "step": 1,
-            "stage_step": 1,
-            "epoch_step": 1,
-            "images": self.N,
-            "stage_images": self.N,
-        }.items():
-            clocks[name] += more
+        for name in ("step", "stage_step", "epoch_step"):
+            clocks[name] += 1
+        for name in ("images", "stage_images"):
+            clocks[name] += self.N
         if clocks["epoch_step"] >= clocks["epoch_steps"] > 1:
             clocks.update(epoch=clocks["epoch"] + 1, epoch_step=0)
         self.held, self.batch = {}, None

@@ -22,7 +22,7 @@ from gangraph.ir import Node
 from gangraph.page.dataflow import Dataflow
 from gangraph.page.names import Keys, phase_key, player_key
 from gangraph.page.texts import Region, Span, Text
-from gangraph.phases import attribute
+from gangraph.statements import attribute
 
 Lines = tuple[int, int]
 MOVES = ("iteration", "finish")  # the methods that say what an iteration does

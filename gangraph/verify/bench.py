@@ -23,7 +23,8 @@ from gangraph.errors import RunError, SpecError
 from gangraph.frozen import frozen
 from gangraph.graph import Graph
 from gangraph.ir import Node, walk
-from gangraph.loader import Compiled, load_program, number_at
+from gangraph.loader import Compiled, load_program
+from gangraph.noise import number_at
 from gangraph.ops import COMPARISONS
 from gangraph.reference import Reference
 from gangraph.schedule import plan_schedule

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gangraph.ir import Node
-from gangraph.loader import number_at
+from gangraph.noise import number_at
 from gangraph.ops import COMPARISONS
 
 if TYPE_CHECKING:
