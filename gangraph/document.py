@@ -86,7 +86,9 @@ def read(path: Path) -> Document:
 
     try:
         if not path.is_file():
-            raise refuse("no such file" if not path.exists() else "not a file")
+            inside = path / "spec.yaml"
+            help = f"a run's spec is {inside}" if inside.is_file() else None
+            raise refuse("no such file" if not path.exists() else "a folder" if path.is_dir() else "not a file", help)
         if path.stat().st_size > 4 * LARGEST:
             raise refuse(
                 f"{path.stat().st_size // 1_000_000} MB: too large for a spec, which has a few thousand characters"
@@ -232,7 +234,10 @@ class _Reader:
         if place.line <= len(self.lines) and "\t" in self.lines[place.line - 1]:
             return "a tab stands here, and YAML is indented with spaces"
         if "mapping values are not allowed" in fact or "found unexpected ':'" in fact:
-            return "an expression with a colon or a comma stands in quotes or on a line of its own"
+            return (
+                "look at the indentation here and above; "
+                "an expression with a colon or a comma stands in quotes or on a line of its own"
+            )
         if opened:
             return f"the bracket of line {opened} is not closed, or an expression in it needs quotes"
         if "expected <block end>" in fact or "did not find expected" in fact:

@@ -548,6 +548,7 @@ class Expander(Evaluator):
             if prefix in where.module.labels:
                 raise Fact(f"the label {line.label} stands twice here", "a label names one place").at(line.at)
             where.module.labels[prefix] = state.value
+            state.labelled = True
 
     def _item(self, expr: Expr, state: _Chain, scope: Scope, where: Where, path: str | None = None) -> None:
         begins = state.value is None
@@ -569,12 +570,15 @@ class Expander(Evaluator):
                     item = self.apply(item, (state.value,), {}, expr, item_scope)
             except Fact as fact:
                 raise state.explain(fact.at(expr.at)) from None
+        elif len(state.history) > 1 and not state.labelled and all(n.id != "_" for n in names(expr)):
+            last = state.history[-1][0]
+            raise Fact(f"this drops {last}, which stands before it", 'a list is one expression: "[a, b]"').at(expr.at)
         grown = where.module is not None and len(where.module.parts) > before
         if path is None and (not begins or grown):
             where.count += 1
         if isinstance(item, tuple) and not begins and not isinstance(item, Outputs) and len(item) == 1:
             item = item[0]
-        state.value = item
+        state.value, state.labelled = item, False
         state.history.append((expr, item))
 
     # --- named networks and views
@@ -771,7 +775,7 @@ class _Chain:
     """The value so far, and the line that is being read."""
 
     def __init__(self, value: Any):
-        self.value = value
+        self.value, self.labelled = value, False  # whether a name is left for it
         self.history: list[tuple[Expr | None, Any]] = [(None, value)]
 
     def explain(self, fact: Fact) -> Fact:

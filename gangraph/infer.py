@@ -169,6 +169,8 @@ class _Inference(Expander):
     def unknown(self, name: str, scope: Scope) -> Fact:
         if scope.inside and (name in self.names or name in self.resolved.families):
             return Fact(f"a block or function does not see the spec's {name}", "give it as a parameter or an input")
+        if name in self.resolved.spec.sources.removed:
+            return Fact(f"nothing is called '{name}' here", f"{self.resolved.spec.sources.removed[name]} removes it")
         if len(self.problems) > 50:  # likenesses among many names take their time, and nobody reads so many
             return Fact(f"nothing is called '{name}' here")
         return super().unknown(name, scope)

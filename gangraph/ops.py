@@ -767,7 +767,7 @@ def _take(v: Any, p: Any, dim: Any) -> Made:
     if order.type.dtype != "int":
         raise Fact(f"take reorders by integers, not by {order.type}")
     if axis == 0 and order.type.rank == 0:
-        return (node, order), node.type, {"dim": 0}
+        return (node, order), node.type.but(samples=order.type.samples), {"dim": 0}
     if axis == 0 or axis > node.type.rank or order.type.rank != 1 or order.type.samples is not None:
         help = "the integers of an own axis are one list, which all samples share: integer(..., shared=True), or [2, 0]"
         raise Fact(f"take({node.type}, {order.type}, dim={axis}) does not fit", help)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gangraph.errors import Fact, nearest
@@ -24,7 +25,25 @@ def steps(graph: Graph) -> dict[str, list[Step]]:
                 nearest(str(stream), known) or f"the streams are {', '.join(known)}",
             ).at(stream.place)
         found[str(stream)] = [_step(graph, expr) for expr in exprs]
+        _ends(graph, str(stream), exprs, found[str(stream)])
     return found
+
+
+def _ends(graph: Graph, stream: str, exprs: Sequence[Expr], made: list[Step]) -> None:
+    """Raises `Fact` where the last step that sets a size sets another one than an input of the stream has."""
+    sizing = [
+        (e, (*args, *keywords.values()))
+        for e, (name, args, keywords) in zip(exprs, made, strict=True)
+        if name != "flip"
+    ]
+    for name in graph.resolved.streams[stream] if sizing else ():
+        expr, size = sizing[-1]
+        shape = graph.inputs[name].type.shape
+        if graph.inputs[name].fields["kind"] == "image" and shape[1:] != size:
+            ends, wanted = (" x ".join(map(str, sizes)) for sizes in (size, shape[1:]))
+            raise Fact(f"{stream} ends at {ends}, and {name} is {wanted}", "the last size is that of the input").at(
+                expr.at
+            )
 
 
 def _step(graph: Graph, expr: Expr) -> Step:

@@ -422,7 +422,7 @@ class _Resolver(Evaluator):
     def _declare(self, sections: dict[str, tuple[Member, ...]], families: Families) -> None:
         """One namespace: a name that is declared twice, or that is a word of the core, is an error."""
         core = {
-            *ops.OPERATORS,
+            *(ops.OPERATORS.keys() - ops.SIGNS.keys()),
             *ops.SPECIAL,
             *ops.SCALAR_FUNCTIONS,
             *ops.VIEWS,

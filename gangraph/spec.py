@@ -428,6 +428,7 @@ class Sources:
     def __init__(self) -> None:
         self.files: dict[str, tuple[str, ...]] = {}
         self.settled = False  # the spec's file has its parents' lines
+        self.removed: dict[str, Place] = {}  # what a child takes away from its parent, by name
 
     def add(self, document: Document) -> None:
         self.files[document.file] = document.lines
@@ -564,6 +565,7 @@ def _over(
                 fact = Fact(f"there is no {key} to remove", nearest(key, entries))
                 problems.append(sources.problem(above.key_place(key), inner, fact))
             entries.pop(key, None)
+            sources.removed[key] = above.key_place(key)
             keys[key] = above.keys[key]  # whoever misses it is told here
             continue
         entries[key] = (
@@ -596,7 +598,7 @@ def parse_spec(tree: Mapping, sources: Sources) -> GraphSpec:
         problems.append(
             sources.problem(rest.key_place("gangraph"), "gangraph", "this is gangraph 1, which reads `gangraph: 1`")
         )
-    if not named(str(file.name).replace(".", "")):
+    if not named(str(file.name)):
         help = Fact(f"'{file.name}' is no name for a system", "letters, digits, - and _")
         problems.append(sources.problem(rest.key_place("name"), "name", help))
     train = rest.get("train")

@@ -456,12 +456,6 @@ def test_fewer_items_than_a_batch() -> None:
     assert "faces has 200 items, and a batch takes 201" in refused("faces", one(image(1, 25, 25)), batch=201)
 
 
-def test_prepare_that_ends_at_another_size() -> None:
-    steps = {"data": [("resize", (40, 40), {}), ("random_crop", (32, 32), {})]}
-    message = refused("faces", one(image(1, 16, 16)), steps=steps)
-    assert message == "prepare.data ends at 32 x 32, and the inputs of data are 16 x 16"
-
-
 def test_a_crop_that_is_larger_than_the_picture() -> None:
     data = fit("faces", one(image(1, 32, 32)), {"data": [("crop", (32, 32), {})]}, 4)
     with pytest.raises(RunError, match="25 x 25 is too small for a crop of 32 x 32"):

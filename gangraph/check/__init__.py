@@ -45,7 +45,8 @@ MEANT = {
     "one_sided": "nobody plays the other side of this loss",
     "unreached": "some parameters of this network are never trained",
     "constant": "this loss passes no gradient to a phase that minimizes it",
-    "unread": "nobody reads this value",
+    "unread": "nobody reads this value, or an input of this network",
+    "untrained": "a spec without phases",
     "once": "this entry of `once` changes nothing",
     "probability": "this loss takes the probability, or the score, that it gets",
     "ranges": "this network sees reals and fakes of unequal ranges, or this loss compares such values",
@@ -213,16 +214,31 @@ def dead_losses(case: Case) -> Iterator[Finding]:
 
 
 def dead_values_inside(case: Case) -> Iterator[Finding]:
-    """Values of a network written as a graph that none of its outputs reads."""
+    """Values of a network written as a graph that none of its outputs reads, and inputs of networks."""
     for (place, name), read in case.inner_values.items():
         if not read:
             network = name.split(".")[0]
             help = "its layers would hold parameters that nothing trains: remove it, or let an output read it"
             yield Finding(place, f"networks.{name}", f"no output of {network} reads this value", help)
+    for network, ignored in case.ignored_inputs.items():
+        fact = f"{network} makes nothing of its input {' and '.join(ignored)}"
+        place = case.stages[-1].graph.networks[network].at
+        help = "read it, or leave it out"
+        yield Finding(place, f"networks.{network}", fact, help, f"unread({network})", warning=True)
 
 
 def dead_phases(case: Case) -> Iterator[Finding]:
-    """Moves that can never run, in any stage."""
+    """Moves that can never run, in any stage; a spec that has none."""
+    if not any(stage.phases for stage in case.stages):
+        help = "players say who owns what, and the schedule who minimizes what"
+        yield Finding(
+            case.spec.place,
+            "schedule",
+            "nobody is trained: no phase minimizes anything",
+            help,
+            "untrained(schedule)",
+            warning=True,
+        )
     runs: dict[str, bool] = {}
     seen: dict[str, tuple[Step | Phase, str]] = {}
     for stage in case.stages:

@@ -242,6 +242,19 @@ class Case:
                             found[key] = found.get(key, False) or hit
         return found
 
+    @cached_property
+    def ignored_inputs(self) -> dict[str, list[str]]:
+        """The inputs of the spec's own networks of which nothing in them is made."""
+        found: dict[str, list[str]] = {}
+        for name, network in self.stages[-1].graph.networks.items():
+            read = [{id(n) for n in walk([*m.outputs, *m.labels.values()])} for m in network.variants.values()]
+            tops = list(zip(network.variants.values(), read, strict=True))
+            inputs = dict.fromkeys(node.name or "" for module, _ in tops for node in module.inputs)
+            ignored = [x for x in inputs if not any(n.name == x and id(n) in r for m, r in tops for n in m.inputs)]
+            if ignored and self.own(network.at):
+                found[name] = ignored
+        return found
+
     def own(self, thing: Any) -> bool:
         """Whether the spec's own file says it, and no parent or library."""
         place = thing if isinstance(thing, Place) else getattr(thing, "place", None) or getattr(thing, "at", None)

@@ -20,6 +20,7 @@ from gangraph.routing import passing
 CALLS = frozenset({"call"})
 DISTANCES = frozenset({"abs", "square", "pow", "norm"})
 UNBOUNDED_SCORES = ("wasserstein", "hinge")
+FAR = 1e9  # an end of a range beyond it is none
 
 
 # --- probabilities --------------------------------------------------------------------------------------------------
@@ -30,8 +31,11 @@ def probabilities(stage: Stage) -> Iterator[Finding]:
     for sided in stage.sided:
         if sided.loss.family in UNBOUNDED_SCORES:
             for score in (*sided.real, *sided.fake):
-                if _kind(score) == "probability":
-                    fact = f"{sided.loss.family} takes unbounded scores, and {_said(score)} went through a sigmoid"
+                bounds = _origin(score).type.range
+                bounded = f"lies in {_interval(bounds)}" if bounds and max(map(abs, bounds)) < FAR else ""
+                how = "went through a sigmoid" if _kind(score) == "probability" else bounded
+                if how:
+                    fact = f"{sided.loss.family} takes unbounded scores, and {_said(score)} {how}"
                     help = "let the critic end in a linear layer"
                     yield Finding(sided.loss.at, sided.path, fact, help, f"probability({sided.name})", warning=True)
                     break
@@ -56,6 +60,11 @@ def _misfit(node: Node, name: str, loss: Node) -> Iterator[Finding]:
             fact = f"the logarithm of {_said(score)}, which can be negative: the network ends in a linear layer"
             help = "end it in Sigmoid(), or use a loss of logits: non_saturating, bce_logits"
             yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"probability({head})")
+    if node.op in ("log", "sqrt") and node.args[0].type.range and -FAR < node.args[0].type.range[0] < 0:
+        what = f"{_said(node.args[0])}, which lies in {_interval(node.args[0].type.range)}"
+        fact = f"{'the logarithm' if node.op == 'log' else 'the root'} of {what}, and can be negative"
+        help = "give it another range: the last layer of a network, a shift, or clamp"
+        yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"probability({head})", warning=True)
 
 
 def _place(node: Node, loss: Node) -> Place:
@@ -160,7 +169,7 @@ def _origin(node: Node) -> Node:
 
 
 def _alike(a: Range, b: Range) -> bool:
-    if any(abs(end) > 1e9 for end in (*a, *b)):
+    if any(abs(end) > FAR for end in (*a, *b)):
         return True
     width = max(a[1] - a[0], b[1] - b[0])
     return abs(a[0] - b[0]) <= 0.25 * width and abs(a[1] - b[1]) <= 0.25 * width
@@ -198,6 +207,11 @@ def distances(stage: Stage) -> Iterator[Finding]:
     for name, loss in stage.graph.losses.items():
         head = whole_loss(name)
         for a, b in _compared(loss):
+            if _origin(a) is _origin(b):
+                fact = f"{_said(a)} is compared with itself: the difference is 0"
+                help = "compare it with what it should be"
+                yield Finding(loss.at, f"losses.{head}", fact, help, f"unpaired({head})", warning=True)
+                continue
             x, y = _origin(a).type.range, _origin(b).type.range
             if x and y and not _alike(x, y):
                 pair = f"{_said(a)} in {_interval(x)} and {_said(b)} in {_interval(y)}"
@@ -246,22 +260,36 @@ def pairs(stage: Stage) -> Iterator[Finding]:
                 yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"unpaired({head})", warning=True)
     for sided in stage.sided:
         calls = [[c for c in nearest_calls(s) if len(c.args) > 1] for s in (sided.real, (*sided.fake, *sided.shown))]
-        for real, fake in itertools.product(*calls):
-            if real.fields["network"] != fake.fields["network"] or real is fake:
+        for one, other in itertools.product(*calls):
+            if one.fields["network"] != other.fields["network"]:
                 continue
-            for i, j in itertools.combinations(range(min(len(real.args), len(fake.args))), 2):
-                if apart(fake.args[i], fake.args[j]) and not apart(real.args[i], real.args[j]):
-                    a, b = fake.args[i], fake.args[j]
-                    network = fake.fields["network"]
-                    fact = f"{network} judges {_said(a)}, made of {of(a)}, beside {_said(b)}, made of {of(b)}"
-                    help = "a fake is judged beside what it was made for, as a real beside what belongs to it"
-                    yield Finding(sided.loss.at, sided.path, fact, help, f"unpaired({sided.name})", warning=True)
+            judged = (
+                itertools.permutations(_rows(one), 2) if one is other else itertools.product(_rows(one), _rows(other))
+            )
+            for real, fake in judged:
+                for i, j in itertools.combinations(range(min(len(real), len(fake))), 2):
+                    wrong = [row for row in (real, fake) if apart(row[i], row[j])]
+                    turned = len(wrong) == 2 and not apart(real[i], fake[j]) and not apart(fake[i], real[j])
+                    if len(wrong) == 1 or turned:
+                        a, b = wrong[-1][i], wrong[-1][j]
+                        network = other.fields["network"]
+                        fact = f"{network} judges {_said(a)}, made of {of(a)}, beside {_said(b)}, made of {of(b)}"
+                        help = "a fake is judged beside what it was made for, a real beside what belongs to it"
+                        yield Finding(sided.loss.at, sided.path, fact, help, f"unpaired({sided.name})", warning=True)
+
+
+def _rows(call: Node) -> list[tuple[Node, ...]]:
+    """The arguments of a call, of each part where batches are judged in one pass: `D(batch_concat([fake, x]), ...)`."""
+    joined = [_origin(a) for a in call.args]
+    if all(a.op == "batch_concat" for a in joined) and len({len(a.args) for a in joined}) == 1:
+        return list(zip(*(a.args for a in joined), strict=True))
+    return [call.args]
 
 
 def _streams(stage: Stage, draws: bool = False) -> dict[int, frozenset[str]]:
     """Node -> the streams whose samples its own are made of, one by one; a pool's samples are earlier ones.
 
-    With `draws` also the draws, as `~NAME`.
+    With `draws` also the draws and pools, as `~NAME`.
     """
     found: dict[int, frozenset[str]] = {}
     for node in stage.nodes:
@@ -269,7 +297,7 @@ def _streams(stage: Stage, draws: bool = False) -> dict[int, frozenset[str]]:
         made = frozenset().union(*(found[id(a)] for a in node.args)) if not mixed else frozenset()
         if node.op == "input":
             made = frozenset({node.fields["stream"]})
-        elif draws and node.op == "draw" and not mixed:
+        elif draws and node.op in ("draw", "replay") and node.type.samples is not None:
             made = frozenset({f"~{node.name}"})
         found[id(node)] = made
     return found

@@ -45,7 +45,8 @@ class _Maker:
         self.judges = [f"D[{i}]" if self.family else f"D{i or ''}" for i in range(count)]
         self.sides = [f"adv[{i}]" if self.family else f"adv{i}" for i in range(count)]
         self.encoder, self.shared = self.chance(), self.chance()
-        self.pool, self.average, self.state = self.chance(), self.chance(), self.chance()
+        self.pool = not self.labels and self.chance()  # old fakes would be judged beside labels of now
+        self.average, self.state = self.chance(), self.chance()
         self.once = self.of(None, None, "z", "fake")
         self.penalty = self.of(None, "gradient", "r1")
 
@@ -92,8 +93,8 @@ class _Maker:
 
     def head(self) -> str:
         """The last layer of a judge: one score, or that of the sample's label among one for each class."""
-        spectral = "Linear(1)" if self.penalty else "SpectralNorm(Linear(1))"
-        return str(self.of("Linear(1)", "Linear(K), select(_, y)" if self.labels else "Linear(1)", spectral))
+        last, pick = ("Linear(K)", ", select(_, y)") if self.labels else ("Linear(1)", "")
+        return str(self.of(last, last, last if self.penalty else f"SpectralNorm({last})")) + pick
 
     def networks(self) -> list[str]:
         lines = ["networks:", *self.network("G", "z", self.generator())]

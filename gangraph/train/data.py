@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gangraph.errors import RunError
 from gangraph.train.drawn import embedding
-from gangraph.train.prepare import Size, Step, check_steps, entry_size, is_random, prepare
+from gangraph.train.prepare import Size, Step, entry_size, is_random, prepare
 from gangraph.train.sets import Dataset, Pictures, Want, open_set
 
 Numbers = NDArray[np.int64]
@@ -348,7 +348,6 @@ def _check_pictures(data: Dataset, stream: str, members: Mapping[str, InputType]
         if t.shape[0] not in may:
             has = " or ".join(map(str, sorted(may)))
             raise RunError(f"{data} has {has} channel{'s' * (may != {1})}, and {name} is an image of {t.shape[0]}")
-        check_steps(steps, stream, _size(t))
 
 
 def _example(data: Dataset, i: int) -> NDArray[np.uint8]:

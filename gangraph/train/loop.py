@@ -608,7 +608,7 @@ def sample_run(
         raise RunError(f"-n is {n}, and must be 1 or more")
     gan, state = load_run(run)
     if view is not None and view not in gan.views:
-        raise RunError(f"no view is called '{view}': {', '.join(gan.views)}")
+        raise RunError(f"no view is called '{view}' (there are {', '.join(gan.views)})")
     views = [view] if view else list(gan.views)
     if not views:
         raise RunError(f"the spec of {run} has no `sample`: nothing says what to draw")

@@ -31,14 +31,6 @@ def entry_size(steps: Sequence[Step], final: Size) -> int:
     return max(sizes[0] if sizes else final)
 
 
-def check_steps(steps: Sequence[Step], stream: str, final: Size) -> None:
-    """What the steps end at must be what the inputs have."""
-    sizes = [_size(step) for step in steps if step[0] in SIZING]
-    if sizes and sizes[-1] != final:
-        (h, w), (height, width) = sizes[-1], final
-        raise RunError(f"prepare.{stream} ends at {h} x {w}, and the inputs of {stream} are {height} x {width}")
-
-
 def prepare(
     pictures: list[Picture], steps: Sequence[Step], finals: Sequence[Size], rng: np.random.Generator
 ) -> list[Picture]:
