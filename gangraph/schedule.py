@@ -182,7 +182,7 @@ class _Planner:
         for node in nodes:
             if node.op == "grad":
                 y, x = node.args
-                found |= set(self.reach.depending([y], frozenset({id(x)}), by(x)))
+                found |= set(self.reach.depending([y], frozenset({id(x)}), by(x))) - {id(x)}
         return frozenset(found)
 
     def _through(self, phases: tuple[Phase, ...]) -> set[int]:

@@ -223,21 +223,21 @@ def block(name: str, title: str) -> str:
 
 def test_gan_minimax_is_equation_1_of_its_paper() -> None:
     assert block("gan-minimax", "adv").startswith(
-        "min_G max_D V_adv = 𝔼_{x ∼ p_data}[log σ(D(x))] + 𝔼_{z ∼ N(0, I)}[log(1 − σ(D(fake)))]"
+        "min_G max_D V_adv = 𝔼_{x ∼ p_data}[log σ(D(x))] + 𝔼_{z ∼ 𝒩(0, I)}[log(1 − σ(D(fake)))]"
     )
 
 
 def test_the_non_saturating_loss_is_no_game() -> None:
     assert block("gan", "adv") == (
-        "ℒ_adv^dis = −𝔼_{x ∼ p_data}[log σ(D(x))] − 𝔼_{z ∼ N(0, I)}[log(1 − σ(D(fake)))] "
-        "ℒ_adv^gen = −𝔼_{z ∼ N(0, I)}[log σ(D(fake))]"
+        "ℒ_adv^dis = −𝔼_{x ∼ p_data}[log σ(D(x))] − 𝔼_{z ∼ 𝒩(0, I)}[log(1 − σ(D(fake)))] "
+        "ℒ_adv^gen = −𝔼_{z ∼ 𝒩(0, I)}[log σ(D(fake))]"
     )
 
 
 def test_wgan_gp_is_the_game_and_its_penalty() -> None:
-    assert "min_G max_D V_adv = 𝔼_{x ∼ p_data}[D(x)] − 𝔼_{z ∼ N(0, I)}[D(fake)]" in block("wgan-gp", "adv")
+    assert "min_G max_D V_adv = 𝔼_{x ∼ p_data}[D(x)] − 𝔼_{z ∼ 𝒩(0, I)}[D(fake)]" in block("wgan-gp", "adv")
     assert block("wgan-gp", "penalty") == (
-        "ℒ_penalty = 𝔼_{x ∼ p_data, ε ∼ U(0, 1), z ∼ N(0, I)}[(‖∇_between D(between)‖₂ − 1)²]"
+        "ℒ_penalty = 𝔼_{x ∼ p_data, ε ∼ U(0, 1), z ∼ 𝒩(0, I)}[(‖∇_between D(between)‖₂ − 1)²]"
     )
     assert block("wgan-gp", "D, n_critic times an iteration") == "min_D J_D = ℒ_adv^dis + λ_gp ℒ_penalty"
 
@@ -256,7 +256,7 @@ def test_cyclegan_is_least_squares_cycles_and_identities() -> None:
 def test_bicyclegan_freezes_the_encoder_and_sums_over_scales() -> None:
     assert "(μ2, logvar2) = sg[E](b_rnd)" in block("bicyclegan", "where")
     assert block("bicyclegan", "gan").startswith("ℒ_gan^dis = Σ_{k ∈ {0, 1}} (𝔼_{b ∼ p_data}[(D_k(b1) − 1)²] +")
-    assert block("bicyclegan", "kl") == "ℒ_kl = Σ^{⌊N / 2⌋}_{b ∼ p_data} D_KL(N(μ, exp(logvar)) ‖ N(0, I))"
+    assert block("bicyclegan", "kl") == "ℒ_kl = Σ^{⌊N / 2⌋}_{b ∼ p_data} D_KL(𝒩(μ, exp(logvar)) ‖ 𝒩(0, I))"
 
 
 def test_unit_says_both_domains_at_once() -> None:
@@ -274,7 +274,7 @@ def test_stargan_v2_subtracts_its_diversity_and_stops_the_second_fake() -> None:
 
 def test_vae_gan_sums_over_the_batch_and_weighs_the_decoder() -> None:
     assert block("vae-gan", "decoder").startswith("min_Dec J_decoder = γ ℒ_rec + (1 − γ) ℒ_gan^gen")
-    assert block("vae-gan", "prior") == "ℒ_prior = Σ^N_{x ∼ p_data} D_KL(N(μ, exp(logvar)) ‖ N(0, I))"
+    assert block("vae-gan", "prior") == "ℒ_prior = Σ^N_{x ∼ p_data} D_KL(𝒩(μ, exp(logvar)) ‖ 𝒩(0, I))"
 
 
 def test_stylegan_says_once_what_its_stages_share() -> None:
@@ -371,13 +371,13 @@ def test_the_gradient_of_a_map_is_that_of_a_sum() -> None:
 
 
 def test_a_law_stands_once_for_all_that_have_it() -> None:
-    assert "ε_1, ε_0, ε_cc_0 ∼ N(0, I)}[" in block("drit", "cross")
+    assert "ε_1, ε_0, ε_cc_0 ∼ 𝒩(0, I)}[" in block("drit", "cross")
     assert "(x, c_org) ∼ p_data, order ∼ 𝔖_N, α ∼ U(0, 1)}" in block("stargan", "penalty")
 
 
 def test_a_part_of_a_split_batch_runs_over_what_it_was_made_of() -> None:
     assert block("ali", "adv").startswith(
-        "ℒ_adv^dis = −𝔼_{x ∼ p_data, ε ∼ N(0, I)}[log σ(s_q)] − 𝔼_{z ∼ N(0, I)}[log(1 − σ(s_p))]"
+        "ℒ_adv^dis = −𝔼_{x ∼ p_data, ε ∼ 𝒩(0, I)}[log σ(s_q)] − 𝔼_{z ∼ 𝒩(0, I)}[log(1 − σ(s_p))]"
     )
     assert "ℒ_c_r = −𝔼_{x ∼ p_data}[log(p_x + η)]" in equations(gangraph.load("vae-gan"))
 
@@ -401,8 +401,8 @@ def test_formulas_in_notes_are_mathematics() -> None:
         (r"𝔖_N", "𝔖_N are the permutations of N entries; v[p] is v in the order p."),
         (r"; .*\]_batch", "[a; b]_batch joins batches, one sample after the other."),
         (r"; .*\]\n", "[a; b] joins values along their first own axis: entries of vectors, channels of pictures."),
-        (r"batch_split\(", "batch_split(v, 2) gives the halves of a batch."),
-        (r"[ (]split\(", "split(v, 2) gives the halves of v along its first own axis."),
+        (r"batch_split\(", "batch_split(v, n) gives n equal parts of a batch."),
+        (r"[ (]split\(", "split(v, n) gives n equal parts of v along its first own axis."),
         (r"\bstep (?:[<+]|mod)", "step is the number of the iteration, from 0."),
         (r"\bepoch_step\b", "epoch_step is the number of the iteration in its epoch, from 0."),
         (r"\bstage_images\b", "stage_images is how many samples were drawn so far in the stage."),
@@ -427,7 +427,9 @@ def test_a_letter_of_the_spec_is_not_taken_for_another_thing() -> None:
     text = equations(gangraph.load("sparse-ae"))
     assert "Σ_{w ∈ θ_Enc^{Linear}} ‖w‖₂²" in text and "w runs over the weights" in text and "  W = 8" in text
     assert "w runs over the weights" in equations(gangraph.load("biggan"))
-    assert "Pool_50(v) gives one of the 50 latest samples of v" in equations(gangraph.load("cyclegan"))
+    assert "Pool_50(v) gives an earlier sample of v, of 50 at most that are kept" in equations(
+        gangraph.load("cyclegan")
+    )
 
 
 # --- rules of the players
@@ -518,12 +520,12 @@ def written(folder: Path, text: str) -> Path:
 
 def test_a_term_whose_constant_is_zero_is_not_printed(tmp_path: Path) -> None:
     text = made(tmp_path, extra="none * expect(l1(fake, x)) + three * expect(l2(fake, x))")
-    assert "ℒ_extra = λ_three 𝔼_{z ∼ N(0, I), x ∼ p_data}[‖fake − x‖₂²/m]" in text
+    assert "ℒ_extra = λ_three 𝔼_{z ∼ 𝒩(0, I), x ∼ p_data}[‖fake − x‖₂²/m]" in text
     assert "λ_none" not in text
 
 
 def test_hinge_prints_both_sides(tmp_path: Path) -> None:
-    assert "𝔼_{x ∼ p_data}[max(0, 1 − D(x))] + 𝔼_{z ∼ N(0, I)}[max(0, 1 + D(fake))]" in made(tmp_path)
+    assert "𝔼_{x ∼ p_data}[max(0, 1 − D(x))] + 𝔼_{z ∼ 𝒩(0, I)}[max(0, 1 + D(fake))]" in made(tmp_path)
 
 
 def test_another_fake_for_the_discriminator_is_no_game(tmp_path: Path) -> None:
@@ -668,7 +670,7 @@ def test_a_long_chain_of_values_has_equations(tmp_path: Path) -> None:
     text = filled("hinge(real=D(x), fake=D(fake))", "expect(mean(v999))")
     chain = "".join(f"  v{i}: {f'v{i - 1}' if i else 'fake'} / 2\n" for i in range(1000))
     spec = gangraph.load(written(tmp_path, text.replace("losses:\n", f"{chain}losses:\n")))
-    assert "ℒ_extra = 𝔼_{z ∼ N(0, I)}[" in equations(spec)
+    assert "ℒ_extra = 𝔼_{z ∼ 𝒩(0, I)}[" in equations(spec)
 
 
 def test_a_weight_under_a_line_keeps_its_brackets(tmp_path: Path) -> None:
@@ -688,12 +690,12 @@ def test_a_family_that_is_made_of_its_next_member_has_an_end(tmp_path: Path) -> 
     chain = 'index: {k: "range(4)"}\ngraph:\n  steps[k]: fake if k == 3 else 0.5 * steps[k + 1]\n'
     found = equations(gangraph.load(written(tmp_path, text.replace("graph:\n", chain, 1))))
     assert "steps_k = {fake if k = 3, else ½ steps_{k + 1}}   for k ∈ {0, 1, 2, 3}" in found
-    assert "ℒ_extra = 𝔼_{z ∼ N(0, I)}[mean(steps_0)]" in found
+    assert "ℒ_extra = 𝔼_{z ∼ 𝒩(0, I)}[mean(steps_0)]" in found
 
 
 def test_an_expectation_inside_another_binds_its_own(tmp_path: Path) -> None:
     text = made(tmp_path, extra="expect(mean((fake - expect(x))**2))")
-    assert "ℒ_extra = 𝔼_{z ∼ N(0, I)}[‖fake − 𝔼_{x ∼ p_data}[x]‖₂²/m]" in text
+    assert "ℒ_extra = 𝔼_{z ∼ 𝒩(0, I)}[‖fake − 𝔼_{x ∼ p_data}[x]‖₂²/m]" in text
 
 
 def test_states_say_where_they_start_and_what_they_become(tmp_path: Path) -> None:
@@ -706,5 +708,5 @@ def test_states_say_where_they_start_and_what_they_become(tmp_path: Path) -> Non
         "k = ½   at the start",
         "k ← k + 0.1 ℒ_adv^gen   at the end of an iteration",
         "m = 0   at the start",
-        "m ← 0.9 m + 0.1 𝔼_{z ∼ N(0, I)}[mean(fake)]   after G",
+        "m ← 0.9 m + 0.1 𝔼_{z ∼ 𝒩(0, I)}[mean(fake)]   after G",
     ]

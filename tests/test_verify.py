@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ import gangraph
 from gangraph import testing
 from gangraph.compiler import load
 from gangraph.emit import emit
+from gangraph.equations import equations
 from gangraph.errors import RunError
+from gangraph.reference.tape import Tape
 from gangraph.schedule import plan_schedule
 from gangraph.verify import verify
 from gangraph.verify.bench import Bench, Subject
@@ -354,3 +357,54 @@ def test_pytest_collects_spec_files(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "1 failed, 1 passed" in done.stdout, done.stdout
     assert "wrong.yaml:44:6 schedule.G: " in done.stdout and "Traceback" not in done.stdout
+
+
+ODD = """
+gangraph: 1
+name: odd
+sizes: {L: 2}
+index: {i: "range(1, L + 1)"}
+constants: {w: 0.5}
+inputs: {x: vector(3)}
+draws: {z: normal(4)}
+networks:
+  G: "mlp([5, 3])"
+  D: "mlp([5, 1])"
+graph:
+  fake: G(z)
+  u[0]: fake
+  u[i]: u[i - 1] / expect(u[i - 1]**2)
+  inner: expect(D(x)**2)
+  by: weights(D)
+  half: lerp(0.5, fake, 0)
+losses:
+  adv: hinge(real=D(x), fake=D(u[L]))
+  slopes: add(sum(grad(inner, by)**2))
+state: {seen: {start: 0, becomes: expect(mean(half * fake)), in: [G]}}
+players:
+  D: {networks: [D], optimizer: SGD(lr=0.1)}
+  G: {networks: [G], optimizer: SGD(lr=0.1 + 0 * seen)}
+schedule:
+  D: w + adv.discriminator + slopes
+  G: adv.generator
+train: {batch: 4}
+"""
+
+
+def test_odd_specs_agree_and_are_drawn_and_written(tmp_path: Path) -> None:
+    """A number as a term; a recursion over means; derivatives by a list of weights with a name; a number of `lerp`."""
+    spec = load(written(tmp_path, ODD))
+    report = verify(spec, cases=1)
+    assert report.good, report
+    assert "<svg" in gangraph.draw(spec, format="svg")
+    text = equations(spec)
+    assert "u_1 = u_0 / 𝔼" in text and "u_2 = u_1 / 𝔼" in text
+
+
+def test_a_failure_of_the_reference_is_said_to_be_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any, **options: Any) -> Any:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(Tape, "gradient", broken)
+    found = verify("gan", tiny=True, cases=1).differences[0]
+    assert (found.program, found.reference) == ("runs", "ValueError: broken")

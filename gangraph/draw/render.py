@@ -120,7 +120,9 @@ def _tangled(picture: Picture, heights: dict[str, float]) -> int:
     Their edges cross so close to the table that nothing else counts it.
     """
     places = _places(picture, heights)
-    rows = [[places[p.id, term.port] for term in move.terms] for p in picture.players for move in p.moves]
+    rows = [
+        [places[p.id, t.port] for t in m.terms if (p.id, t.port) in places] for p in picture.players for m in p.moves
+    ]
     return sum(one > other for row in rows for one, other in itertools.combinations(row, 2))
 
 
@@ -128,7 +130,8 @@ def _untangled(picture: Picture, heights: dict[str, float]) -> Picture:
     """The picture with the terms of every phase in the order of the losses that they read, from top to bottom."""
     places = _places(picture, heights)
 
-    return _with_terms(picture, lambda p, m: sorted(m.terms, key=lambda term: places[p.id, term.port]))
+    top = (math.inf, 0.0)  # a number reads no loss
+    return _with_terms(picture, lambda p, m: sorted(m.terms, key=lambda term: places.get((p.id, term.port), top)))
 
 
 def _with_terms(picture: Picture, change: Callable[[Player, Move], Iterable[Term]]) -> Picture:

@@ -15,9 +15,9 @@ and `formats.py` prints them.
 Piece(latex='\\mathcal{L}_{\\mathrm{adv}}^{\\mathrm{dis}}', text='ℒ_adv^dis', strength=9)
 >>> print(equations(spec).split("\n\n")[3])
 adv
-  min_G max_D V_adv = 𝔼_{x ∼ p_data}[log σ(D(x))] + 𝔼_{z ∼ N(0, I)}[log(1 − σ(D(fake)))]
+  min_G max_D V_adv = 𝔼_{x ∼ p_data}[log σ(D(x))] + 𝔼_{z ∼ 𝒩(0, I)}[log(1 − σ(D(fake)))]
           ℒ_adv^dis = −V_adv
-          ℒ_adv^gen = 𝔼_{z ∼ N(0, I)}[log(1 − σ(D(fake)))]
+          ℒ_adv^gen = 𝔼_{z ∼ 𝒩(0, I)}[log(1 − σ(D(fake)))]
 """
 
 from __future__ import annotations

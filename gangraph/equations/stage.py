@@ -305,24 +305,31 @@ class Stage:
 
     def _values(self) -> tuple[Equation, ...]:
         """Definitions of the values that stand in formulas, and of those that these read, as declared."""
-        made: dict[int, Equation] = {}
+        made: dict[int, list[Equation]] = {}
         while missing := [i for i, rule in enumerate(self.facts.values) if i not in made and self._used(rule)]:
             for i in missing:
                 made[i] = self._value(self.facts.values[i])
-        return tuple(made[i] for i in sorted(made))
+        return tuple(equation for i in sorted(made) for equation in made[i])
 
     def _used(self, rule: Rule) -> bool:
         return any(p.family in self.writer.values for p in rule.patterns)
 
-    def _value(self, rule: Rule) -> Equation:
-        generic = len(rule.members) > 1
-        bound = {} if generic else rule.bindings(rule.first)
+    def _value(self, rule: Rule) -> list[Equation]:
+        """A value's definition: once for a whole rule, unless its members are averages over other things."""
+        if len(rule.members) > 1:
+            before, self.writer = self.writer, self.writer.copy()
+            try:
+                return [self._defined(rule, rule.first, {}, self._condition(rule))]
+            except NotGeneric:
+                self.writer = before  # what the try read is forgotten
+        return [self._defined(rule, member, rule.bindings(member), None) for member in rule.members]
+
+    def _defined(self, rule: Rule, member: Member, bound: dict[str, Expr], condition: Piece | None) -> Equation:
         left = []
         for pattern in rule.patterns:
             items = [self.writer.index(substitute(i, bound)) for i in pattern.items]
             left.append(self.writer.symbol(pattern.family, items))
-        condition = self._condition(rule) if generic else None
-        body = rule.first.body
+        body = member.body
         if isinstance(body, Chain):
             return Equation(together(left), (("+", self._chain(body, bound)),), condition=condition)
         relation = Piece(r"\sim", "∼") if called(body, "replay") else EQUAL

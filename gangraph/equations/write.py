@@ -91,16 +91,16 @@ NOTES = {
     "reverse": r"$\mathrm{GRL}(v)|GRL(v)$ is $v$; its gradient is multiplied by $-1|−1$.",
     "reverse by": r"$\mathrm{GRL}_{s}(v)|GRL_s(v)$ is $v$; its gradient is multiplied by $-s|−s$.",
     "total": "A sum with a count above it runs over so many samples, drawn from what stands below it.",
-    "pool": "%s gives one of the %s latest samples of $v$ or the present one, as a constant.",
+    "pool": "%s gives an earlier sample of $v$, of %s at most that are kept, or the present one, as a constant.",
     "half": "Slices are half-open: $a_{0:2}$ has the entries 0 and 1.",
     "concat": "$[a; b]$ joins values along their first own axis: entries of vectors, channels of pictures.",
     "concat by": "$[a; b]_{k}|[a; b]_k$ joins values along their $k$-th own axis.",
     "batch_concat": r"$[a; b]_{\mathrm{batch}}|[a; b]_batch$ joins batches, one sample after the other.",
-    "split": r"$\mathrm{split}(v, 2)|split(v, 2)$ gives the halves of $v$ along its first own axis.",
-    "batch_split": r"$\mathrm{batch\_split}(v, 2)|batch_split(v, 2)$ gives the halves of a batch.",
+    "split": r"$\mathrm{split}(v, n)|split(v, n)$ gives $n$ equal parts of $v$ along its first own axis.",
+    "batch_split": r"$\mathrm{batch\_split}(v, n)|batch_split(v, n)$ gives $n$ equal parts of a batch.",
     "permutation": r"%s are the permutations of %s; $v_{p}|v[p]$ is $v$ in the order $p$.",
     "entry": "%s is the %s-th output of a network %s, or the %s-th entry of a list, counted from 0.",
-    "theta": "%s runs over the weights of a network's layers.",
+    "theta": "%s runs over the weights %s.",
     "step": "%s is the number of the iteration, from 0.",
     "epoch": "%s is the number of the epoch, from 0.",
     "epoch_step": "%s is the number of the iteration in its epoch, from 0.",
@@ -137,13 +137,14 @@ class Writer:
     values: dict[str, None] = field(default_factory=dict)  # names of values that stand in formulas
     functions: dict[str, Definition] = field(default_factory=dict)
     notes: dict[str, Note] = field(default_factory=dict)  # by the keys of NOTES
+    weights: dict[str, Piece] = field(default_factory=dict)  # of which networks and layers, as the spec says it
     each: str | None = None  # the index of the entries of a list, inside a sum over them
     first: int = 0  # of these entries, in the first list that the sum has a slice of
     parameters: frozenset[str] = frozenset()  # of the function that is being written
 
     def copy(self) -> Writer:
         """A writer with a memory of its own."""
-        memory: Any = {key: dict(getattr(self, key)) for key in ("symbols", "values", "functions", "notes")}
+        memory: Any = {key: dict(getattr(self, key)) for key in ("symbols", "values", "functions", "notes", "weights")}
         return dataclasses.replace(self, **memory)
 
     def say(self, key: str, *pieces: Piece) -> None:
@@ -391,7 +392,7 @@ class Writer:
             spread, std = Piece("I", "I"), named.get("std", one)
             if self.facts.number(std) != 1:
                 spread = product(self.piece(Binary(at, "**", std, Number(at, 2))), spread)
-            return form(r"\mathcal{N}(%s, %s)", "N(%s, %s)", self.piece(named.get("mean", zero)), spread)
+            return form(r"\mathcal{N}(%s, %s)", "𝒩(%s, %s)", self.piece(named.get("mean", zero)), spread)
         if called(call, "uniform"):
             ends = self.piece(named.get("low", zero)), self.piece(named.get("high", one))
             return form(r"\mathcal{U}(%s, %s)", "U(%s, %s)", *ends)
@@ -471,7 +472,8 @@ class Writer:
         return made + form("^{%s}", "^{%s}", upright(kinds)) if kinds else made
 
     def _write_weights(self, expr: Call) -> Piece:
-        self.say("theta", self._weight)
+        self.weights[show(expr)] = self._weights(expr)
+        self.say("theta", self._weight, listed(list(self.weights.values()), r",\ "))
         return self._weight
 
     @property
@@ -517,7 +519,7 @@ class Writer:
 
     _write_kl_normal = _notation(
         DIVERGENCE[0] % (r"\mathcal{N}(%s, \exp(%s))", r"\mathcal{N}(0, I)"),
-        DIVERGENCE[1] % ("N(%s, exp(%s))", "N(0, I)"),
+        DIVERGENCE[1] % ("𝒩(%s, exp(%s))", "𝒩(0, I)"),
     )
     _write_kl_bernoulli = _notation(
         DIVERGENCE[0] % ((r"\mathrm{Bernoulli}\left(%s\right)",) * 2), DIVERGENCE[1] % (("Bernoulli(%s)",) * 2)

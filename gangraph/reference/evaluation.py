@@ -144,7 +144,9 @@ class Evaluation(Blocks):
     def marked(self, value: Any, name: str) -> Any:
         """A value under a name is a place of its own for `grad`."""
         if isinstance(value, tuple):
-            found = [self.marked(v, f"{name}[{i}]") for i, v in enumerate(value)]
+            # a parameter, the only value with a point in its name, is itself under any name
+            items = [(isinstance(v, Value) and "." in (v.name or ""), v) for v in value]
+            found = [v if own else self.marked(v, f"{name}[{i}]") for i, (own, v) in enumerate(items)]
             made = Outputs(found)
             made.names = getattr(value, "names", ())
             return made if made.names else tuple(found)

@@ -401,8 +401,9 @@ class Interpreter:
         """a + t (b - a); of the sides of a constant 0 or 1 the other one is not evaluated."""
         given = {**dict(zip(("a", "b", "t"), expr.arguments, strict=False)), **dict(expr.keywords)}
         t = self.fixed(given["t"], scope)
-        if t in (0, 1) and not self.trial:
-            return self.value(given["b" if t == 1 else "a"], scope)
+        kept = self.value(given["b" if t == 1 else "a"], scope) if t in (0, 1) and not self.trial else None
+        if isinstance(kept, Value):
+            return kept
         arguments, keywords = self.arguments(expr, scope)
         return self.operate("lerp", arguments, keywords)
 

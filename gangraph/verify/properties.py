@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ast
 import sys
+import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+import gangraph.reference
 from gangraph.errors import Place
 from gangraph.families import family_of
 from gangraph.loader import Compiled
@@ -33,6 +36,7 @@ from gangraph.verify.cases import Arrays, Case
 from gangraph.verify.report import Difference
 from gangraph.verify.rounding import SIZE, Noisy
 
+REFERENCE = str(Path(gangraph.reference.__file__).parent)
 TOLERANCE = 1e-9
 ROUNDING = 1000  # how many times what rounding alone does: torch may round worse than the reference
 SMALL = 1e-3  # below it a loss, or what a step leaves, is compared absolutely
@@ -56,8 +60,11 @@ class Comparison:
         try:
             PROPERTIES[self.number](self)
         except Exception as error:  # whatever an edited program may do, and a compiled one should not
-            text = f"{type(error).__name__}: {error}"
-            self.differences.append(Difference(self.number, self.beginning.said, "it does not run", text, "runs"))
+            places = (frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__))
+            program, reference = f"{type(error).__name__}: {error}", "runs"
+            if any(place.startswith(REFERENCE) for place in places):
+                program, reference = reference, program
+            self.differences.append(Difference(self.number, self.beginning.said, "it does not run", program, reference))
         return self
 
     # --- 1
