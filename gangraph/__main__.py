@@ -62,6 +62,8 @@ def _read(source: str, settings: Sequence[str], tiny: bool, batch_size: int | No
     from gangraph.spec import read_spec
 
     parsed = read_spec(source)
+    if tiny and not any(tree.get("tiny") for _, tree in parsed.stage_trees) and not parsed.tree.get("tiny"):
+        print(f"{parsed.name} has no `tiny`: its own sizes are taken", file=sys.stderr)
     sizes: dict[str, Any] = {}
     constants: dict[str, Any] = {}
     for setting in settings:
@@ -155,7 +157,7 @@ def problem_data(problem: Problem) -> dict[str, Any]:
 
 @app.command()
 @SPEC
-@click.option("--after", metavar="STAGE", help="the value of a stage")
+@click.option("--after", metavar="STAGE", help="what a stage of the compiler makes: document, spec, ... program")
 @SETTINGS
 @TINY
 @JSON
@@ -165,6 +167,8 @@ def show(source: str, after: str | None, settings: Sequence[str], tiny: bool, as
 
     if after is not None and after not in STAGES:
         raise click.BadParameter(f"--after is one of {', '.join(STAGES)}")
+    if after is not None and as_json:
+        raise click.BadParameter("--json is of the whole spec: leave --after out")
     spec = read(source, settings, tiny)
     warn(spec)
     if as_json:

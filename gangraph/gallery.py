@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from gangraph import _paths
 from gangraph.document import Mapping, Scalar, Sequence
+from gangraph.errors import Place, Problem, SpecError
 from gangraph.spec import find, read_spec
 
 
@@ -36,6 +38,9 @@ def starting_file(name: str, extends: str) -> str:
     path = find(extends)
     parsed = read_spec(path)
     inside = path.parent == _paths.specs()
+    here, target = Path.cwd().resolve(), path.resolve()
+    if not inside and not target.is_relative_to(here):
+        raise SpecError([Problem(Place(str(path)), "", "a parent stands in the new spec's own folder or below it")])
     sizes = parsed.tree.get("sizes")
     shown = ", ".join(f"{k}: {v}" for k, v in sizes.entries.items()) if isinstance(sizes, Mapping) else ""
     losses = "\n".join(
@@ -48,7 +53,7 @@ def starting_file(name: str, extends: str) -> str:
         [
             "gangraph: 1",
             f"name: {name}",
-            f"extends: {parsed.name if inside else extends}",
+            f"extends: {parsed.name if inside else target.relative_to(here)}",
             "# What is written here replaces what the parent says, key by key; `~` removes.",
             f"# sizes: {{{shown}}}",
             "# losses:",

@@ -117,7 +117,9 @@ def draw(
         raise RunError("changes are drawn in the game of all players: leave view and player out")
     loaded = load(spec)
     if format == "html":
-        if view != "game" or player is not None or before is not None or stage is not None:
+        if before is not None:
+            raise RunError(f"changes are drawn as {', '.join(f for f in FORMATS if f != 'html')}, not as a page")
+        if view != "game" or player is not None or stage is not None:
             raise RunError("a page has every view, player and stage: leave --view, --network, --player and --stage out")
         from gangraph.page import page
 
