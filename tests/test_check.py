@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from support import written
 
 import gangraph
 from gangraph import _paths
@@ -558,11 +557,3 @@ def mutated(text: str, rng: random.Random) -> str:
                     )
         text = "".join(parts) or "x"
     return text
-
-
-def test_what_a_child_removed_is_said_to_be_so(tmp_path: Path) -> None:
-    with pytest.raises(gangraph.SpecError) as caught:
-        gangraph.load(written(tmp_path, "gangraph: 1\nname: small\nextends: gan\ngraph:\n  fake: ~\n"))
-    (problem,) = caught.value.problems
-    assert problem.fact == "nothing is called 'fake' here"
-    assert problem.help == f"{tmp_path / 'spec.yaml'}:5:3 removes it"
