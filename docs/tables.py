@@ -15,8 +15,8 @@ from gangraph import _paths, ops
 from gangraph.check import MEANT
 from gangraph.compiler import load
 from gangraph.document import read
-from gangraph.infer import OPTIMIZERS
 from gangraph.layers import LAYERS, WRAPPERS
+from gangraph.players import OPTIMIZERS
 
 DOCS = Path(__file__).parent
 

@@ -21,11 +21,12 @@ from gangraph.errors import GangraphError, Problem, SpecError
 from gangraph.evaluate import Silent
 from gangraph.expressions import UNREAD
 from gangraph.graph import Graph
-from gangraph.infer import infer_shapes, known
+from gangraph.infer import infer_shapes
 from gangraph.resolve import Resolved, resolve
 from gangraph.routing import Routing, route_gradients
 from gangraph.schedule import Schedule, plan_schedule
 from gangraph.spec import GraphSpec, read_spec
+from gangraph.values import known
 
 if TYPE_CHECKING:
     from gangraph.emit import Program

@@ -16,13 +16,13 @@ from gangraph.code import Code, class_name, fit, identifier, literal, text
 from gangraph.expressions import show
 from gangraph.frozen import frozen
 from gangraph.graph import Graph
-from gangraph.infer import known
 from gangraph.initial import from_data, initializers
 from gangraph.ir import Node, walk
 from gangraph.networks import Classes, init_text, viewed
 from gangraph.phases import StageWriter, shown_method
 from gangraph.schedule import Schedule, ordered
 from gangraph.statements import attribute, game_names
+from gangraph.values import known
 from gangraph.writer import Writer
 
 _MARKED = re.compile(r"\w+@")

@@ -9,10 +9,10 @@ from gangraph.code import literal
 from gangraph.errors import Fact, nearest
 from gangraph.expressions import Expr
 from gangraph.graph import Graph
-from gangraph.infer import known
 from gangraph.ir import Node, walk
 from gangraph.layers import LAYERS
 from gangraph.templates import Init
+from gangraph.values import known
 
 EVERY, KIND, NETWORK, LAYERS_BELOW, LAYER = range(5)  # how special a pattern is
 WEIGHTED = tuple(name for name, layer in LAYERS.items() if layer.weighted)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from gangraph import ops
 from gangraph.code import WIDTH, fit, identifier, literal
 from gangraph.graph import Graph, Optimizer, Player, Step, network_of
-from gangraph.infer import OPTIMIZERS
 from gangraph.ir import Node, leaves, visit, walk
+from gangraph.players import OPTIMIZERS
 from gangraph.schedule import Evaluation, Held, Schedule, held_name, ordered
 from gangraph.statements import PhaseWriter, attribute, registered
 from gangraph.writer import shape_comment

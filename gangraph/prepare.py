@@ -8,7 +8,7 @@ from typing import Any
 from gangraph.errors import Fact, nearest
 from gangraph.expressions import Call, Expr, Name, show
 from gangraph.graph import Graph
-from gangraph.infer import known
+from gangraph.values import known
 
 STEPS = {"resize": "h, w", "crop": "h, w", "random_crop": "h, w", "flip": "p=0.5"}
 Step = tuple[str, tuple[Any, ...], dict[str, Any]]

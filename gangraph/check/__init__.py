@@ -287,7 +287,7 @@ def stage_keys(case: Case) -> Iterator[Finding]:
 
 
 def _length(stage: Stage, path: str, key: str, expr: Expr) -> Iterator[Finding]:
-    from gangraph.infer import known
+    from gangraph.values import known
 
     try:
         value = known(stage.graph.resolved, expr)

@@ -24,12 +24,12 @@ from gangraph.expressions import show
 from gangraph.families import SIDES, Member, family_of
 from gangraph.frozen import frozen
 from gangraph.graph import Phase
-from gangraph.infer import known
 from gangraph.ir import Node, Type, leaves, visit
 from gangraph.page.dataflow import Dataflow
 from gangraph.page.names import Link, Names, Part, call_key, phase_key, player_key, sides_of
 from gangraph.resolve import Resolved, moves_in
 from gangraph.spec import expressions
+from gangraph.values import known
 from gangraph.writer import host_text
 
 DTYPES = {"float": "real numbers", "int": "integers", "bool": "truth values"}
