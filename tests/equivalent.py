@@ -318,6 +318,10 @@ def reason(flow: Flow, mutant: Mutant) -> str | None:
         return "no gradient is taken of what is shown"
     if mutant.method.startswith(SHOWN) and ".eval()(*a)" in mutant.new:
         return "what is shown is in evaluation mode already"
+    moved = re.search(r"View\((self\.\w+), training=True, still=False\)", mutant.new)
+    if mutant.method.startswith(SHOWN) and moved:
+        read = re.search(rf"{re.escape(moved[1])}(\(|, (?!training=True))", flow.text(mutant.method))
+        return None if read else "what is shown puts layer state back, and calls in training mode do not read it"
     if mutant.method.split(".")[0] in RUNTIME_CLASSES:
         found = next((why for pattern, why in RUNTIME.items() if re.search(pattern, mutant.key)), None)
         return "there is one process" if of_one_process(flow, mutant) else found
