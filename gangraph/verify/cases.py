@@ -23,7 +23,7 @@ MOMENTS = (  # where an iteration begins: in the usual first ones, and where con
     {"step": 0, "epoch": 0, "epoch_step": 0},
     {"step": 3, "epoch": 1, "epoch_step": 1},
     {"step": 8, "epoch": 120, "epoch_step": 4},
-    {"step": 1000, "epoch": 50, "epoch_step": 2},
+    {"step": 1000, "epoch": 50, "epoch_step": 2, "epoch_steps": 3},  # the last one of its epoch
 )
 Arrays = dict[str, Any]
 
