@@ -138,14 +138,11 @@ class Values(Expander):
         """A name whose value is made at first use; once wrong, whatever reads it keeps silent."""
 
         def guarded() -> Any:
-            try:
-                return make()
-            except Fact as fact:
-                self.problem(fact, path, place)
-            except Silent:
-                pass
-            thunk.value = _WRONG
-            raise Silent
+            value = self.attempt(path, place, make)
+            if value is MISSING:
+                thunk.value = _WRONG
+                raise Silent
+            return value
 
         thunk = Thunk(guarded)
         self.names[name] = thunk
