@@ -32,7 +32,7 @@ def steps(graph: Graph) -> dict[str, list[Step]]:
 def _ends(graph: Graph, stream: str, exprs: Sequence[Expr], made: list[Step]) -> None:
     """Raises `Fact` where the last step that sets a size sets another one than an input of the stream has."""
     sizing = [
-        (e, (*args, *keywords.values()))
+        (e, (*args, *(keywords[axis] for axis in ("h", "w") if axis in keywords)))
         for e, (name, args, keywords) in zip(exprs, made, strict=True)
         if name != "flip"
     ]

@@ -557,3 +557,30 @@ def mutated(text: str, rng: random.Random) -> str:
                     )
         text = "".join(parts) or "x"
     return text
+
+
+WIDE = """
+gangraph: 1
+name: wide
+inputs: {x: "image(1, 8, 12)"}
+prepare:
+  data:
+  - resize(w=12, h=8)
+networks:
+  A: [Flatten(), Linear(96), "reshape(_, 1, 8, 12)"]
+losses:
+  near: expect(l2(A(x), x))
+players:
+  P: {networks: [A], optimizer: Adam(lr=1e-3)}
+schedule:
+  P: near
+"""
+
+
+def test_the_sides_of_a_prepared_picture_may_be_named_in_any_order(tmp_path: Path) -> None:
+    spec = tmp_path / "wide.yaml"
+    spec.write_text(WIDE)
+    assert not gangraph.load(spec).warnings
+    spec.write_text(WIDE.replace("w=12, h=8", "w=8, h=12"))
+    with pytest.raises(gangraph.SpecError, match="data ends at 12 x 8, and x is 8 x 12"):
+        gangraph.load(spec)
