@@ -50,7 +50,8 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "shape": {
         "concat": "", "stack": "", "tile": "a vector at every place of a map", "reshape": "own axes; one may be -1",
-        "transpose": "two own axes", "matmul": "over the last two own axes; those in front meet entry by entry", "resize": "modes bilinear, nearest, area",
+        "transpose": "two own axes", "matmul": "over the last two own axes; those in front meet entry by entry",
+        "resize": "modes bilinear, nearest, area",
         "pad": "[left, right, top, bottom]; modes zeros, reflect, replicate, circular",
         "convolve": "a kernel that is a value, also one for each sample", "zeros": "shared", "ones": "shared",
     },

@@ -23,19 +23,27 @@ if TYPE_CHECKING:
     from gangraph.errors import GangraphError, Problem, RunError, SpecError
 
 __version__ = "0.1.0"
-__all__ = ["GangraphError", "Problem", "RunError", "Spec", "SpecError", "compile", "draw", "load", "train", "verify"]
+__all__ = [
+    "GangraphError", "Problem", "RunError", "Spec", "SpecError",
+    "compile", "diff", "draw", "equations", "load", "train", "verify",
+]  # fmt: skip
 
 _HOMES = {
     "gangraph.compiler": ("Spec", "compile", "load"),
     "gangraph.errors": ("GangraphError", "Problem", "RunError", "SpecError"),
 }
+_VERBS = ("diff", "draw", "equations", "train", "verify")  # modules that may be called: `gangraph.draw(spec)`
 
 
 def __getattr__(name: str) -> Any:
-    """What is loaded when it is asked for. All packages but `testing` may be called: `gangraph.draw(spec)`."""
-    if name in ("draw", "train", "verify", "testing"):
+    """What is loaded when it is asked for."""
+    if name in (*_VERBS, "testing"):
         return importlib.import_module(f"gangraph.{name}")
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(home), name)
     raise AttributeError(f"module 'gangraph' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__", "testing"]

@@ -61,7 +61,7 @@ def _read(source: str, settings: Sequence[str], tiny: bool, batch_size: int | No
     from gangraph.compiler import Spec
     from gangraph.spec import read_spec
 
-    parsed = read_spec(source)
+    parsed, place = read_spec(source), Place("--set")
     if tiny and not any(tree.get("tiny") for _, tree in parsed.stage_trees) and not parsed.tree.get("tiny"):
         print(f"{parsed.name} has no `tiny`: its own sizes are taken", file=sys.stderr)
     sizes: dict[str, Any] = {}
@@ -76,11 +76,10 @@ def _read(source: str, settings: Sequence[str], tiny: bool, batch_size: int | No
         if name in sizes or name in constants:
             raise click.BadParameter(f"{name} is set twice")
         if name not in known:
-            raise SpecError(
-                [Problem(Place("--set"), name, "not a size or constant of this spec", nearest(name, known))]
-            )
+            raise SpecError([Problem(place, name, "not a size or constant of this spec", nearest(name, known))])
         (sizes if name in parsed.file.sizes else constants)[name] = value
-    return Spec(parsed, {"sizes": sizes, "constants": constants, "tiny": tiny, "batch_size": batch_size})
+    given = {"sizes": sizes, "constants": constants, "tiny": tiny, "batch_size": batch_size}
+    return Spec(parsed, {**given, "set_at": place})
 
 
 def warn(spec: Spec) -> None:

@@ -4,7 +4,7 @@ What is compared is what the compiler made of the files, not their text: another
 expression and a parent's file change nothing. A family is compared rule by rule, with its index in brackets.
 
 >>> import gangraph
->>> print(diff(gangraph.load("gan"), gangraph.load("gan-minimax")))
+>>> print(gangraph.diff("gan", "gan-minimax"))
 losses
   adv: non_saturating(real=D(x), fake=D(fake)) -> minimax(real=D(x), fake=D(fake))
 """
@@ -22,9 +22,12 @@ from gangraph.frozen import frozen
 from gangraph.graph import Graph, Phase, Player, Step
 from gangraph.ir import Node
 from gangraph.templates import join
+from gangraph.verb import callable_itself
 from gangraph.writer import host_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gangraph.compiler import Spec
 
 Facts = dict[str, dict[str, str]]  # section -> name -> what is known of it
@@ -87,8 +90,11 @@ class Difference:
         return {"a": self.a, "b": self.b, "equal": not self.changes, "changes": sections}
 
 
-def diff(a: Spec, b: Spec) -> Difference:
-    """What changed from one spec to the other."""
+def diff(a: Spec | str | Path, b: Spec | str | Path) -> Difference:
+    """What changed from one spec to the other; each a path, the name of a system of the gallery, or loaded."""
+    from gangraph.compiler import load
+
+    a, b = load(a), load(b)
     before, after = facts(a), facts(b)
     changes = []
     for section in SECTIONS:
@@ -278,3 +284,6 @@ def _stages(spec: Spec) -> Iterator[tuple[str, str]]:
         yield "order", ", ".join(graph.resolved.stage for graph in spec.graphs)
     for key, tree in spec.parsed.stage_trees:
         yield from _parts(str(key), tree)
+
+
+callable_itself(__name__)

@@ -38,6 +38,7 @@ MODULE_WORDS = frozenset(
     """.split()  # noqa: SIM905 - a list of words is easier to read
 )
 TOP = 1_000_000_000  # the largest size that a spec may name
+CALL = Place("load")  # where a size or a constant is set from Python
 
 
 @frozen
@@ -122,9 +123,13 @@ def resolve(
     tiny: bool = False,
     library: Path | None = None,
     batch_size: int | None = None,
+    set_at: Place = CALL,
 ) -> tuple[Resolved, ...]:
-    """A spec -> its stages (one without a name where it has none), with sizes and constants overridden."""
-    over = _overrides(spec, sizes or {}, constants or {}, tiny)
+    """A spec -> its stages (one without a name where it has none), with sizes and constants overridden.
+
+    `set_at` is the place of what is wrong with an override.
+    """
+    over = _overrides(spec, {"sizes": sizes or {}, "constants": constants or {}}, tiny, set_at)
     problems: list[Problem] = []
     if library is not None and not library.is_dir():
         raise SpecError([Problem(Place(str(library)), "library", "no such folder")])
@@ -163,7 +168,7 @@ class _Over:
     tiny: bool
 
 
-def _overrides(spec: GraphSpec, sizes: dict[str, Any], constants: dict[str, Any], tiny: bool) -> _Over:
+def _overrides(spec: GraphSpec, given: dict[str, dict[str, Any]], tiny: bool, set_at: Place) -> _Over:
     """`tiny`, then what the caller sets; an unknown name is a problem."""
     made: dict[str, dict[str, Expr]] = {"sizes": {}, "constants": {}}
     if tiny:
@@ -175,16 +180,14 @@ def _overrides(spec: GraphSpec, sizes: dict[str, Any], constants: dict[str, Any]
         for section in ("sizes", "constants"):
             entry = tree.get(section)
             known[section] |= dict.fromkeys(getattr(entry, "entries", {}))
-    for section, given in (("sizes", sizes), ("constants", constants)):
-        for name, value in given.items():
-            if name not in known[section]:
-                fact = Fact(f"'{name}' is not one of the {section}", nearest(name, known[section]))
-                problems.append(Problem(spec.place, section, fact.message, fact.help))
-                continue
+    for section, values in given.items():
+        for name, value in values.items():
             try:
-                made[section][name] = parse(str(value), Place("--set", 1, 1))
+                if name not in known[section]:
+                    raise Fact(f"'{name}' is not one of the {section}", nearest(name, known[section]))
+                made[section][name] = parse(str(value), set_at)
             except Fact as fact:
-                problems.append(Problem(Place("--set"), name, fact.message, fact.help))
+                problems.append(Problem(set_at, f"{section}.{name}", fact.message, fact.help))
     for section, names in known.items():
         for name in getattr(spec.file.tiny, section):
             if name not in names:

@@ -19,7 +19,7 @@ from gangraph.equations.stage import Stage
 from gangraph.equations.symbols import escape, number, symbol
 from gangraph.equations.trees import simple
 from gangraph.equations.write import Writer
-from gangraph.errors import Fact
+from gangraph.errors import RunError
 from gangraph.expressions import parse, show
 
 GALLERY = sorted(path.stem for path in _paths.specs().glob("*.yaml"))
@@ -208,8 +208,8 @@ def test_a_long_note_goes_on_in_the_next_line() -> None:
     assert as_text(noted).splitlines()[2].startswith("    word")
 
 
-def test_an_unknown_format_is_a_fact() -> None:
-    with pytest.raises(Fact, match="no format is called 'word'"):
+def test_an_unknown_format_is_told() -> None:
+    with pytest.raises(RunError, match="no format is called 'word'"):
         equations(gangraph.load("gan"), "word")
 
 

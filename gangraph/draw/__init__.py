@@ -42,12 +42,11 @@ The package may be called itself: `gangraph.draw(spec)` is `gangraph.draw.draw(s
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from gangraph.errors import RunError, nearest
+from gangraph.verb import callable_itself
 
 if TYPE_CHECKING:
     from gangraph.compiler import Spec
@@ -106,13 +105,13 @@ def draw(
     _known("format", format, FORMATS)
     _known("view", view, VIEWS)
     if network is not None and view != "network":
-        raise RunError(f"--network goes with --view network, not with --view {view}")
+        raise RunError(f"network goes with the view network, not with {view}")
     if player is not None and view != "game":
-        raise RunError(f"--player goes with --view game, not with --view {view}")
+        raise RunError(f"player goes with the view game, not with {view}")
     if iterations is not None and view != "schedule":
-        raise RunError(f"--iterations goes with --view schedule, not with --view {view}")
+        raise RunError(f"iterations goes with the view schedule, not with {view}")
     if iterations is not None and not 1 <= iterations <= MOST:
-        raise RunError(f"--iterations is a number from 1 to {MOST}, not {iterations}")
+        raise RunError(f"iterations is a number from 1 to {MOST}, not {iterations}")
     if before is not None and (view != "game" or player is not None):
         raise RunError("changes are drawn in the game of all players: leave view and player out")
     loaded = load(spec)
@@ -120,7 +119,7 @@ def draw(
         if before is not None:
             raise RunError(f"changes are drawn as {', '.join(f for f in FORMATS if f != 'html')}, not as a page")
         if view != "game" or player is not None or stage is not None:
-            raise RunError("a page has every view, player and stage: leave --view, --network, --player and --stage out")
+            raise RunError("a page has every view, player and stage: leave the others out")
         from gangraph.page import page
 
         return page(loaded, 1 if quick else None)
@@ -182,7 +181,7 @@ def _table(spec: Spec, format: str, view: str, network: str | None, iterations: 
         raise RunError(f"the view {view} is a table, and Mermaid has none: write it as .svg, .png, .pdf or .dot")
     if view == "network":
         if network is None:
-            raise RunError(f"--view network needs --network, one of {', '.join(spec.graph.networks)}")
+            raise RunError(f"the view network needs network, one of {', '.join(spec.graph.networks)}")
         _known("network", network, spec.graph.networks)
         table = tables.network(spec, network)
     elif iterations is not None:
@@ -201,11 +200,4 @@ def _known(what: str, name: str, known: Any) -> None:
         raise RunError(f"no {what} is called '{name}' ({nearest(name, known) or 'there are ' + ', '.join(known)})")
 
 
-class _Package(ModuleType):
-    """A package that is also the verb it is named after."""
-
-    def __call__(self, spec: Spec | str | Path, format: str = "svg", **options: Any) -> str | bytes:
-        return draw(spec, format, **options)
-
-
-sys.modules[__name__].__class__ = _Package
+callable_itself(__name__)

@@ -13,7 +13,7 @@ and `formats.py` prints them.
 >>> adv = next(section for section in sections(spec) if section.title == "adv")
 >>> adv.equations[1].left
 Piece(latex='\\mathcal{L}_{\\mathrm{adv}}^{\\mathrm{dis}}', text='ℒ_adv^dis', strength=9)
->>> print(equations(spec).split("\n\n")[3])
+>>> print(gangraph.equations(spec).split("\n\n")[3])
 adv
   min_G max_D V_adv = 𝔼_{x ∼ p_data}[log σ(D(x))] + 𝔼_{z ∼ 𝒩(0, I)}[log(1 − σ(D(fake)))]
           ℒ_adv^dis = −V_adv
@@ -26,14 +26,24 @@ from typing import TYPE_CHECKING
 
 from gangraph.equations.formats import FORMATS
 from gangraph.equations.merge import sections
-from gangraph.errors import Fact
+from gangraph.errors import RunError, nearest
+from gangraph.verb import callable_itself
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gangraph.compiler import Spec
 
 
-def equations(spec: Spec, format: str = "text") -> str:
-    """The objective of every player and what it is made of: plain text, LaTeX (amsmath, amssymb) or MathML."""
+def equations(spec: Spec | str | Path, format: str = "text") -> str:
+    """The objective of every player and what it is made of: `text`, `latex` (amsmath, amssymb) or `mathml`."""
+    from gangraph.compiler import load
+
     if format not in FORMATS:
-        raise Fact(f"no format is called '{format}'", ", ".join(FORMATS))
-    return FORMATS[format](sections(spec), spec.name)
+        known = nearest(format, FORMATS) or "there are " + ", ".join(FORMATS)
+        raise RunError(f"no format is called '{format}' ({known})")
+    loaded = load(spec)
+    return FORMATS[format](sections(loaded), loaded.name)
+
+
+callable_itself(__name__)

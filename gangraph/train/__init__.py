@@ -27,9 +27,9 @@ first. `train("digits")` takes it, and the batches after it, through `gan.step`,
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from gangraph.verb import callable_itself
 
 if TYPE_CHECKING:
     from gangraph.train.evaluate import evaluate_run
@@ -38,18 +38,13 @@ if TYPE_CHECKING:
 __all__ = ["Result", "evaluate_run", "sample_run", "train"]
 
 
-class _Package(ModuleType):
-    """A package that is also the verb it is named after; torch is loaded when it is used."""
+def __getattr__(name: str) -> Any:
+    """What needs torch is loaded when it is asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    from gangraph.train import evaluate, loop
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.train(*args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in __all__:
-            from gangraph.train import evaluate, loop
-
-            return getattr(evaluate if name == "evaluate_run" else loop, name)
-        raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'")
+    return getattr(evaluate if name == "evaluate_run" else loop, name)
 
 
-sys.modules[__name__].__class__ = _Package
+callable_itself(__name__)

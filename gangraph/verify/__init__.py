@@ -30,11 +30,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gangraph.compiler import load
 from gangraph.errors import RunError
+from gangraph.verb import callable_itself
 from gangraph.verify.explore import Explorer, Progress
 from gangraph.verify.report import PROPERTIES, Difference, Report, Row
 
@@ -105,11 +105,4 @@ def verify_with_bar(spec: Spec, cases: int, seed: int, program: Path | None) -> 
         return verify(spec, cases, seed, program, progress, workers=min(torch.get_num_threads(), MOST_WORKERS))
 
 
-class _Package(ModuleType):
-    """A package that is also the verb it is named after."""
-
-    def __call__(self, spec: Spec | str | Path, **options: Any) -> Report:
-        return verify(spec, **options)
-
-
-sys.modules[__name__].__class__ = _Package
+callable_itself(__name__)
