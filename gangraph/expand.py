@@ -21,6 +21,7 @@ from gangraph.spec import Chain, GivenNetwork, GraphNetwork, Line, TwoSides
 from gangraph.templates import (
     MISSING,
     BlockTemplate,
+    Init,
     LayerTemplate,
     Named,
     Outputs,
@@ -90,6 +91,9 @@ class Expander(Evaluator):
         layer = LAYERS[name].from_call(
             [self._field(a) for a in arguments], {k: self._field(v) for k, v in keywords.items()}
         )
+        for parameter, dimensions in (("bias", 1), ("init", len(getattr(layer, "shape", ())))):
+            if isinstance(init := getattr(layer, parameter, None), Init):
+                init.check(dimensions)
         return LayerTemplate(layer)
 
     def _make_declared(self, word: Definition, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Template:

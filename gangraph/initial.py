@@ -49,6 +49,8 @@ def check_init(graph: Graph) -> list[tuple[str, Fact]]:
                 raise Fact(f"no layer of the networks is meant by '{key}'")
             if isinstance(value, Node):
                 _fits(graph, str(key), targets[0][0], value)
+            else:
+                value.check(_dimensions(graph, str(key), targets[0][0]))
         except Fact as fact:
             wrong.append((str(key), fact.at(getattr(key, "place", expr.at))))
     return wrong
@@ -75,6 +77,23 @@ def _fits(graph: Graph, key: str, rank: int, value: Node) -> None:
         raise Fact(f"{head} has no {parameter}", nearest(parameter, layer.parameters()))
     if value.type.samples is not None or value.type.shape != shape:
         raise Fact(f"{key} is {list(shape)}, and the value that it would begin with is {list(value.type.shape)}")
+
+
+def _dimensions(graph: Graph, key: str, rank: int) -> int:
+    """The least number of axes that a parameter has which a pattern means."""
+    head, _, parameter = key.rpartition(".")
+    if parameter == "bias":
+        return 1
+    if rank in (EVERY, NETWORK):
+        return 2
+    shapes = [
+        layer.parameters().get(parameter, ())
+        for name, network in graph.networks.items()
+        for module in network.variants.values()
+        for path, layer in module.layers()
+        if (layer.title == head if rank == KIND else _within(f"{name}.{path}", head))
+    ]
+    return min((len(shape) for shape in shapes if shape), default=2)
 
 
 def _targets(graph: Graph, key: str) -> list[tuple[int, str, str]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from gangraph.errors import Fact, Place, nearest
 from gangraph.frozen import frozen
-from gangraph.ir import HOST, Length, Node, Range, Shape, Type
+from gangraph.ir import HOST, Length, Node, Range, Shape, Type, walk
 
 Made = tuple[tuple[Node, ...], Type, dict[str, Any]]
 Rule = Callable[..., Made]
@@ -139,7 +139,7 @@ def integer(value: Any, what: str, least: int | None = 0) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, Length):
-        value = value.now
+        raise Fact(f"{what} cannot be {value}", "a batch may be of another size, and this is settled before the run")
     if isinstance(value, bool) or not isinstance(value, int):
         raise Fact(f"{what} must be an integer that is known before the run, not {_said(value)}")
     if least is not None and value < least:
@@ -344,7 +344,13 @@ def _scaled(type_: Type, other: Type, value: Any, name: str) -> Range | None:
     return (min(found), max(found)) if found else None
 
 
-def _binary(name: str, host: Callable[[Any, Any], Any], affine: bool = False, dtype: str = "float") -> None:
+def _binary(
+    name: str,
+    host: Callable[[Any, Any], Any],
+    affine: bool = False,
+    dtype: str = "float",
+    blocked: tuple[int, ...] = (),
+) -> None:
     def rule(a: Any, b: Any) -> Made:
         left, right = node_of(a), node_of(b)
         if name in ("div", "floordiv", "mod") and right.type.host and right.value == 0:
@@ -358,7 +364,7 @@ def _binary(name: str, host: Callable[[Any, Any], Any], affine: bool = False, dt
                 type_ = type_.but(range=range_)
         return nodes, type_, fields
 
-    OPERATORS[name] = Operator(name, "a, b", rule, affine=affine, host=host)
+    OPERATORS[name] = Operator(name, "a, b", rule, affine=affine, host=host, blocked=blocked)
 
 
 SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod": "%", "pow": "**"}
@@ -367,7 +373,7 @@ _binary("add", lambda a, b: a + b, affine=True)
 _binary("sub", lambda a, b: a - b, affine=True)
 _binary("mul", lambda a, b: a * b)
 _binary("div", lambda a, b: a / b)
-_binary("floordiv", lambda a, b: a // b)
+_binary("floordiv", lambda a, b: a // b, blocked=(0, 1))  # constant between its steps
 _binary("mod", lambda a, b: a % b)
 _binary("pow", lambda a, b: _power(a, b))
 _binary("lt", lambda a, b: a < b, dtype="bool")
@@ -435,7 +441,8 @@ def _reduction(name: str, method: str, affine: bool = False) -> None:
         range_ = node.type.range if name in ("mean", "max", "min") else None
         type_ = Type(kept, node.type.samples, range=range_, domain=node.type.domain)
         axes = tuple(range(1, node.type.rank + 1)) if axes is None else axes
-        if name == "std" and math.prod(node.type.shape[axis - 1] for axis in axes) < 2:
+        single = name == "std" and math.prod(node.type.shape[axis - 1] for axis in axes) < 2
+        if single and not any(n.op == "p" for n in walk([node])):
             many = node.type.samples is not None
             help = "std(samples_of(v), dim=1) is that of all samples" if many else None
             raise Fact(f"std of {node.type} is that of one number, which has none", help)

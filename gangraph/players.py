@@ -179,11 +179,21 @@ class Players(Values):
         return expr.function.id, node
 
     def _rule(self, expr: Expr, bound: dict[str, Any]) -> Node:
-        """An expression of `p`, each parameter in turn."""
+        """An expression of `p`, each parameter in turn: of any shape, so that what reduces it reduces all of it."""
         p = Node("p", (), Type(), expr.at, name="p")
         made = ops.tensor_of(self.value(expr, self.scope(bound, {"p": p})), "an expression of p")
-        if p not in visit([made], lambda n: () if n.op in ops.REDUCTIONS and len(n.args) == 1 else n.args):
+
+        def shaped(node: Node) -> bool:
+            return p in visit([node], lambda n: () if n.op in ops.REDUCTIONS and len(n.args) == 1 else n.args)
+
+        if made.type.shape or not shaped(made):
             raise Fact(f"{show(expr)} does not have the shape of p", "it is what a parameter becomes").at(expr.at)
+        for node in walk([made]):
+            if node.op in ops.REDUCTIONS and len(node.args) == 1 and shaped(node.args[0]):
+                node.fields["axes"] = None
+            if not (node.args or node.type.host or node.op in ("p", "state")) or node.op in ("call", "loss", "grad"):
+                what = f"reads {node.name}" if node.name else "calls a network"
+                raise Fact(f"{show(expr)} {what}", "a rule is of p, constants, clocks and state alone").at(expr.at)
         return made
 
     def _average_name(self, member: Member) -> Named:

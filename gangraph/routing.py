@@ -124,7 +124,7 @@ class Reach:
         self, node: Node, outputs: tuple[int, ...], prefix: str, parameters: set[str], stack: list[Node]
     ) -> None:
         found, read = self.body(node, outputs, prefix)
-        if not (node.op == "call" and node.fields["view"].get("frozen")):
+        if node.op != "call" or _uses_own(node):
             parameters |= found
         stack += [a for i, a in enumerate(node.args) if i in read and differentiable(a)]
         if "given" in node.fields:
@@ -163,7 +163,7 @@ class Reach:
                 continue
             if node.op in ("call", "apply"):
                 found, inputs = self._second_body(node, path, xs, prefix, names)
-                if not (node.op == "call" and node.fields["view"].get("frozen")):
+                if node.op != "call" or _uses_own(node):
                     parameters |= found
                 read += [node.args[i] for i in inputs]
                 if "given" in node.fields:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gangraph.errors import Place
+from gangraph.errors import Fact, Place
 from gangraph.frozen import frozen
 from gangraph.ir import Node
 
@@ -220,6 +220,11 @@ class Init:
     name: str
     arguments: tuple[tuple[str, float], ...] = ()
     scale: float = 1.0
+
+    def check(self, dimensions: int) -> None:
+        """Refuses a tensor of one axis where inputs and outputs are counted."""
+        if dimensions < 2 and self.name.startswith(("xavier", "kaiming", "orthogonal", "fan")):
+            raise Fact(f"{self} begins matrices and kernels, and no list of numbers", "as zeros(), normal(0, 0.02)")
 
     def __str__(self) -> str:
         inside = ", ".join(f"{k}={v:g}" for k, v in self.arguments)

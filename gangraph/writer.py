@@ -130,6 +130,11 @@ class Writer:
         left, right = self.aligned(node) if not node.type.host else [self.code(a) for a in node.args]
         if node.op not in ops.COMPARISONS:
             left, right = self.number(left, node.args[0]), self.number(right, node.args[1])
+        if sign == "//" and not node.type.host:  # no gradient passes, and torch has none
+            left, right = (
+                code if a.type.host or a.type.dtype in ("bool", "int") else code.at(ATOM) + ".detach()"
+                for code, a in zip((left, right), node.args, strict=True)
+            )
         if sign in _FLIPPED and node.args[0].type.host and not node.args[1].type.host:
             left, right, sign = right, left, _FLIPPED[sign]
         if sign == "%" and node.args[0].type.host and not node.args[1].type.host:  # which torch cannot differentiate
@@ -217,10 +222,11 @@ class Writer:
 
     def _reduced(self, node: Node) -> Code:
         inner, axes = node.args[0], node.fields["axes"]
-        code = self.number(self.code(inner), inner).at(ATOM)
+        code, method = self.number(self.code(inner), inner).at(ATOM), node.fields["method"]
+        if axes is None:  # all, of whatever shape
+            return code + (".flatten().logsumexp(dim=0)" if method == "logsumexp" else f".{method}()")
         if not axes:
-            return self.code(inner) if node.fields["method"] != "norm" else code + ".abs()"
-        method = node.fields["method"]
+            return self.code(inner) if method != "norm" else code + ".abs()"
         shared = inner.type.samples is None
         whole = len(axes) == inner.type.rank
         if whole and shared and method in ("mean", "sum", "amax", "amin", "norm", "std"):

@@ -2186,6 +2186,36 @@ def test_a_declared_layer_is_torchs_and_verify_says_so(tmp_path: Path) -> None:
     assert "not proven: Slopes, which the reference takes from torch (nn.PReLU) as the program does" in str(report)
 
 
+FLOORED = """
+gangraph: 1
+name: floored
+inputs: {x: vector(2)}
+draws: {z: normal(3)}
+networks: {G: "mlp([8, 2])", D: "mlp([8, 1])"}
+graph: {fake: G(z)}
+losses:
+  adv: wasserstein(real=D(x), fake=D(fake))
+  steps: expect(sum(fake * (fake // 0.25)))
+players:
+  D: {networks: [D], optimizer: SGD(lr=0.1)}
+  G: {networks: [G], optimizer: SGD(lr=0.1)}
+schedule: {D: adv.discriminator, G: adv.generator + steps}
+"""
+
+
+def test_no_gradient_passes_a_floor(tmp_path: Path) -> None:
+    """Its derivative is 0 wherever it has one; torch has none."""
+    path = written(tmp_path, FLOORED)
+    gan = build(path)
+    given, draws, G = batch(gan, 4), gan.draw(4, 0), gan.networks["G"]
+    fake = G(draws["G/z"])
+    expected = torch.autograd.grad((fake * torch.floor(fake.detach() / 0.25)).sum(1).mean(), list(G.parameters()))
+    adversarial = torch.autograd.grad(-gan.networks["D"](G(draws["G/z"])).mean(), list(G.parameters()))
+    found = gan.gradients("G", given, draws).values()
+    assert all(torch.allclose(a, b + c) for a, b, c in zip(found, expected, adversarial, strict=True))
+    assert_matches_reference(path, cases=2)
+
+
 def test_a_default_of_a_declared_layer_may_read_the_argument_in_front_of_it(tmp_path: Path) -> None:
     text = DECLARED.replace("Unfold(kernel_size, stride=1)", "Unfold(kernel_size, stride=kernel_size)")
     path = written(tmp_path, text.replace("Unfold(3, stride=3)", "Unfold(3)"))

@@ -329,7 +329,9 @@ def ignored_options(case: Case) -> Iterator[Finding]:
     """Options of an optimizer that it does not read."""
     for stage in case.stages:
         for member in stage.graph.resolved.players:
-            player = stage.graph.players[member.name]
+            player = stage.graph.players.get(member.name)
+            if player is None:  # it is a problem itself
+                continue
             exprs = [
                 ("optimizer", member.body.optimizer),
                 *((k, e) for k, e in member.body.parts.items() if k.startswith("optimizer.")),
@@ -370,6 +372,12 @@ def owners(case: Case) -> Iterator[Finding]:
             yield Finding(
                 player.place, f"players.{player.name}", f"no phase of the schedule is played by {player.name}", help
             )
+    for player in stage.graph.players.values():
+        for part in player.optimizers:
+            networks = [part] if part else list(player.networks)
+            if all(n in stage.graph.networks for n in networks) and not stage.graph.parameters(networks):
+                fact = f"{' and '.join(networks)} has no parameters, and {player.name} would train nothing"
+                yield Finding(player.place, f"players.{player.name}", fact, "give it layers that have weights")
     constant = {name for n, network in stage.graph.networks.items() if network.frozen for name in stage.contained(n)}
     for name, network in stage.graph.networks.items():
         if (
@@ -505,7 +513,7 @@ def _cut(stage: Stage, root: Node, wanted: int) -> str | None:
         return f"the pool {node.name or ''} {line} is a constant: give the loss the fresh fake, and the pool as `shown`"
     if node.op == "stop":
         return f"`stop` {line} cuts it"
-    return f"`{node.op}` {line} has no gradient"
+    return f"`{ops.SIGNS.get(node.op, node.op)}` {line} has no gradient"
 
 
 def sides(case: Case) -> Iterator[Finding]:
