@@ -12,7 +12,7 @@ import textwrap
 from typing import Any
 
 from gangraph import _paths
-from gangraph.code import Code, class_name, fit, identifier, literal, text
+from gangraph.code import RESERVED, Code, class_name, fit, identifier, literal, text
 from gangraph.expressions import show
 from gangraph.frozen import frozen
 from gangraph.graph import Graph
@@ -84,7 +84,7 @@ class Emitter:
         methods = self._merged(written)
         classes = self.classes.render()
         title = class_name(self.spec.name)
-        while title in self.classes.names or title in ("Game", "Draws", "Pool", "View"):
+        while title in self.classes.names or title in RESERVED:
             title += "Game"
         body = "\n\n".join([*methods, *classes])
         needs = {"pool": r"self\.pools\[", "view": r"View\(", "reverse": r"reverse\(", "adam": "AdamTF"}

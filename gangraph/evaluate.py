@@ -455,7 +455,12 @@ class Evaluator:
 
     def initializer(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Init:
         bound = ops.Signature(name, ops.INITIALIZERS[name]).bind(arguments, keywords)
-        return Init(name, tuple((k, float(ops.static_number(v, k))) for k, v in bound.items()))
+        numbers = {k: float(ops.static_number(v, k)) for k, v in bound.items()}
+        if numbers.get("std", 0) < 0:
+            raise Fact(f"std is {numbers['std']:g}, and a standard deviation is at least 0")
+        if name == "uniform" and numbers["low"] > numbers["high"]:
+            raise Fact(f"uniform from {numbers['low']:g} to {numbers['high']:g}: the first is the lower one")
+        return Init(name, tuple(numbers.items()))
 
     def operate(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any], expr: Expr) -> Any:
         """An operator on evaluated arguments: folded, mapped over lists and sides, or made a node."""

@@ -84,6 +84,8 @@ class Expander(Evaluator):
                     f"{name} does not reach into {arguments[0]}, a network with a name of its own",
                     "wrap it where it is defined",
                 )
+            if isinstance(arguments[0], LayerTemplate) and not arguments[0].layer.weighted:
+                raise Fact(f"{name} acts on a weight, and {arguments[0].layer} has none that it knows")
             wrapper = WRAPPERS[name].from_call(
                 [self._field(a) for a in arguments[1:]], {k: self._field(v) for k, v in keywords.items()}
             )
@@ -283,11 +285,14 @@ class Expander(Evaluator):
         layer = template.layer
         if len(arguments) != layer.inputs:
             raise Fact(f"{layer} is applied to {layer.inputs} value{'s' * (layer.inputs != 1)}, not {len(arguments)}")
-        nodes = tuple(ops.tensor_of(self._hosted(a), f"a value for {template.title}") for a in arguments)
+        counted = (self._counted(self._hosted(a), call) for a in arguments)
+        nodes = tuple(ops.tensor_of(a, f"a value for {template.title}") for a in counted)
         shape = nodes[0].type.shape if nodes else ()
         if nodes and layer.integers != (nodes[0].type.dtype == "int"):
             wanted, of = ("integers", "") if layer.integers else ("real numbers", " of labels")
             raise Fact(f"{template.title} reads {wanted}, not {nodes[0].type}{of}")
+        if layer.integers:
+            ops.label_of(nodes[0])
         if layer.classes is not None and (given := nodes[0].type.classes or 0) > layer.classes:
             raise Fact(f"{layer} has no rows for a label of {given} classes", f"it needs {given}")
         used = tuple(w for w in wrappers if layer.weighted)
@@ -312,6 +317,13 @@ class Expander(Evaluator):
         range_ = layer.range(nodes[0].type.range if nodes else None)
         type_ = Type(out, samples, range=range_, kind=kind)
         return Node("apply", nodes, type_, call.at, {"module": module, "path": path})
+
+    def _counted(self, value: Any, call: Expr) -> Any:
+        """A comparison as the ones and zeros that a network reads."""
+        if isinstance(value, tuple):
+            return tuple(self._counted(item, call) for item in value)
+        bare = isinstance(value, Node) and value.type.dtype == "bool" and not value.type.host
+        return self.operate("mul", (value, 1), {}, call) if bare else value
 
     def _outside(self, module: Module) -> None:
         """A layer at the level of the spec: nobody would own what it holds."""
@@ -629,6 +641,8 @@ class Expander(Evaluator):
         """The module of a named network for these arguments; new for shapes that no call has had."""
         network = self.networks[name]
         template = self.definition(name)
+        arguments = tuple(self._counted(a, call) for a in arguments)
+        keywords = {key: self._counted(a, call) for key, a in keywords.items()}
         flat = [self._hosted(a) for a in (*arguments, *keywords.values())]
         types = tuple(
             tuple(n.type for n in map(self.node, f)) if isinstance(f, tuple) else f if f is None else self.node(f).type

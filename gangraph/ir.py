@@ -157,7 +157,7 @@ class Module:
     output_names: tuple[str, ...] = ()
     labels: dict[str, Node] = field(default_factory=dict)
     values: list[Node] = field(default_factory=list)
-    unread: dict[str | None, tuple[int, ...]] = field(default_factory=dict, repr=False)  # inputs, by where a call ends
+    cut: dict[str | None, tuple[int, ...]] = field(default_factory=dict, repr=False)  # inputs, by where a call ends
     _parameters: dict[str, Shape] | None = field(default=None, repr=False)
 
     @property

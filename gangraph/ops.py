@@ -303,8 +303,10 @@ def _stop(v: Any) -> Made:
 @operator("reverse(v, s=1)", text="reverse({0!s}, {1!s})", blocked=(1,), affine=True)
 def _reverse(v: Any, s: Any) -> Made:
     node = tensor_of(v)
-    factor = s if isinstance(s, Node) else Node("number", (), Type(host=True), Place(), value=s)
-    return (node, node_of(factor, "the factor")), node.type, {}
+    factor = node_of(s if isinstance(s, Node) else Node("number", (), HOST, Place(), value=s), "the factor")
+    if factor.type.shape or factor.type.samples is not None:
+        raise Fact(f"reverse takes one number as its factor, not {factor.type}")
+    return (node, factor), node.type, {}
 
 
 @operator(
@@ -528,7 +530,7 @@ def _cross_entropy(logits: Any, target: Any) -> Made:
         if not 0 <= target < classes:
             raise Fact(f"the target {target} is not one of the {classes} classes of the logits")
         return (node,), Type(rest, node.type.samples), {"target": target}
-    label = tensor_of(target, "a label")
+    label = label_of(target)
     if label.type.dtype != "int" or label.type.shape != rest:
         raise Fact(
             f"cross_entropy of logits {node.type} needs a label of {list(rest) or 'one integer a sample'}, "
@@ -691,9 +693,17 @@ def _arg(name: str, v: Any, dim: Any) -> Made:
     )
 
 
+def label_of(value: Any) -> Node:
+    """Classes by number."""
+    node = tensor_of(value, "a label")
+    if node.type.dtype == "int" and node.type.range is not None and node.type.range[0] < 0:
+        raise Fact(f"a label counts from 0, and {node.name or 'this'} from {node.type.range[0]:g}")
+    return node
+
+
 @operator("one_hot(v, n)", blocked=(0,))
 def _one_hot(v: Any, n: Any) -> Made:
-    node = tensor_of(v, "a label")
+    node = label_of(v)
     count = integer(n, "the number of classes", 1)
     if node.type.dtype != "int":
         raise Fact(f"one_hot takes integers, not {node.type}")
@@ -704,7 +714,7 @@ def _one_hot(v: Any, n: Any) -> Made:
 
 @operator("select(values, label)", maps=False, affine=True)
 def _select(values: Any, label: Any) -> Made:
-    index = tensor_of(label, "a label")
+    index = label_of(label)
     if index.type.dtype != "int" or index.type.rank:
         raise Fact(f"select picks by one integer a sample, not by {index.type}")
     if isinstance(values, tuple):

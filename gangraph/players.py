@@ -139,6 +139,8 @@ class Players(Values):
             for key in ("weight_decay", "amsgrad"):
                 if key in arguments:
                     raise Fact(f"TensorFlow's Adam has no {key}", "leave it, or the form, out").at(expr.at)
+        if arguments.get("nesterov") and arguments.get("dampening"):
+            raise Fact("Nesterov's momentum has no dampening", "leave one of them out").at(expr.at)
         return Optimizer(name, arguments)
 
     def _optimizer_argument(self, key: str, value: Any, expr: Expr) -> Any:

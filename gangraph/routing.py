@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from gangraph import ops
 from gangraph.frozen import frozen
 from gangraph.graph import Graph, Phase
-from gangraph.ir import Module, Node, walk
+from gangraph.ir import Module, Node, visit, walk
 from gangraph.templates import join
 
 Found = tuple[frozenset[str], frozenset[int]]  # parameters by name, and ids of the leaves that are reached
@@ -292,20 +292,19 @@ def _passing(node: Node) -> tuple[Node, ...]:
     if node.op == "select":
         blocked = (len(node.args) - 1,)
     if node.op in ("call", "apply"):
-        blocked = _unread(node.fields["module"], (node.fields.get("view") or {}).get("entry"))
+        blocked = _cut(node.fields["module"], (node.fields.get("view") or {}).get("entry"))
     if not blocked and all(map(differentiable, node.args)):
         return node.args
     return tuple(a for i, a in enumerate(node.args) if i not in blocked and differentiable(a))
 
 
-def _unread(module: Module, entry: str | None) -> tuple[int, ...]:
-    """The inputs of a body that its outputs, or the label at which a call ends, are not made of."""
-    if len(module.inputs) < 2:
-        return ()
-    if entry not in module.unread:
-        read = {id(node) for node in walk([module.labels[entry]] if entry in module.labels else module.outputs)}
-        module.unread[entry] = tuple(i for i, node in enumerate(module.inputs) if id(node) not in read)
-    return module.unread[entry]
+def _cut(module: Module, entry: str | None) -> tuple[int, ...]:
+    """The inputs of a body to which no gradient passes from its outputs, or from the label at which a call ends."""
+    if entry not in module.cut:
+        roots = [labelled(module, entry)] if entry else module.outputs
+        read = {id(node) for node in visit(roots, passing)}
+        module.cut[entry] = tuple(i for i, node in enumerate(module.inputs) if id(node) not in read)
+    return module.cut[entry]
 
 
 def differentiable(node: Node) -> bool:

@@ -299,7 +299,10 @@ class Values(Expander):
                 help = "high is not drawn"
                 raise Fact(f"integer({fields['low']}, {fields['high']}) has nothing to draw", help).at(at)
             arguments, dtype = arguments[2:], "int"
-            classes = fields["high"] if fields["low"] >= 0 else None
+            if fields["low"] < 0:
+                bounds = (fields["low"], fields["high"] - 1)
+            else:
+                classes = fields["high"]
         elif kind == "permutation":
             dtype = "int"
             if arguments:

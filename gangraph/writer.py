@@ -187,7 +187,12 @@ class Writer:
         condition, a, b = self.aligned(node)
         if node.args[0].type.dtype != "bool":
             condition = join(" ", [condition.at(SUM), text("!= 0")], COMPARE)
-        return call("torch.where", condition, a, b)
+        if not all(branch.type.host for branch in node.args[1:]):
+            return call("torch.where", condition, a, b)
+        if (node.args[1].value, node.args[2].value) == (1, 0):
+            return condition.at(ATOM) + f".to({self.dtype()})"
+        filled = call("torch.full_like", condition, b, dtype=text(self.dtype()))
+        return call(filled + ".masked_fill", condition, a)  # torch.where would make integers of integers
 
     def _lerp(self, node: Node) -> Code:
         numbers = any(a.type.host for a in node.args[:2])

@@ -338,6 +338,16 @@ def test_nobody_differentiates_by_a_frozen_network(tmp_path: Path) -> None:
     assert wanted == {"G": True, "D": True, "F": False}
 
 
+@pytest.mark.parametrize("name", ["f", "evaluation", "noise", "dropout", "spectral-norm", "game", "own-draws", "list"])
+def test_a_system_may_be_called_like_something_in_its_program(name: str, tmp_path: Path) -> None:
+    text = (ROOT / "specs" / "gan.yaml").read_text().replace("name: gan", f"name: {name}", 1)
+    layers = "\n  - SpectralNorm(Linear(4)), Dropout(0.1), concat(_, silu(_)), Linear(1)"
+    text = text.replace(" mlp([width, width, 1], act=LeakyReLU(0.2))", layers)
+    gan = build(written(tmp_path, text))
+    assert "F.silu(" in gan.source and "class Dropout(" in gan.source
+    iterate(gan, 4)
+
+
 def test_a_network_by_itself_needs_no_draws(tmp_path: Path) -> None:
     """In evaluation mode nothing is drawn; in training mode torch's own generator draws."""
     game = build(written(tmp_path, LOOKING)).game

@@ -2216,6 +2216,41 @@ def test_no_gradient_passes_a_floor(tmp_path: Path) -> None:
     assert_matches_reference(path, cases=2)
 
 
+COMPARED = """
+gangraph: 1
+name: compared
+inputs: {x: vector(3)}
+draws: {z: normal(3)}
+networks:
+  G: mlp([8, 3])
+  D:
+  - concat(_, where(_ > 0.5, 0.1, 0.3), reshape(where(argmax(_) == 1, 1, 0), 1))
+  - Linear(1)
+  E: Linear(1)
+graph: {fake: G(z)}
+losses:
+  adv: hinge(D(x), D(fake))
+  above: expect(E(x > 0))
+players:
+  D: {networks: [D, E], optimizer: SGD(lr=0.1)}
+  G: {networks: [G], optimizer: SGD(lr=0.1)}
+schedule: {D: adv.discriminator + above, G: adv.generator}
+metrics: {first: "expect(where(argmax(fake) == 0, 1, 0))"}
+train: {batch: 4}
+"""
+
+
+def test_what_follows_a_comparison_is_a_real_number(tmp_path: Path) -> None:
+    path = written(tmp_path, COMPARED)
+    gan = build(path)
+    x, p = batch(gan, 4)["x"], gan.named_parameters()
+    chosen = torch.where(x > 0.5, torch.tensor(0.1, dtype=x.dtype), torch.tensor(0.3, dtype=x.dtype))
+    first = (x.argmax(1) == 1).to(x.dtype)[:, None]
+    expected = torch.cat([x, chosen, first], 1) @ p["D.1.weight"].T + p["D.1.bias"]
+    assert torch.allclose(gan.networks["D"](x), expected, rtol=1e-12)
+    assert_matches_reference(path, cases=2)
+
+
 def test_a_default_of_a_declared_layer_may_read_the_argument_in_front_of_it(tmp_path: Path) -> None:
     text = DECLARED.replace("Unfold(kernel_size, stride=1)", "Unfold(kernel_size, stride=kernel_size)")
     path = written(tmp_path, text.replace("Unfold(3, stride=3)", "Unfold(3)"))

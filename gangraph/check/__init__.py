@@ -6,6 +6,7 @@ parent's affair: a thing that nobody reads is a problem where it is written.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -21,9 +22,10 @@ from gangraph.expressions import Call, Expr, Name, names, show
 from gangraph.families import SIDES, family_of
 from gangraph.graph import Phase, Step
 from gangraph.initial import check_init
-from gangraph.ir import Node, walk
+from gangraph.ir import Module, Node, visit, walk
 from gangraph.layers import LAYERS, WRAPPERS
 from gangraph.prepare import steps
+from gangraph.routing import passing
 from gangraph.schedule import Schedule
 from gangraph.spec import TwoSides, expressions
 
@@ -504,7 +506,9 @@ def _cut(stage: Stage, root: Node, wanted: int) -> str | None:
         node = onward
     if not stage.made_of[id(node)] & wanted:
         return None
-    line = f"in line {node.at.line}"
+    if node.op == "call" and not (node.fields["view"].get("frozen") or averaged(node)):
+        node = _end(node.fields["module"]) or node
+    line = f"in line {node.at.line}" + (f" of {node.at.file}" if node.at.file != root.at.file else "")
     if node.op == "call" and node.fields["view"].get("frozen"):
         return f"frozen({node.fields['network']}) {line} makes its parameters constants"
     if node.op == "call" and averaged(node):
@@ -514,6 +518,16 @@ def _cut(stage: Stage, root: Node, wanted: int) -> str | None:
     if node.op == "stop":
         return f"`stop` {line} cuts it"
     return f"`{ops.SIGNS.get(node.op, node.op)}` {line} has no gradient"
+
+
+def _end(module: Module) -> Node | None:
+    """Where in a body a gradient ends."""
+    for node in visit(module.outputs, passing):
+        if node.args and not passing(node):
+            inner = node.fields.get("module")
+            bare = next((a for a in node.args if a.op in ops.COMPARISONS), node)  # made a number by whoever reads it
+            return (_end(inner) if inner is not None else None) or bare
+    return None
 
 
 def sides(case: Case) -> Iterator[Finding]:
@@ -556,6 +570,15 @@ def _sides(stage: Stage, sided: Sided) -> Iterator[Finding]:
                 fact = f"{phase.name} subtracts {name}, its own side, and so maximizes it"
                 help = "both sides are quantities to minimize"
                 yield Finding(phase.place, f"schedule.{phase.name}", fact, help, f"cooperative({sided.name})")
+            elif (
+                judge
+                and side == "generator"
+                and sided.real
+                and not {id(n) for n in sided.real} & {id(n) for n in walk([loss])}
+            ):
+                fact = f"{phase.name} subtracts {name}, in which no real is scored"
+                help = f"the judge's side is {sided.name}.discriminator"
+                yield Finding(phase.place, f"schedule.{phase.name}", fact, help)
     yield from _shown(stage, sided)
     taught = stage.mask(n for phase in sided.phases["discriminator"] for n in phase.networks)
     apart = bool(taught and sided.phases["generator"] and not sided.judges)
@@ -579,9 +602,19 @@ def _shown(stage: Stage, sided: Sided) -> Iterator[Finding]:
         return
     if not all(call.args for call in nearest_calls((*sided.real, *sided.shown))):
         return  # a score that is a parameter is of nothing
-    if seen and not seen & real:
-        fact = f"{word} is a score of {', '.join(stage.names(seen))}, and real one of {', '.join(stage.names(real))}"
+    scores = {word: seen, "fake": stage.called(sided.fake)}
+    apart = [(what, judges) for what, judges in scores.items() if judges and not judges & real]
+    made, known = (
+        stage.names(makers & functools.reduce(int.__or__, map(stage.part_made_of, nodes), 0))
+        for nodes in (sided.fake, sided.shown)
+    )
+    if apart:
+        what, judges = apart[0]
+        fact = f"{what} is a score of {', '.join(stage.names(judges))}, and real one of {', '.join(stage.names(real))}"
         yield Finding(sided.loss.at, sided.path, fact, "one discriminator scores both")
+    elif word == "shown" and made and known and not set(made) & set(known):
+        fact = f"shown is a score of what {', '.join(known)} makes, and fake of what {', '.join(made)} makes"
+        yield Finding(sided.loss.at, sided.path, fact, "the discriminator sees the fakes that it judges, or older ones")
     elif not any(stage.part_made_of(node) & makers for node in sided.shown):
         fact = f"{word} is no score of what {', '.join(dict.fromkeys(names))} makes"
         yield Finding(sided.loss.at, sided.path, fact, "the discriminator sees no fakes")
