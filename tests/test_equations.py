@@ -398,7 +398,7 @@ def test_formulas_in_notes_are_mathematics() -> None:
     [
         (r"\bN\b(?!\()|𝔖_N", "N is the batch size."),
         (r"Σ_\{k ∈ \{0, 1", "D_k is the k-th output of a network D, or the k-th entry of a list, counted from 0."),
-        (r"𝔖_N", "𝔖_N are the permutations of N entries; v[p] is v in the order p."),
+        (r"𝔖_N", "𝔖_N are the permutations of N entries."),
         (r"; .*\]_batch", "[a; b]_batch joins batches, one sample after the other."),
         (r"; .*\]\n", "[a; b] joins values along their first own axis: entries of vectors, channels of pictures."),
         (r"batch_split\(", "batch_split(v, n) gives n equal parts of a batch."),
@@ -551,6 +551,39 @@ def test_who_is_reached_through_a_reversal_is_on_the_other_side() -> None:
 def test_a_reversal_turns_a_gradient_as_often_as_it_stands(tmp_path: Path, fake: str, players: str, note: str) -> None:
     text = made(tmp_path, adv=f"wasserstein(real=D(x), fake=D({fake}))")
     assert f"{players} V_adv" in text and note in text
+
+
+def test_a_blank_is_what_it_stands_for(tmp_path: Path) -> None:
+    """A network whose name has the word, a constant called like the letter of a parameter."""
+    text = filled("wasserstein(real=D(x), fake=D(judged))", "expect(mean(judged) * theta)")
+    text = text.replace("fake: G(z)", "fake: G(z)\n  judged: [fake, value_head(_) * value, value_head]")
+    text = text.replace("notes: []", "constants: {value: 3, theta: 0.02}")
+    text = text.replace("networks:\n", "networks:\n  value_head: mlp([2])\n").replace("[G],", "[G, value_head],")
+    text = text.replace("{networks: [G, value_head],", '{networks: [G, value_head], after: "p * (1 - theta)",')
+    printed = equations(gangraph.load(written(tmp_path, text)))
+    assert "judged = value_head(λ_value value_head(fake))" in printed
+    assert "θ_{G, value_head} ← θ_{G, value_head} (1 − θ)" in printed
+
+
+def test_lists_inside_of_a_mean_are_written_out(tmp_path: Path) -> None:
+    text = made(tmp_path, adv="average(wasserstein(real=[D(x), 2 * D(x)], fake=[D(fake), 3 * D(fake)]))")
+    assert "(𝔼_{z ∼ 𝒩(0, I)}[D(fake)] + 3 𝔼" in text or "[3 D(fake)]) / 2" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "shown"),
+    [
+        ("epsilon", "expect(sqrt(eps + epsilon))", "ε + epsilon"),
+        ("lambda_three", "three * lambda_three * expect(mean(fake))", "three λ_three 𝔼"),
+        ("sigma", "expect(sigmoid(mean(fake)) * sigma)", "σ(mean(fake)) sigma"),
+        ("margin", "expect(mean(fake)) * (1 if step < margin else 0)", "step < margin"),
+    ],
+)
+def test_a_letter_is_of_one_name(tmp_path: Path, name: str, factor: str, shown: str) -> None:
+    text = filled("wasserstein(real=D(x), fake=D(fake))", factor)
+    text = text.replace("constants: {", f"constants: {{{name}: 2, ").replace("notes: []", f"constants: {{{name}: 2}}")
+    text = text.replace("draws: {", "draws: {eps: uniform(), " if "eps" in name else "draws: {", 1)
+    assert shown in equations(gangraph.load(written(tmp_path, text)))
 
 
 def test_who_minimizes_the_negative_of_a_side_is_on_the_other(tmp_path: Path) -> None:

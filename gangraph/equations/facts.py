@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from functools import cached_property
 from typing import Any
 
 from gangraph import ops
+from gangraph.equations.symbols import spelled, symbol, weight
 from gangraph.equations.trees import bindings, called, given, head
 from gangraph.expressions import (
     Attribute,
@@ -30,6 +32,8 @@ from gangraph.frozen import frozen
 from gangraph.graph import Graph
 from gangraph.ir import Network, Node
 from gangraph.library import Definition
+from gangraph.resolve import moves_in
+from gangraph.spec import expressions
 
 SIDES = {"discriminator": "dis", "generator": "gen"}
 
@@ -100,12 +104,42 @@ class Facts:
         self.sided = {family_of(name) for name in graph.sided}
         self.inputs = {p.family for m in self.resolved.inputs for p in m.patterns}
         self.draws = {p.family for m in self.resolved.draws for p in m.patterns}
+        self.declared = {name: i for i, name in enumerate(dict.fromkeys(map(family_of, graph.inputs)))}  # their order
         self.networks = {family_of(name) for name in (*graph.networks, *graph.averages)}
         self.parameters = set(graph.parameters(list(graph.networks)))
         self.variables = set(self.resolved.index)
         named = (self.rules, self.inputs, self.draws, self.networks, self.variables, graph.constants, self.sizes)
         self.taken = {name for names in named for name in names}
         self.letters = [letter for letter in "klmij" if letter not in self.variables]  # free ones, to count with
+
+    @cached_property
+    def weights(self) -> set[str]:
+        """Constants that multiply something: how much it counts."""
+        written = [member.body for rule in (*self.values, *self.losses) for member in rule.members]
+        read = [e for body in written for e in expressions(body)]
+        read += [move.minimize for move in moves_in(self.resolved.schedule) if move.minimize is not None]
+        products = (e for expr in read for e in within(expr) if isinstance(e, Binary) and e.operator == "*")
+        factors = (side.left if isinstance(side, Binary) else side for e in products for side in (e.left, e.right))
+        return {factor.id for factor in factors if isinstance(factor, Name)}
+
+    @cached_property
+    def plain(self) -> set[str]:
+        """Names that stay as they are written: another one has their letter."""
+        taken: dict[str, str] = {}
+        found: set[str] = set()
+        values = [name for name in self.rules if name not in self.loss_names]
+        words = dict.fromkeys([*self.networks, *self.inputs, *self.draws, *values, *self.graph.state])
+        for name in [*words, *self.graph.constants, *self.sizes]:
+            keys = self.families.get(name, {(): name})
+            letters = [symbol(name, [spelled(str(k)) for k in key], self.families) for key in keys]
+            if name in self.weights and name in self.graph.constants:
+                letters = [weight(name)]
+            forms = {form for letter in letters for form in (letter.latex, letter.text)}
+            if any(taken.get(form, name) != name for form in forms):
+                found.add(name)
+            else:
+                taken |= dict.fromkeys(forms, name)
+        return found
 
     def definition(self, name: str) -> Definition | None:
         """A function, family or block that a name in front of brackets means."""

@@ -14,7 +14,7 @@ from gangraph.equations.symbols import upright
 if TYPE_CHECKING:
     from gangraph.compiler import Spec
 
-ABSENT = "No objective reads "  # what a note begins with that may hold in one stage alone
+ABSENT = "No objective reads "  # what a note begins with that is no news where another stage's objectives do
 
 
 def sections(spec: Spec) -> tuple[Section, ...]:
@@ -39,18 +39,13 @@ def _variants(variants: list[tuple[Section, list[str]]], stages: int) -> Iterato
         for section, where in variants:
             for note in section.notes:
                 said.setdefault(note, []).extend(where)
-        notes = [note if len(where) == stages else _within(note, where) for note, where in said.items()]
+        notes = [note for note, where in said.items() if len(where) == stages or note[0] != ABSENT]
         yield dataclasses.replace(last, notes=tuple(notes))
         return
     for section, where in variants:
         if len(where) < stages:
             section = dataclasses.replace(section, title=f"{section.title}, in {_stages(where)}", stages=tuple(where))
         yield section
-
-
-def _within(note: Note, where: list[str]) -> Note:
-    """A note that does not hold in all stages; what explains a notation holds everywhere."""
-    return (*note[:-1], f", in {_stages(where)}.") if note[0] == ABSENT and note[-1] == "." else note
 
 
 def _table(variants: list[tuple[Section, list[str]]]) -> Iterator[Equation]:

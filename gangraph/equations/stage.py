@@ -29,7 +29,6 @@ from gangraph.equations.pieces import (
 )
 from gangraph.equations.settle import settled, unfolded
 from gangraph.equations.symbols import (
-    constant,
     index_set,
     lettered,
     member_of,
@@ -69,6 +68,17 @@ class Stage:
         self.maps: dict[str, None] = {}  # shapes of scores
 
     def sections(self) -> tuple[Section, ...]:
+        found = self._sections()
+        signs = {"σ": "sigma"} if "sigma" in self.writer.notes else {}
+        known = {**self.writer.symbols, **{n: self.writer.symbol(n) for n in self.writer.values}}
+        taken = {name for name, piece in known.items() if piece.text in signs}
+        if not taken:
+            return found
+        again = Stage(self.graph)  # a sign of its own is what no name may look like
+        again.facts.plain |= taken
+        return again._sections()
+
+    def _sections(self) -> tuple[Section, ...]:
         found = [self._objective(phase) for phase in self.graph.phases()]
         found += [self._loss(rule) for rule in self.facts.losses if self._read(rule)]
         found.append(Section("state", tuple(self._states()), kind="state"))
@@ -143,10 +153,7 @@ class Stage:
             elif kind == "gradient" and isinstance(expr, Call):
                 yield self._clipped(expr, form("%s %s", "%s %s", Piece(r"\nabla", "∇") + below(theta), value))
             else:
-                blank = self.writer.symbol("_theta")
-                text = self.writer.piece(substitute(expr, {"p": Name(expr.at, "_theta")}))
-                rule = Piece(text.latex.replace(blank.latex, theta.latex), text.text.replace(blank.text, theta.text))
-                yield Equation(theta, (("+", rule),), BECOMES, EACH, kind)
+                yield Equation(theta, (("+", self.writer.with_("p", theta).piece(expr)),), BECOMES, EACH, kind)
 
     def _stepped(self, phase: Phase, part: str) -> list[str]:
         """The networks that a rule for a part means, of those that a phase steps; for no part, all."""
@@ -337,17 +344,14 @@ class Stage:
 
     def _chain(self, chain: Chain, bound: dict[str, Expr]) -> Piece:
         """A value that runs through layers, as calls inside one another; a loop is left to dots."""
-        value, blank = Piece(r"\cdot", "·"), self.writer.symbol("_value")
+        value = Piece(r"\cdot", "·")
         for i, line in enumerate(_flat(chain.lines)):
             if line is None:
                 value = form(r"\cdots(%s)", "…(%s)", value)
                 continue
             expr = substitute(line, bound)
-            made = self.writer.piece(substitute(expr, {"_": Name(expr.at, "_value")}))
-            if i == 0 or has_word(expr, "_"):
-                value = Piece(made.latex.replace(blank.latex, value.latex), made.text.replace(blank.text, value.text))
-            else:
-                value = form("%s(%s)", "%s(%s)", made, value)
+            made = self.writer.with_("_", value).piece(expr)
+            value = made if i == 0 or has_word(expr, "_") else form("%s(%s)", "%s(%s)", made, value)
         return value
 
     def _functions(self) -> tuple[Equation, ...]:
@@ -405,7 +409,7 @@ class Stage:
             zeros = {n.id: None for t in terms if has_word(t, family) for n in names(t) if self._zero(n.id)}
             loss = self.writer.loss(Name(self.facts.resolved.spec.place, family))
             if zeros:
-                left = _enumerated([form("%s = 0", "%s = 0", constant(name)) for name in zeros])
+                left = _enumerated([form("%s = 0", "%s = 0", self.writer.constant(name)) for name in zeros])
                 yield (*left, " leaves out " if len(zeros) == 1 else " leave out ", loss, ".")
             else:
                 yield ("No objective reads ", loss, ".")

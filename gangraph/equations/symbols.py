@@ -72,8 +72,8 @@ def symbol(name: str, indices: Iterable[Piece] = (), families: Container[str] = 
     return lettered(letter, map(spelled, rest), indices, count)
 
 
-def constant(name: str) -> Piece:
-    """A weight: Greek letters and letters as they are, words under a λ."""
+def weight(name: str) -> Piece:
+    """How much something counts: Greek letters and letters as they are, words under a λ."""
     head = name.split("_")[0]
     return symbol(name) if head in GREEK or len(head) == 1 else lettered(Piece(r"\lambda", "λ"), words(name))
 

@@ -6,7 +6,9 @@ import dataclasses
 import functools
 from typing import Any, TypeGuard
 
-from gangraph.expressions import Binary, Call, Expr, Index, Name, Negative, Number, mapped, names
+from gangraph.expressions import Binary, Call, Expr, Index, List, Name, Negative, Number, mapped, names
+
+JOINING = ("add", "average", "concat", "stack", "batch_concat", "select", "max", "min")  # one value of a list
 
 
 def substitute(expr: Expr, bound: dict[str, Expr]) -> Expr:
@@ -79,6 +81,20 @@ def head(expr: Expr) -> str | None:
 def given(call: Call) -> list[Expr]:
     """All arguments of a call, by position and by name."""
     return [*call.arguments, *(value for _, value in call.keywords)]
+
+
+def entries(expr: Expr) -> list[Expr]:
+    """What stands in lists of one length, entry by entry: of `l1([a, b], c)` that is `l1(a, c)` and `l1(b, c)`."""
+    lengths: set[int] = set()
+
+    def picked(e: Expr, place: int) -> Expr:
+        if isinstance(e, List):
+            lengths.add(len(e.items))
+            return e.items[min(place, len(e.items) - 1)]
+        return e if called(e, *JOINING) else mapped(e, lambda inner: picked(inner, place))
+
+    first = picked(expr, 0)
+    return [first, *(picked(expr, i) for i in range(1, lengths.pop()))] if len(lengths) == 1 else []
 
 
 def split(expr: Expr, sign: str = "+") -> list[tuple[str, Expr]]:

@@ -39,7 +39,6 @@ from gangraph.equations.pieces import (
 )
 from gangraph.equations.sources import Source, sources
 from gangraph.equations.symbols import (
-    constant,
     index_set,
     lettered,
     number,
@@ -47,9 +46,10 @@ from gangraph.equations.symbols import (
     spelled,
     symbol,
     upright,
+    weight,
     words,
 )
-from gangraph.equations.trees import called, given, head, simple, split
+from gangraph.equations.trees import called, entries, given, head, simple, split
 from gangraph.expressions import (
     Attribute,
     Binary,
@@ -86,7 +86,7 @@ NOTES = {
     "ce": r"$\mathrm{CE}(v, t) = -\log \mathrm{softmax}(v)_{t}|CE(v, t) = −log softmax(v)_t$"
     " is the cross entropy of logits.",
     "stop": r"$\mathrm{sg}[\cdot]|sg[·]$ is a constant: no gradient passes.",
-    "frozen": r"$\mathrm{sg}[E](v)|sg[E](v)$ calls a network whose parameters are constants;"
+    "frozen": r"$\mathrm{sg}[f](v)|sg[f](v)$ calls a network whose parameters are constants;"
     " the gradient passes to $v$.",
     "reverse": r"$\mathrm{GRL}(v)|GRL(v)$ is $v$; its gradient is multiplied by $-1|−1$.",
     "reverse by": r"$\mathrm{GRL}_{s}(v)|GRL_s(v)$ is $v$; its gradient is multiplied by $-s|−s$.",
@@ -98,7 +98,15 @@ NOTES = {
     "batch_concat": r"$[a; b]_{\mathrm{batch}}|[a; b]_batch$ joins batches, one sample after the other.",
     "split": r"$\mathrm{split}(v, n)|split(v, n)$ gives $n$ equal parts of $v$ along its first own axis.",
     "batch_split": r"$\mathrm{batch\_split}(v, n)|batch_split(v, n)$ gives $n$ equal parts of a batch.",
-    "permutation": r"%s are the permutations of %s; $v_{p}|v[p]$ is $v$ in the order $p$.",
+    "permutation": r"%s are the permutations of %s.",
+    "select": "$v_{y}|v[y]$ is the entry of $v$ that the number $y$ names.",
+    "take": "$v_{p}|v[p]$ is $v$ with its samples, or its entries, in the order $p$.",
+    "upto": "A network with the name of a layer below it gives what that layer makes.",
+    "statistics": "A network with a name above it normalizes with statistics of its own, kept under that name.",
+    "mode": "A network marked eval or train is in evaluation mode, or in training mode.",
+    "still": "A network marked still leaves its running statistics as they are.",
+    "given": "A network with values above it has them in place of its parameters.",
+    "parameter": r"%s is a parameter of a network, by its path.",
     "entry": "%s is the %s-th output of a network %s, or the %s-th entry of a list, counted from 0.",
     "theta": "%s runs over the weights %s.",
     "step": "%s is the number of the iteration, from 0.",
@@ -141,17 +149,27 @@ class Writer:
     each: str | None = None  # the index of the entries of a list, inside a sum over them
     first: int = 0  # of these entries, in the first list that the sum has a slice of
     parameters: frozenset[str] = frozenset()  # of the function that is being written
+    standing: dict[str, Piece] = field(default_factory=dict)  # what a blank stands for: `_` of a chain, `p` of a rule
 
     def copy(self) -> Writer:
         """A writer with a memory of its own."""
         memory: Any = {key: dict(getattr(self, key)) for key in ("symbols", "values", "functions", "notes", "weights")}
         return dataclasses.replace(self, **memory)
 
+    def with_(self, name: str, piece: Piece) -> Writer:
+        """A writer with the same memory, in which a name is a piece."""
+        return dataclasses.replace(self, standing={**self.standing, name: piece})
+
     def say(self, key: str, *pieces: Piece) -> None:
         self.notes[key] = note(NOTES[key], *pieces)
 
     def symbol(self, name: str, indices: Iterable[Piece] = ()) -> Piece:
+        if name in self.facts.plain:
+            return lettered(upright(name), (), indices)
         return symbol(name, indices, self.facts.families)
+
+    def constant(self, name: str) -> Piece:
+        return weight(name) if name in self.facts.weights - self.facts.plain else self.symbol(name)
 
     def terms(self, expr: Expr) -> tuple[tuple[str, Piece], ...]:
         return tuple((sign, self.piece(term)) for sign, term in split(expr))
@@ -186,7 +204,7 @@ class Writer:
                 made = [self.piece(o) for o in operands]
                 return _either(made) if word == "or" else listed([p.within(NOT) for p in made], r" \land ", " ∧ ", OR)
             case Not(operand=operand):
-                return form(r"\lnot %s", "¬%s", self.piece(operand).within(NOT), strength=NOT)
+                return form(r"\lnot %s", "¬%s", self.piece(operand).within(ATOM), strength=NOT)
         return upright(show(expr))
 
     # --- names
@@ -194,6 +212,8 @@ class Writer:
     def _name(self, name: str) -> Piece:
         facts = self.facts
         expr = Name(facts.resolved.spec.place, name)
+        if name in self.standing:
+            return self.standing[name]
         if name in self.parameters or name in facts.variables:
             return self.symbol(name)
         if name in facts.loss_names:
@@ -201,7 +221,7 @@ class Writer:
         if name in facts.networks:
             return self.network(expr)
         if name in facts.graph.constants or name in facts.sizes:
-            self.symbols[name] = constant(name) if name in facts.graph.constants else self.symbol(name)
+            self.symbols[name] = self.constant(name) if name in facts.graph.constants else self.symbol(name)
             return self.symbols[name]
         if name in ops.CLOCKS:
             self.say(name, spelled(name))
@@ -263,7 +283,9 @@ class Writer:
         while isinstance(expr, Attribute):
             path[:0] = [] if expr.name == "weight" else [spelled(expr.name)]
             expr = expr.value
-        return Piece(r"\theta", "θ") + below(self.network(expr), *path)
+        made = Piece(r"\theta", "θ") + below(self.network(expr), *path)
+        self.say("parameter", made)
+        return made
 
     def loss(self, expr: Expr, side: str | None = None) -> Piece:
         """`ℒ_adv^gen`."""
@@ -286,7 +308,9 @@ class Writer:
             return form(*STOPPED, self.network(inner, marks, entry))
         if word == "upto":
             layer = rest[0].value if isinstance(rest[0], String) else show(rest[0])
+            self.say("upto")
             return part_of(self.network(inner, marks, entry), upright(layer))
+        self.say(word if word in ("statistics", "given", "still") else "mode")
         if word in ("statistics", "given"):
             mark = self.piece(rest[0])
         else:
@@ -370,6 +394,8 @@ class Writer:
         groups: dict[str, list[Source]] = {}
         for source in sources(self.facts, expr):
             groups.setdefault(source.key, []).append(source)
+        for group in groups.values():
+            group.sort(key=lambda source: self.facts.declared.get(source.name, 0))
         drawn: dict[Piece, list[Piece]] = {}
         for group in groups.values():
             letters, law = self._drawn(group)
@@ -431,16 +457,16 @@ class Writer:
 
     def _write_average(self, expr: Call) -> Piece:
         made, (inner,) = self._write_add(expr), expr.arguments
-        if isinstance(inner, List):
-            return fraction(made, number(len(inner.items)))
+        if (items := self._entries(inner)) is not None:
+            return fraction(made, number(len(items)))
         count = len(self.facts.entries(inner))
         return product(Piece(rf"\tfrac{{1}}{{{count}}}", f"1/{count}"), made)
 
     def _write_add(self, expr: Call) -> Piece:
         """A sum of what is listed, or over the entries of a list, the members of a family, a network's weights."""
         (inner,) = expr.arguments
-        if isinstance(inner, List):
-            return joined([("+", self.piece(item)) for item in inner.items])
+        if (items := self._entries(inner)) is not None:
+            return joined([term for item in items for term in self.terms(item)])
         family, each = self.facts.family(inner), self.each
         entries = self.facts.entries(inner)
         if (weights := next((e for e in within(inner) if called(e, "weights")), None)) is not None:
@@ -454,6 +480,11 @@ class Writer:
             self.say("entry", Piece("D", "D") + below(letter), letter, Piece("D", "D"), letter)
         held = dataclasses.replace(self, each=each, first=entries.start).piece(inner).within(FRACTION)
         return form("%s %s", "%s %s", Piece(r"\sum", "Σ") + below(over), held, strength=PRODUCT)
+
+    def _entries(self, inner: Expr) -> list[Expr] | None:
+        """What is written as a list, or in lists; none of a family, or of lists that a network makes."""
+        items = list(inner.items) if isinstance(inner, List) else entries(inner)
+        return items if items and not any(map(self.facts.several, items)) else None
 
     def _range(self, family: str) -> tuple[str, Piece]:
         """Index letters of a family, and `d ∈ {0, 1}` for each."""
@@ -576,10 +607,16 @@ class Writer:
     def _write_take(self, expr: Call) -> Piece | None:
         if len(expr.arguments) != 2 or expr.keywords:
             return None
-        value, order = map(self.piece, expr.arguments)
-        return form("{%s}_{%s}", "%s[%s]", value.within(ATOM), order)
+        self.say("take")
+        return self._picked(expr)
 
-    _write_select = _write_take
+    def _write_select(self, expr: Call) -> Piece:
+        self.say("select")
+        return self._picked(expr)
+
+    def _picked(self, expr: Call) -> Piece:
+        value, place = map(self.piece, given(expr))
+        return form("{%s}_{%s}", "%s[%s]", value.within(ATOM), place)
 
     def _write_concat(self, expr: Call) -> Piece:
         dim = dict(expr.keywords).get("dim")
