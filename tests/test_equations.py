@@ -561,7 +561,7 @@ def test_a_blank_is_what_it_stands_for(tmp_path: Path) -> None:
     text = text.replace("networks:\n", "networks:\n  value_head: mlp([2])\n").replace("[G],", "[G, value_head],")
     text = text.replace("{networks: [G, value_head],", '{networks: [G, value_head], after: "p * (1 - theta)",')
     printed = equations(gangraph.load(written(tmp_path, text)))
-    assert "judged = value_head(λ_value value_head(fake))" in printed
+    assert "judged = value_head(value_head(fake) λ_value)" in printed
     assert "θ_{G, value_head} ← θ_{G, value_head} (1 − θ)" in printed
 
 
