@@ -190,8 +190,8 @@ def _parameters(graph: Graph) -> Iterator[tuple[str, str]]:
             yield family, f"{_count(graph, members)} in {len(members)} networks"
             continue
         for name in members:
-            variants = graph.networks[name].variants
-            ends = f", makes {', '.join(map(_shape, graph.networks[name].module.outputs))}" if variants else ""
+            module = graph.structure(name)
+            ends = f", makes {', '.join(map(_shape, module.outputs))}" if module else ""
             yield name, f"{_count(graph, [name])} in {len(graph.parameters([name]))} tensors{ends}"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gangraph.errors import Place
 from gangraph.frozen import frozen
-from gangraph.ir import Network, Node, Shape, leaves, visit, walk
+from gangraph.ir import Module, Network, Node, Shape, leaves, visit, walk
 from gangraph.ops import OPERATORS
 from gangraph.resolve import Resolved
 from gangraph.writer import host_text
@@ -253,13 +253,36 @@ class Graph:
 
     def calls(self) -> list[Node]:
         """Every call of a network that the program may make, those inside of networks last."""
-        roots = [*self.named().values(), *(p.objective for p in self.phases()), *self.shown.values()]
-        roots += [n for s in self.state.values() for n in (s.becomes, *s.within.values()) if n is not None]
+        roots = self._roots()
         modules = [m for network in self.networks.values() for m in network.variants.values()]
         for module in modules:  # which grows
             roots += [*module.outputs, *module.values]
             modules += module.children
         return [node for node in walk(roots) if node.op == "call"]
+
+    def _roots(self) -> list[Node]:
+        states = (n for s in self.state.values() for n in (s.becomes, *s.within.values()) if n is not None)
+        return [*self.named().values(), *(p.objective for p in self.phases()), *self.shown.values(), *states]
+
+    def structure(self, name: str) -> Module | None:
+        """What a network is in this stage, for the first of its calls; none if it is not called.
+
+        >>> from gangraph.compiler import load
+        >>> [g.structure("D").inputs[0].type.shape for g in load("stylegan", tiny=True).graphs]
+        [(3, 8, 8), (3, 16, 16), (3, 32, 32)]
+        """
+        calls = [node for node in walk(self._roots()) if node.op == "call"]
+        seen: set[int] = set()
+        for call in calls:  # which grows: calls inside of what is called
+            if call.fields["source"] == name:
+                return call.fields["module"]  # type: ignore[no-any-return]
+            bodies = [call.fields["module"]]
+            for body in bodies:
+                if id(body) not in seen:
+                    seen.add(id(body))
+                    bodies += body.children
+                    calls += [node for node in walk([*body.outputs, *body.values]) if node.op == "call"]
+        return None
 
     def nx(self) -> networkx.DiGraph:
         """The dataflow as a directed graph of names; edges run from what is read to what reads it."""

@@ -101,6 +101,25 @@ class Schedule:
     held: dict[str, Held]
     steps: tuple[Step, ...] = field(default=())
 
+    def parts(self, name: str) -> dict[str, list[str]]:
+        """What an evaluation reads, holds and computes, by name. What is held is made there, or was made before."""
+        evaluation = self.evaluations[name]
+
+        def held(node: Node) -> bool:
+            return id(node) in evaluation.held or (node.op == "output" and id(node.args[0]) in evaluation.held)
+
+        named = [n for n in evaluation.nodes if n.name and id(n) in self.graph.order and not held(n)]
+        values = [n for n in named if n.op not in ("input", "draw")]
+        found: dict[str, list[str | None]] = {
+            "batch": [n.name for n in evaluation.inputs if n.name in self.graph.inputs],
+            "draws": [n.name for n in evaluation.draws if not held(n)],
+            "once": [held_name(n) for n in evaluation.nodes if id(n) in evaluation.held],
+            "without gradient": [n.name for n in values if id(n) not in evaluation.tracked],
+            "computed": [n.name for n in values if id(n) in evaluation.tracked],
+            "losses": [n.name for n in evaluation.losses],
+        }
+        return {part: list(dict.fromkeys(n or "" for n in names)) for part, names in found.items()}
+
     def __str__(self) -> str:
         lines = [f"stage {self.graph.resolved.stage}"] if self.graph.resolved.stage else []
         for name, evaluation in self.evaluations.items():

@@ -9,7 +9,7 @@ from gangraph.draw.words import circumstances
 from gangraph.expressions import show
 from gangraph.graph import Graph, Step
 from gangraph.ir import Node
-from gangraph.schedule import Schedule, held_name
+from gangraph.schedule import Schedule
 
 STAGES = ("document", "spec", "resolved", "graph", "routing", "schedule", "program")
 
@@ -66,10 +66,9 @@ def _states(graph: Graph) -> list[str]:
 
 
 def _signature(graph: Graph, name: str) -> str:
-    variants = graph.networks[name].variants
-    if not variants:
+    module = graph.structure(name)
+    if module is None:
         return "not used in this stage"
-    module = graph.networks[name].module
     inputs = ", ".join(_shape(n) for n in module.inputs)
     return f"{inputs} -> {', '.join(_shape(n) for n in module.outputs)}"
 
@@ -87,23 +86,11 @@ def _timeline(step: Step, schedule: Schedule, depth: int) -> list[str]:
     if step.kind in ("update", "reset"):
         return [f"{head}: {step.kind} {', '.join(step.names)}"]
     evaluation = schedule.evaluations[step.name]
-    lines = [head]
-    batch = [n.name or "" for n in evaluation.inputs if n.name in schedule.graph.inputs]
-    draws = [n.name or "" for n in evaluation.draws]
-    held = [held_name(n) for n in evaluation.nodes if id(n) in evaluation.held]
-    values = [
-        n
-        for n in evaluation.nodes
-        if n.name and id(n) in schedule.graph.order and id(n) not in evaluation.held and n.op not in ("input", "draw")
-    ]
-    live = [n.name or "" for n in values if id(n) in evaluation.tracked]
-    quiet = [n.name or "" for n in values if id(n) not in evaluation.tracked]
-    rows = [("batch", batch), ("draws", draws), ("once", held), ("computed", live), ("without gradient", quiet)]
-    rows += [("losses", [n.name or "" for n in evaluation.losses])]
+    rows = list(schedule.parts(step.name).items())
     rows += [
         ("steps" if len(evaluation.phases) == 1 else f"steps, as {p.name}", list(p.networks)) for p in evaluation.phases
     ]
-    return lines + [f"{pad}  {title}: {', '.join(names)}" for title, names in rows if names]
+    return [head] + [f"{pad}  {title}: {', '.join(names)}" for title, names in rows if names]
 
 
 def data(spec: Spec) -> dict[str, Any]:
@@ -117,7 +104,7 @@ def data(spec: Spec) -> dict[str, Any]:
         "networks": {
             name: {
                 "parameters": graph.count([name]),
-                "outputs": [list(n.type.shape) for n in network.module.outputs] if network.variants else [],
+                "outputs": [list(n.type.shape) for n in module.outputs] if (module := graph.structure(name)) else [],
                 "frozen": network.frozen,
             }
             for name, network in graph.networks.items()

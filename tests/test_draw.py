@@ -23,7 +23,9 @@ from gangraph.draw.dot import COLOURS, DATA, FADED_EDGE, INK, LIVE, MARKS, print
 from gangraph.draw.mermaid import print_mermaid
 from gangraph.draw.picture import Box, Loss, Picture, Player
 from gangraph.draw.render import arrange, lay_out, measure
+from gangraph.draw.words import pretty
 from gangraph.errors import RunError
+from gangraph.expressions import parse
 from gangraph.page.html import DARK
 
 GALLERY = sorted(path.stem for path in _paths.specs().glob("*.yaml"))
@@ -272,6 +274,27 @@ def test_a_loss_of_several_players_has_an_edge_to_each() -> None:
 def test_a_loss_that_another_reads_is_of_those_who_minimize_that() -> None:
     for name in ("stackgan-1", "stackgan-2", "stackgan-digits"):
         assert {loss(name, part).players for part in ("e_r", "e_w", "e_f")} == {("D",)}
+
+
+def test_what_is_held_is_not_computed_again() -> None:
+    """The outputs of a call that is held are held with it."""
+    plan = gangraph.load("stackgan-2", tiny=True).schedules[-1]
+    assert plan.parts("G")["once"] == ["mu, logvar", "fake", "cond"]
+    assert plan.parts("G")["computed"] == ["h_fake", "s_fake", "u_fake"]
+
+
+def test_a_staged_network_is_what_it_is_in_that_stage() -> None:
+    spec = gangraph.load("stylegan", tiny=True)
+    shapes = [tables.network(spec.at(i), "D").title.partition(",")[0] for i in range(len(spec.graphs))]
+    assert shapes == ["D: 3×8×8 → 1", "D: 3×16×16 → 1", "D: 3×32×32 → 1"]
+
+
+@pytest.mark.parametrize(
+    ("written", "printed"),
+    [("expect(v)**2", "(𝔼\u00a0v)²"), ("expect(v**2)", "𝔼\u00a0v²"), ("expect(v)**3 / 2", "(𝔼\u00a0v)**3 / 2")],
+)
+def test_the_square_of_a_mean_is_not_the_mean_of_squares(written: str, printed: str) -> None:
+    assert pretty(parse(written)) == printed
 
 
 def test_a_term_of_weight_0_is_shown_and_said_to_be_idle() -> None:

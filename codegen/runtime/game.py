@@ -146,7 +146,7 @@ class Game:
 
         Random numbers come from `draws`, a dict by name, or from streams that `seed` begins. Returns the losses
         (`PHASE/LOSS`, then `PHASE.2/LOSS`) and objectives (`PHASE`) as each evaluation saw them. The clock `epoch`
-        stands still until `clocks["epoch_steps"]` is set to the iterations of an epoch.
+        stands still until `clocks["epoch_steps"]` is set to the iterations of an epoch, more than 1.
         """
         self.begin(batch, draws, seed)
         if self.several and len(self.coming) < self.fetches():

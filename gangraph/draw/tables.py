@@ -10,9 +10,9 @@ from gangraph.draw.describe import describe
 from gangraph.draw.words import circumstances, occasion, shape_text, steps_above
 from gangraph.frozen import frozen
 from gangraph.graph import Phase, Step, host_value
-from gangraph.ir import Module, Node, Type, walk
+from gangraph.ir import Module, Type, walk
 from gangraph.resolve import Move, moves_in
-from gangraph.schedule import Evaluation, Schedule, held_name
+from gangraph.schedule import Schedule
 
 
 @frozen
@@ -35,7 +35,7 @@ def network(spec: Spec, name: str, module: Module | None = None) -> Table:
     `module` is its structure for the inputs of one call; without it, for those of the first.
     """
     total = spec.graph.count([name])
-    module = module or spec.graph.networks[name].module
+    module = module or spec.graph.structure(name) or spec.graph.networks[name].module
     types = dict(_types(module))
     rows = list(_fold(_layers(module, types, "")))
     inputs = ", ".join(shape_text(n.type) for n in module.inputs)
@@ -119,19 +119,7 @@ def _evaluations(steps: Iterable[Step], plan: Schedule) -> Iterator[tuple[str, .
             yield ("", name, "", "", "", "", "", "", f"{step.kind}s {', '.join(step.names)}")
         elif step.phases:
             number += 1
-            yield (str(number), name, *_evaluation(plan.evaluations[step.name], plan), _steps(step, moves))
-
-
-def _evaluation(evaluation: Evaluation, plan: Schedule) -> Iterator[str]:
-    named = [n for n in evaluation.nodes if n.name and id(n) in plan.graph.order]
-    held = dict.fromkeys(held_name(n) for n in evaluation.nodes if id(n) in evaluation.held)
-    values = [n for n in named if id(n) not in evaluation.held and n.op not in ("input", "draw")]
-    yield _names(n for n in evaluation.inputs if n.name in plan.graph.inputs)
-    yield _names(n for n in evaluation.draws if id(n) not in evaluation.held)
-    yield ", ".join(held)
-    yield _names(n for n in values if id(n) not in evaluation.tracked)
-    yield _names(n for n in values if id(n) in evaluation.tracked)
-    yield _names(evaluation.losses)
+            yield (str(number), name, *map(", ".join, plan.parts(step.name).values()), _steps(step, moves))
 
 
 def _steps(step: Step, moves: dict[str, Move]) -> str:
@@ -141,10 +129,6 @@ def _steps(step: Step, moves: dict[str, Move]) -> str:
         own = circumstances([phase], moves) if step.kind == "group" else ""
         lines.append(", ".join([f"{phase.player} steps {', '.join(phase.networks)}", *filter(None, [own])]))
     return "\n".join(lines)
-
-
-def _names(nodes: Iterable[Node]) -> str:
-    return ", ".join(dict.fromkeys(n.name or "" for n in nodes))
 
 
 def timeline(spec: Spec, count: int) -> Table:

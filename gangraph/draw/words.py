@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import re
@@ -28,6 +29,8 @@ def pretty(expr: Expr) -> str:
             return Name(e.at, f"𝔼\u00a0{show(inner)}" if bare else f"𝔼({show(inner)})")
         if isinstance(e, Number) and isinstance(e.value, float):
             return Name(e.at, short(e.value))
+        if isinstance(e, Binary) and e.operator == "**" and isinstance(e.left, Name) and e.left.id.startswith("𝔼"):
+            e = dataclasses.replace(e, left=Name(e.left.at, f"({e.left.id})"))
         if isinstance(e, Binary) and e.operator == "**" and isinstance(e.right, Number) and e.right.value == 2:
             return Name(e.at, f"{show(e.left, STRENGTH['**'] + 1)}²")
         return e

@@ -82,7 +82,7 @@ class Text:
 
 # A quoted text or a comment of YAML; a key.
 _QUOTED = re.compile(r"""(?:(?<=[\s\[{,(:])|^)("(?:\\.|[^"\\])*"|'(?:''|[^'])*')|(?:(?<=\s)|^)(#.*)""")
-_KEY = re.compile(r"""(?:^|(?<=[{,])|(?<=-))\s*([^\s#"'{}\[\]:,-][^#"'{}:]*?)(?=:(?:\s|$))""")
+_KEY = re.compile(r"""(?:^|(?<=[{,])|(?<=-))\s*([^\s#"'{}\[\]:,-](?:[^#"'{}\[\]:]|\[[^\[\]{}]*\])*?)(?=:(?:\s|$))""")
 
 
 def yaml_styles(lines: Iterable[str]) -> Iterator[Span]:
