@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -46,3 +47,15 @@ def test_texts_of_a_spec_are_no_markup(tmp_path: Path) -> None:
     page = gangraph.load(file, tiny=True)._repr_html_()
     assert not [e for e in ElementTree.fromstring(page).iter() if e.tag.endswith("script")]
     assert "<script" not in page
+
+
+def test_verbs_are_called_with_what_they_take() -> None:
+    """Modules that are called: their signature, what there is, and errors in words of Python."""
+    names = ("compile", "diff", "draw", "equations", "load", "train", "verify")
+    assert set(names) <= set(dir(gangraph))
+    assert list(inspect.signature(gangraph.diff).parameters) == ["a", "b"]
+    assert "iterations" in inspect.signature(gangraph.train).parameters
+    assert str(gangraph.diff("gan", "gan")) == "gan and gan mean the same"
+    assert gangraph.draw("gan", "mmd").startswith("flowchart")
+    with pytest.raises(gangraph.RunError, match=r"^batch_size is -3, and must be 1 or more$"):
+        gangraph.train("gan", batch_size=-3)
