@@ -184,6 +184,10 @@ class Evaluator:
                 results.append((left == right) == (sign == "=="))
             else:
                 results.append(self.operate(ops.BINARY[sign], (left, right), {}, expr))
+        if len(results) > 1 and any(isinstance(r, Node) and not r.type.host for r in results):
+            pairs = zip(expr.operators, expr.operands, expr.operands[1:], strict=False)
+            help = " * ".join(f"({show(left)} {sign} {show(right)})" for sign, left, right in pairs)
+            raise Fact(f"{show(expr)} compares tensors twice in one go", f"each by itself: {help}")
         return results[0] if len(results) == 1 else self.logic("and", results, expr)
 
     def _logic(self, expr: Logic, scope: Scope) -> Any:

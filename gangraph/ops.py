@@ -178,6 +178,8 @@ def static_number(value: Any, what: str) -> float:
 def _said(value: Any) -> str:
     if isinstance(value, Node):
         return f"the value {value.name or value.op} of {value.type}"
+    if isinstance(value, tuple):
+        return f"the list [{', '.join(map(_said, value))}]"
     return "None" if value is None else repr(value) if isinstance(value, str) else str(value)
 
 
@@ -845,7 +847,9 @@ def _convolve(x: Any, w: Any, stride: Any, padding: Any, groups: Any) -> Made:
         raise Fact(f"convolve takes C x H x W and a kernel out x in x k x k, not {image.type} and {kernel.type}")
     s, p, g = integer(stride, "the stride", 1), integer(padding, "the padding"), integer(groups, "groups", 1)
     out, into, kh, kw = kernel.type.shape
-    if image.type.shape[0] != into * g or out % g:
+    if out % g:
+        raise Fact(f"a kernel {kernel.type} makes {out} channels, which are no {g} groups of equally many")
+    if image.type.shape[0] != into * g:
         raise Fact(f"a kernel {kernel.type} with groups={g} reads {into * g} channels, not {image.type.shape[0]}")
     height, width = convolution_size(image.type.shape[1], kh, s, p), convolution_size(image.type.shape[2], kw, s, p)
     if height < 1 or width < 1:

@@ -585,7 +585,8 @@ def _sides(stage: Stage, sided: Sided) -> Iterator[Finding]:
     apart = apart and not taught & stage.made_of[id(sided.loss.generator)]
     if "discriminator" in played and ("generator" not in played or apart):
         named = judges or ", ".join(stage.names(taught)) or "a discriminator"
-        fact = f"{named} learns {sided.name}, and nobody plays against it"
+        name = stage.graph.resolved.stage
+        fact = f"{named} learns {sided.name}, and nobody plays against it" + (f" in the stage {name}" if name else "")
         help = f"a phase that minimizes {sided.name}.generator is missing"
         if apart:
             help = f"{sided.name}.generator reads nothing that {named} makes"
