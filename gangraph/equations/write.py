@@ -343,6 +343,8 @@ class Writer:
 
     def _cases(self, expr: Expr) -> Piece:
         """A choice; one inside the other branch continues it, and tests that lead to the same are joined."""
+        if isinstance(expr, IfElse) and (known := self.facts.truth(expr.test)) is not None:
+            return self.piece(expr.then if known else expr.otherwise)
         branches: list[tuple[Piece, list[Piece]]] = []
         while isinstance(choice := _choice(expr), IfElse):
             then, test, expr = self.piece(choice.then), self.piece(choice.test), choice.otherwise
@@ -636,6 +638,8 @@ class Writer:
 
     def _joined(self, expr: Call) -> Piece:
         (first, *rest) = expr.arguments
+        if not rest and not isinstance(first, List):  # a list by its name, or as it is made
+            return operator("concat", self.piece(first))
         items = first.items if isinstance(first, List) and not rest else expr.arguments
         return form(r"\left[%s\right]", "[%s]", listed(map(self.piece, items), ";", "; "))
 
