@@ -10,17 +10,19 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from safetensors.torch import save_file
 
 from gangraph.compiler import Spec, load
 from gangraph.train.collapse import Report, collapse
 from gangraph.train.data import fit
 from gangraph.train.evaluate import Measure, evaluate_run, measure
-from gangraph.train.loop import compiled, train
+from gangraph.train.loop import compiled, load_external, load_run, train
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "learning.md"
@@ -63,25 +65,27 @@ class Plan:
     tiny: bool = False
     sizes: dict[str, Any] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
+    after: str = ""  # another entry, which is trained first
+    weights: dict[str, str] = field(default_factory=dict)  # networks from outside, and which of the other's they are
 
     def load(self, name: str) -> Spec:
         source = HERE / self.spec if self.spec else name
         return load(source, sizes=self.sizes, constants=self.constants, tiny=self.tiny, batch_size=self.batch)
 
 
-def learn(name: str, plan: Plan) -> list[str]:
+def learn(name: str, known: dict[str, Plan]) -> list[str]:
     """The rows of one system: a row for each of its metrics."""
+    plan = known[name]
     spec = plan.load(name)
     data, batch = plan.data or str(spec.train["data"]), int(spec.train["batch"])
-    gan = compiled(spec, SEED)
-    real = fit(data, gan.streams, gan.prepare, batch, SEED)
-    before = figures(measure(gan, data, SAMPLES, batch, SEED), collapse(gan, real, SEED))
     with tempfile.TemporaryDirectory() as folder:
+        weights = tuple(brought(known, plan, Path(folder)))
+        gan = compiled(spec, SEED)
+        load_external(gan, weights)
+        real = fit(data, gan.streams, gan.prepare, batch, SEED)
+        before = figures(measure(gan, data, SAMPLES, batch, SEED), collapse(gan, real, SEED))
         start = time.perf_counter()
-        run = Path(folder) / "run"
-        result = train(spec, data=data, out=run, iterations=plan.iterations, seed=SEED, quiet=True)
-        if result.stopped:  # it ends well when it is interrupted, and is no measurement
-            sys.exit(f"{name} was interrupted after {result.step} of {plan.iterations} iterations")
+        run = trained(name, plan, Path(folder), weights)
         seconds = time.perf_counter() - start
         after = evaluate_run(run, n=SAMPLES, seed=SEED)
     sizes = ", ".join(f"{k}={v}" for k, v in (plan.sizes | plan.constants).items()) or plan.spec or "the spec's"
@@ -90,6 +94,27 @@ def learn(name: str, plan: Plan) -> list[str]:
     head = f"| {name} | {sizes} | {batch} | {plan.iterations} | {seconds:.0f}"
     found = figures(after.measures, after.variety)
     return [f"{head} | {metric} | {before[metric]} | {value} |" for metric, value in found.items()]
+
+
+def trained(name: str, plan: Plan, folder: Path, weights: Sequence[tuple[str, str]] = ()) -> Path:
+    """The run of an entry, below a folder."""
+    run = folder / name
+    spec, iterations = plan.load(name), plan.iterations
+    result = train(spec, plan.data, run, iterations, seed=SEED, weights=dict(weights), quiet=True)
+    if result.stopped:  # it ends well when it is interrupted, and is no measurement
+        sys.exit(f"{name} was interrupted after {result.step} of {iterations} iterations")
+    return run
+
+
+def brought(known: dict[str, Plan], plan: Plan, folder: Path) -> Iterator[tuple[str, str]]:
+    """The networks that an entry takes from another, which is trained for it: each name, and a file of its weights."""
+    if not plan.after:
+        return
+    other, _ = load_run(trained(plan.after, known[plan.after], folder))
+    for name, its in plan.weights.items():
+        file = folder / f"{name}.safetensors"
+        save_file({k: v.contiguous() for k, v in other.networks[its].state_dict().items()}, file)
+        yield name, str(file)
 
 
 def figures(measures: tuple[Measure, ...], variety: Report) -> dict[str, str]:
@@ -129,7 +154,7 @@ def main() -> None:
     print(HEAD)
     for name in names:
         if known[name].iterations:
-            rows[name] = learn(name, known[name])
+            rows[name] = learn(name, known)
             print("\n".join(rows[name]), flush=True)
         page = TEXT + "".join(f"{line}\n" for system in known for line in rows.get(system, ()))
         PAGE.write_text(f"{page}\n{notes}" if notes else page, encoding="utf-8")

@@ -74,7 +74,11 @@ def test_every_system_of_the_gallery_is_trained_small_or_it_is_said_why_not() ->
         assert plan.iterations or plan.note, name
         assert f"| {name} |" in page or f"- `{name}`: {plan.note}" in page, f"run: make gallery, of {name}"
         if plan.iterations:
-            plan.load(name)  # its sizes and constants are those of the spec
+            spec = plan.load(name)  # its sizes and constants are those of the spec
+            assert set(plan.weights) <= set(spec.graph.networks), name
+        if plan.after:
+            first = known[plan.after].load(plan.after)
+            assert set(plan.weights.values()) <= set(first.graph.networks), name
 
 
 def test_every_picture_and_spec_of_the_readme_is_there() -> None:
