@@ -2240,6 +2240,13 @@ train: {batch: 4}
 """
 
 
+def test_a_state_may_follow_a_derivative_that_no_loss_has(tmp_path: Path) -> None:
+    text = FLOORED.replace("steps: expect(sum(fake * (fake // 0.25)))", "size: expect(mean(fake**2))")
+    text = text.replace("adv.generator + steps", "adv.generator + k * size")
+    text += 'state: {k: {start: 1, becomes: "norm(expect(grad(D(x), x)))", in: [D]}}\n'
+    assert_matches_reference(written(tmp_path, text), cases=2)
+
+
 def test_what_follows_a_comparison_is_a_real_number(tmp_path: Path) -> None:
     path = written(tmp_path, COMPARED)
     gan = build(path)

@@ -136,8 +136,9 @@ def dead_names(case: Case) -> Iterator[Finding]:
     words = {"sizes": "size", "constants": "constant", "index": "index", "state": "state"}
     for section, word in words.items():
         for name, place in _declared(case, section).items():
-            if section == "state" and case.stages[-1].graph.state[name].node.type.host:
-                continue  # training logs it
+            state = case.stages[-1].graph.state.get(name) if section == "state" else None
+            if section == "state" and (state is None or state.node.type.host):
+                continue  # training logs it; or it is a problem itself
             if case.own(place) and name not in read.names:
                 yield Finding(place, f"{section}.{name}", f"nobody reads the {word} {name}", "use it, or remove it")
     for section in ("inputs", "draws", "values"):

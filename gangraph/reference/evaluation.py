@@ -506,6 +506,9 @@ class Rehearsal(Evaluation):
             self.objective(move)
         for name in [*stage.file.sample, *stage.file.metrics]:
             self.shown(str(name))
+        for name, state in stage.file.state.items():
+            for expr in state.rules.values():
+                self.value(expr, self.scope(home=str(name)))
 
 
 def force(value: Any) -> None:
