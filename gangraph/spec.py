@@ -637,7 +637,7 @@ def stage_spec(spec: GraphSpec, key: Key, over: Mapping) -> tuple[StageKeys, Gra
     read = _validated(FileSpec, new, spec.sources, f"stages.{key}")
     kept = {name for name, field_ in FileSpec.model_fields.items() if (field_.alias or name) in same}
     file = read.model_copy(update={name: getattr(spec.file, name) for name in kept})
-    return keys, GraphSpec(file, tree, over.place, spec.sources)
+    return keys, GraphSpec(file, tree, over.place, spec.sources, problems=spec.problems)
 
 
 def _refuse_common(spec: GraphSpec, key: Key, over: Mapping) -> None:
