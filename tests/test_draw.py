@@ -748,13 +748,13 @@ def test_hostile_names_in_a_picture_are_text() -> None:
         ({"format": "gif"}, "no format is called 'gif' (there are svg, png, pdf, dot, mmd, html)"),
         ({"view": "gmae"}, "no view is called 'gmae' (did you mean 'game'?)"),
         ({"player": "X"}, "no player is called 'X' (there are D, G)"),
-        ({"view": "network"}, "the view network needs network, one of G, D"),
+        ({"view": "network"}, "--view network needs --network, one of G, D"),
         ({"view": "network", "network": "H"}, "no network is called 'H' (there are G, D)"),
-        ({"network": "G"}, "network goes with the view network, not with game"),
-        ({"view": "weights", "player": "G"}, "player goes with the view game, not with weights"),
+        ({"network": "G"}, "--network goes with --view network, not with --view game"),
+        ({"view": "weights", "player": "G"}, "--player goes with --view game, not with --view weights"),
         ({"stage": "size8"}, "gan has no stages"),
-        ({"iterations": 3}, "iterations goes with the view schedule, not with game"),
-        ({"view": "schedule", "iterations": 0}, "iterations is a number from 1 to 100, not 0"),
+        ({"iterations": 3}, "--iterations goes with --view schedule, not with --view game"),
+        ({"view": "schedule", "iterations": 0}, "--iterations is a number from 1 to 100, not 0"),
     ],
 )
 def test_wrong_words_are_named(options: dict[str, str], message: str) -> None:

@@ -105,13 +105,13 @@ def draw(
     _known("format", format, FORMATS)
     _known("view", view, VIEWS)
     if network is not None and view != "network":
-        raise RunError(f"network goes with the view network, not with {view}")
+        raise RunError(f"--network goes with --view network, not with --view {view}")
     if player is not None and view != "game":
-        raise RunError(f"player goes with the view game, not with {view}")
+        raise RunError(f"--player goes with --view game, not with --view {view}")
     if iterations is not None and view != "schedule":
-        raise RunError(f"iterations goes with the view schedule, not with {view}")
+        raise RunError(f"--iterations goes with --view schedule, not with --view {view}")
     if iterations is not None and not 1 <= iterations <= MOST:
-        raise RunError(f"iterations is a number from 1 to {MOST}, not {iterations}")
+        raise RunError(f"--iterations is a number from 1 to {MOST}, not {iterations}")
     if before is not None and (view != "game" or player is not None):
         raise RunError("changes are drawn in the game of all players: leave view and player out")
     loaded = load(spec)
@@ -119,7 +119,7 @@ def draw(
         if before is not None:
             raise RunError(f"changes are drawn as {', '.join(f for f in FORMATS if f != 'html')}, not as a page")
         if view != "game" or player is not None or stage is not None:
-            raise RunError("a page has every view, player and stage: leave the others out")
+            raise RunError("a page has every view, player and stage: leave --view, --network, --player and --stage out")
         from gangraph.page import page
 
         return page(loaded, 1 if quick else None)
@@ -181,7 +181,7 @@ def _table(spec: Spec, format: str, view: str, network: str | None, iterations: 
         raise RunError(f"the view {view} is a table, and Mermaid has none: write it as .svg, .png, .pdf or .dot")
     if view == "network":
         if network is None:
-            raise RunError(f"the view network needs network, one of {', '.join(spec.graph.networks)}")
+            raise RunError(f"--view network needs --network, one of {', '.join(spec.graph.networks)}")
         _known("network", network, spec.graph.networks)
         table = tables.network(spec, network)
     elif iterations is not None:
