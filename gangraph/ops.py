@@ -380,12 +380,12 @@ _binary("div", lambda a, b: a / b)
 _binary("floordiv", lambda a, b: a // b, blocked=(0, 1))  # constant between its steps
 _binary("mod", lambda a, b: a % b)
 _binary("pow", lambda a, b: _power(a, b))
-_binary("lt", lambda a, b: a < b, dtype="bool")
-_binary("le", lambda a, b: a <= b, dtype="bool")
-_binary("gt", lambda a, b: a > b, dtype="bool")
-_binary("ge", lambda a, b: a >= b, dtype="bool")
-_binary("eq", lambda a, b: a == b, dtype="bool")
-_binary("ne", lambda a, b: a != b, dtype="bool")
+_binary("lt", lambda a, b: a < b, dtype="bool", blocked=(0, 1))
+_binary("le", lambda a, b: a <= b, dtype="bool", blocked=(0, 1))
+_binary("gt", lambda a, b: a > b, dtype="bool", blocked=(0, 1))
+_binary("ge", lambda a, b: a >= b, dtype="bool", blocked=(0, 1))
+_binary("eq", lambda a, b: a == b, dtype="bool", blocked=(0, 1))
+_binary("ne", lambda a, b: a != b, dtype="bool", blocked=(0, 1))
 BINARY = {sign: name for name, sign in SIGNS.items()}
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 

@@ -285,7 +285,7 @@ def passing(node: Node) -> tuple[Node, ...]:
 
 
 def _passing(node: Node) -> tuple[Node, ...]:
-    if node.op in ("replay", "dropped") or node.op in ops.COMPARISONS:
+    if node.op in ("replay", "dropped"):
         return ()
     operator = ops.OPERATORS.get(node.op)
     blocked = operator.blocked if operator else ()

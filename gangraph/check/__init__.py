@@ -375,7 +375,6 @@ def owners(case: Case) -> Iterator[Finding]:
             yield Finding(
                 player.place, f"players.{player.name}", f"no phase of the schedule is played by {player.name}", help
             )
-    for player in stage.graph.players.values():
         for part in player.optimizers:
             networks = [part] if part else list(player.networks)
             if all(n in stage.graph.networks for n in networks) and not stage.graph.parameters(networks):

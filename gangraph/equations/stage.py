@@ -69,12 +69,11 @@ class Stage:
 
     def sections(self) -> tuple[Section, ...]:
         found = self._sections()
-        signs = {"σ": "sigma"} if "sigma" in self.writer.notes else {}
         known = {**self.writer.symbols, **{n: self.writer.symbol(n) for n in self.writer.values}}
-        taken = {name for name, piece in known.items() if piece.text in signs}
-        if not taken:
+        taken = {name for name, piece in known.items() if piece.text == "σ"}
+        if not taken or "sigma" not in self.writer.notes:
             return found
-        again = Stage(self.graph)  # a sign of its own is what no name may look like
+        again = Stage(self.graph)  # the sigmoid is what no name may look like beside it
         again.facts.plain |= taken
         return again._sections()
 
