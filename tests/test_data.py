@@ -403,6 +403,101 @@ def test_grey_files_fill_three_channels(tmp_path: Path) -> None:
     assert torch.allclose(batch["x"], torch.tensor(-0.6))
 
 
+# --- a table beside the images ------------------------------------------------------------------------------------
+
+HAIR = {"x": image(3, 16, 16), "c": Input("vector", (2,), range=(0, 1)), "text": Input("vector", (6,)), "y": LABEL}
+
+
+def tabled(folder: Path, table: str, *names: str, form: str = "csv") -> Path:
+    for i, name in enumerate(names):
+        picture(folder / name, (50 * (i + 1), 0, 0))
+    folder.mkdir(exist_ok=True)
+    (folder / f"metadata.{form}").write_text(table, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_table_says_class_attributes_and_sentences_of_its_images(tmp_path: Path, form: str) -> None:
+    csv = """file_name,Smiling,label,text_1,Male,text_2
+b/2.png,1,10,"a man, smiling",True,
+1.png,-1,9,a woman,no,a lady
+"""
+    jsonl = """{"file_name": "b/2.png", "Smiling": 1, "label": 10, "text": ["a man, smiling"], "Male": true}
+\n{"Male": 0, "file_name": "1.png", "Smiling": -1, "label": 9, "text": ["a woman", "a lady"]}
+"""
+    folder = tabled(tmp_path, {"csv": csv, "jsonl": jsonl}[form], "1.png", "b/2.png", "unnamed.png", form=form)
+    data = fit(str(folder), {"data": HAIR}, {}, 2)
+    assert data.set.names == ("Smiling", "Male") and data.set.classes == ("9", "10") and data.set.count == 2
+    texts = set()
+    for number in range(8):
+        batch = data.batch(number)
+        first = batch["x"][:, 0, 0, 0].argmax()  # the second picture, and the first row
+        assert batch["c"][first].tolist() == [1, 1] and batch["c"][1 - first].tolist() == [0, 0]
+        assert batch["y"][first] == 1 and batch["y"][1 - first] == 0
+        assert np.allclose(batch["text"][first], drawn.embedding("a man, smiling", 6))
+        texts.add(tuple(batch["text"][1 - first].tolist()))
+    assert texts == {tuple(drawn.embedding(text, 6).tolist()) for text in ("a woman", "a lady")}
+
+
+def test_a_table_may_give_domains_and_stand_in_train(tmp_path: Path) -> None:
+    rows = "file_name,label\n2.png,winter\n1.png,summer\n"
+    folder = tabled(tmp_path / "train", rows, "1.png", "2.png")
+    batch = fit(str(folder.parent), UNPAIRED, {}, 1).batch(0)  # X summer, Y winter
+    assert batch["x"][0, 0, 0, 0] < batch["y"][0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("", "metadata.csv has no rows"),
+        ("file_name,a\n", "metadata.csv has no rows"),
+        ("file,a\n1.png,1\n", "metadata.csv has no column file_name"),
+        ("file_name,a,a\n1.png,1,0\n", "metadata.csv has several columns called a"),
+        ("file_name,a\n1.png,1\n2.png\n", "metadata.csv, line 3: 1 cells, and the head has 2"),
+        ('file_name,a\n1.png,"1\n', "metadata.csv, line 2: unexpected end of data"),
+        ("file_name,a\n1.png,0\n3.png,1\n", "metadata.csv, line 3: there is no file "),
+        ("file_name,a\n1.png,0\n./1.png,1\n", "metadata.csv, line 3: ./1.png is already in line 2 (several sent"),
+        ("file_name,a\n../1.png,0\n", "metadata.csv, line 2: '../1.png' is no file below the folder of the table"),
+        ("file_name,a\n/etc/passwd,0\n", "line 2: '/etc/passwd' is no file below the folder of the table"),
+        ("file_name,a\n,0\n", "line 2: '' is no file below the folder of the table"),
+        ("file_name,age\n1.png,31\n", "metadata.csv, line 2: age is '31', and an attribute is 0 or 1, -1 or 1"),
+        ("file_name,label\n1.png,\n", "metadata.csv, line 2: the label is '', and a class is a name or an integer"),
+        ("file_name,text\n1.png, \n", "metadata.csv, line 2: no sentence says anything"),
+        ("file_name,a\n1.png,\xff\n", "metadata.csv, line 2: a is 'ÿ', and an attribute"),
+    ],
+)
+def test_a_table_that_is_wrong_is_told_by_its_line(tmp_path: Path, table: str, message: str) -> None:
+    assert message in refused(tabled(tmp_path, table, "1.png", "2.png"), one(image(3, 16, 16)), 1)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('{"file_name": "1.png"', "metadata.jsonl, line 1: not JSON (Expecting ',' delimiter)"),
+        ("[" * 100_000, "metadata.jsonl, line 1: not JSON (nested too deep)"),
+        ("[1]", 'metadata.jsonl, line 1: a row is an object, such as {"file_name": "1.png", "smiling": 1}'),
+        ('{"file_name": 3}', "metadata.jsonl, line 1: 3 is no file below"),
+        (
+            '{"file_name": "1.png"}\n{"file_name": "2.png", "a": 1}',
+            "line 2: it has not the columns of the first row (a)",
+        ),
+        ('{"file_name": "1.png", "label": [1]}', "line 1: the label is [1], and a class is a name or an integer"),
+        ('{"file_name": "1.png", "text": ["a", 1]}', "line 1: a sentence is a string"),
+        ('{"file_name": "1.png", "a": null}', "line 1: a is None, and an attribute is 0 or 1"),
+    ],
+)
+def test_a_table_of_json_that_is_wrong_is_told_by_its_line(tmp_path: Path, table: str, message: str) -> None:
+    assert message in refused(tabled(tmp_path, table, "1.png", "2.png", form="jsonl"), one(image(3, 16, 16)), 1)
+
+
+def test_two_tables_and_tables_of_other_letters(tmp_path: Path) -> None:
+    folder = tabled(tmp_path, "file_name,a\n1.png,1\n", "1.png")
+    (folder / "metadata.csv").write_bytes("file_name,a\n1.png,ä".encode("latin-1"))
+    assert "metadata.csv is not UTF-8" in refused(folder, one(image(3, 16, 16)), 1)
+    tabled(tmp_path, "{}", form="jsonl")
+    assert "has metadata.csv and metadata.jsonl" in refused(folder, one(image(3, 16, 16)), 1)
+
+
 # --- what does not fit --------------------------------------------------------------------------------------------
 
 
@@ -430,6 +525,11 @@ def one(t: Input) -> dict[str, dict[str, Input]]:
             "digits:attributes",
             {"data": {"x": image(3, 28, 28), "c": Input("vector", (7,))}},
             "digits:attributes has 5 attributes (thick, small, red, striped, inverted), and c is a vector of 7",
+        ),
+        (
+            "digits:attributes",
+            {"data": {"x": Input("vector", (784,)), "y": LABEL}},
+            "an item of digits:attributes has 2352 numbers (28 x 28 x 3), and x is a vector of 784",
         ),
         ("digits:captions", {"data": {"x": image(3, 28, 28), "t": Input("tensor", (4, 8))}}, "t is a tensor, which"),
         ("faces", {"data": {"x": image(1, 25, 25), "y": LABEL}}, "faces has no labels, and y is a label"),

@@ -1,6 +1,7 @@
 """From a compiled spec and a data set to a trained run.
 
     sets         "digits", "photos", a folder          -> Dataset      items by number
+    table        `metadata.csv` beside images          -> Table        their classes, attributes, sentences
     drawn        a picture and attributes              -> picture      drawn so; sentences that say how, embedded
     prepare      pictures, the steps of `prepare`      -> pictures     of the sizes that the inputs have
     data         Dataset, the spec's streams           -> Data         batch number i, as a dict of tensors

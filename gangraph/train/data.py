@@ -24,6 +24,7 @@ from gangraph.errors import RunError
 from gangraph.train.drawn import embedding
 from gangraph.train.prepare import Size, Step, entry_size, is_random, prepare
 from gangraph.train.sets import Dataset, Pictures, Want, open_set
+from gangraph.train.table import LABEL
 
 Numbers = NDArray[np.int64]
 HELD = 256 * 2**20  # bytes of prepared pictures that a stream keeps in memory
@@ -294,7 +295,7 @@ def _source(data: Dataset, members: Mapping[str, InputType], name: str) -> Sourc
         if name in data.names and (t.classes or 0) >= 2:
             return Source.ATTRIBUTE
         if data.labels is None:
-            raise RunError(f"{data} has no labels, and {name} is a label: class folders have them")
+            raise RunError(f"{data} has no labels, and {name} is a label: class folders have them, or a column {LABEL}")
         if len(data.classes) > (t.classes or 0):
             raise RunError(f"{data} has {len(data.classes)} classes, and {name} is a label of {t.classes}")
         return Source.CLASS
@@ -306,14 +307,16 @@ def _source(data: Dataset, members: Mapping[str, InputType], name: str) -> Sourc
         return Source.PICTURE
     if t.kind == "vector" and data.captions and t.range is None:
         return Source.SENTENCE
-    if data.names and _is_row(t):
+    few = t.kind == "vector" and not shown and t.shape[0] > len(data.names)  # a picture of another size
+    if data.names and _is_row(t) and not few:
         if t.shape[0] > len(data.names):
             listed = ", ".join(data.names)
             raise RunError(
                 f"{data} has {len(data.names)} attributes ({listed}), and {name} is a {t.kind} of {t.shape[0]}"
             )
         return Source.ATTRIBUTES
-    help = ": digits:attributes has attributes, digits:captions also embedded sentences" if _is_row(t) else ""
+    beside = "digits:attributes has attributes, digits:captions also sentences, and so may a table in a folder"
+    help = f": {beside}" if _is_row(t) else ""
     if t.kind == "vector" and shown:
         raise RunError(f"{data} holds pictures alone, and {name} is a vector beside one{help}")
     if t.kind == "vector":

@@ -22,6 +22,7 @@ from gangraph.errors import RunError, nearest
 from gangraph.frozen import frozen
 from gangraph.train import drawn
 from gangraph.train.drawn import Picture
+from gangraph.train.table import TABLES, Table, read_table
 
 Pictures = tuple[Picture, ...]
 
@@ -276,22 +277,26 @@ EMBEDDED: dict[str, Callable[[str, Want], Dataset]] = {
 
 
 def _folder(path: Path, want: Want) -> Dataset:
-    """Images, class folders, side-by-side pairs, or `trainA/ trainB/ ...`; below `train/` where there is one."""
+    """Images, perhaps with a table, class folders, side-by-side pairs, or `trainA/ trainB/ ...`; below `train/` where
+    there is one.
+    """
+    if table := read_table(path):
+        return _tabled(path, table, want)
     domains = sorted(p for p in _listed(path) if p.is_dir() and p.name.startswith("train") and len(p.name) == 6)
     if domains:
         if want.pictures == 2 and not want.labels:
             help = "a pair is one picture whose halves stand side by side"
             raise RunError(f"{path} has domains ({', '.join(p.name for p in domains)}) and no pairs: {help}")
-        return _files(path, {p.name[-1]: _images(p) for p in domains}, want)
+        return _classes(path, {p.name[-1]: _images(p) for p in domains}, want)
     if (path / "train").is_dir():
-        path = path / "train"
+        return _folder(path / "train", want)
     plain = _images(path)
     if plain:
-        return _files(path, {"": plain}, want)
+        return _files(path, plain, want)
     classes = {p.name: found for p in sorted(_listed(path)) if p.is_dir() and (found := _images(p))}
     if classes:
-        return _files(path, classes, want)
-    raise RunError(f"{path} holds no images, no class folders with images, and no trainA/ and trainB/")
+        return _classes(path, classes, want)
+    raise RunError(f"{path} holds no images, no class folders with images, no trainA/ and trainB/, and no {TABLES[0]}")
 
 
 def _listed(path: Path) -> list[Path]:
@@ -305,15 +310,40 @@ def _images(path: Path) -> list[Path]:
     return sorted(p for p in _listed(path) if p.suffix.lower() in SUFFIXES)
 
 
-def _files(path: Path, classes: Mapping[str, list[Path]], want: Want) -> Dataset:
-    """Files by class -> Dataset. They are opened once before training, for their mode, and decoded when asked for."""
-    files = [str(f) for found in classes.values() for f in found]
+def _tabled(path: Path, table: Table, want: Want) -> Dataset:
+    """The rows of a table. Classes are in the order of their names, integers in the order of their size."""
+    classes = sorted(set(table.labels or ()), key=lambda name: (0, int(name), "") if _integer(name) else (1, 0, name))
+    number = {name: k for k, name in enumerate(classes)}
+    found = _files(path, table.files, want)
+    return replace(
+        found,
+        labels=np.array([number[name] for name in table.labels], np.int64) if table.labels else None,
+        classes=tuple(classes),
+        attributes=table.attributes if table.names else None,
+        names=table.names,
+        captions=table.captions.__getitem__ if table.captions else None,
+    )
+
+
+def _integer(name: str) -> bool:
+    return name.removeprefix("-").isdecimal()
+
+
+def _classes(path: Path, classes: Mapping[str, list[Path]], want: Want) -> Dataset:
+    """Files by class."""
+    found = _files(path, [file for files in classes.values() for file in files], want)
+    labels = np.repeat(np.arange(len(classes)), [len(files) for files in classes.values()])
+    return replace(found, labels=labels, classes=tuple(classes)) if len(classes) > 1 else found
+
+
+def _files(path: Path, paths: Sequence[Path], want: Want) -> Dataset:
+    """Image files. They are opened once before training, for their mode, and decoded when asked for."""
+    files = [str(file) for file in paths]
     for file in files:
         if not file.isprintable() and "\udc80" <= max(file) <= "\udcff":
             raise RunError(f"the name of {file!r} is not UTF-8: rename it")
     hugging_face = _package("datasets")
     table = hugging_face.Dataset.from_dict({"image": files}).cast_column("image", hugging_face.Image(decode=False))
-    labels = np.repeat(np.arange(len(classes)), [len(found) for found in classes.values()])
     halves = 2 if want.pictures == 2 and not want.labels else 1
     grey = set(map(_header, files)) == {True}
 
@@ -322,17 +352,8 @@ def _files(path: Path, classes: Mapping[str, list[Path]], want: Want) -> Dataset
         middle = picture.shape[1] // 2
         return (picture[:, :middle], picture[:, middle : 2 * middle]) if halves == 2 else (picture,)
 
-    many = len(classes) > 1
-    return Dataset(
-        str(path),
-        len(files),
-        read,
-        (EITHER if grey else COLOUR,) * halves,
-        labels=labels if many else None,
-        classes=tuple(classes) if many else (),
-        lazy=True,
-        folder=True,
-    )
+    channels = (EITHER if grey else COLOUR,) * halves
+    return Dataset(str(path), len(files), read, channels, lazy=True, folder=True)
 
 
 BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error)  # what Pillow raises for a damaged file
