@@ -527,9 +527,9 @@ def one(t: Input) -> dict[str, dict[str, Input]]:
             "digits:attributes has 5 attributes (thick, small, red, striped, inverted), and c is a vector of 7",
         ),
         (
-            "digits:attributes",
-            {"data": {"x": Input("vector", (784,)), "y": LABEL}},
-            "an item of digits:attributes has 2352 numbers (28 x 28 x 3), and x is a vector of 784",
+            "digits:captions",
+            {"data": {"x": Input("vector", (64,)), "y": LABEL}},
+            "an item of digits:captions has 2352 numbers (28 x 28 x 3), and x is a vector of 64",
         ),
         ("digits:captions", {"data": {"x": image(3, 28, 28), "t": Input("tensor", (4, 8))}}, "t is a tensor, which"),
         ("faces", {"data": {"x": image(1, 25, 25), "y": LABEL}}, "faces has no labels, and y is a label"),

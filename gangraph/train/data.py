@@ -303,28 +303,33 @@ def _source(data: Dataset, members: Mapping[str, InputType], name: str) -> Sourc
     shape = _example(data, 0).shape if data.points is None else data.points.shape[1:]
     if t.kind == "vector" and data.points is not None and t.shape == shape:
         return Source.POINT
-    if t.kind == "vector" and not shown and data.points is None and _channels(t, _example(data, 0)) in data.channels[0]:
+    if not shown and _is_flat(data, t):
         return Source.PICTURE
-    if t.kind == "vector" and data.captions and t.range is None:
+    beside = shown or any(_is_flat(data, other) for other in members.values())
+    if t.kind == "vector" and not beside and t.shape[0] > len(data.names):
+        item = f"{np.prod(shape)} numbers ({' x '.join(map(str, shape))})"
+        raise RunError(f"an item of {data} has {item}, and {name} is a vector of {t.shape[0]}")
+    if t.kind == "vector" and beside and data.captions and t.range is None:
         return Source.SENTENCE
-    few = t.kind == "vector" and not shown and t.shape[0] > len(data.names)  # a picture of another size
-    if data.names and _is_row(t) and not few:
+    if data.names and _is_row(t):
         if t.shape[0] > len(data.names):
             listed = ", ".join(data.names)
             raise RunError(
                 f"{data} has {len(data.names)} attributes ({listed}), and {name} is a {t.kind} of {t.shape[0]}"
             )
         return Source.ATTRIBUTES
-    beside = "digits:attributes has attributes, digits:captions also sentences, and so may a table in a folder"
-    help = f": {beside}" if _is_row(t) else ""
-    if t.kind == "vector" and shown:
-        raise RunError(f"{data} holds pictures alone, and {name} is a vector beside one{help}")
+    have = "digits:attributes has attributes, digits:captions also sentences, and so may a table in a folder"
+    help = f": {have}" if _is_row(t) else ""
     if t.kind == "vector":
-        item = f"{np.prod(shape)} numbers ({' x '.join(map(str, shape))})"
-        raise RunError(f"an item of {data} has {item}, and {name} is a vector of {t.shape[0]}")
+        raise RunError(f"{data} holds pictures alone, and {name} is a vector beside one{help}")
     raise RunError(
         f"{name} is a {t.kind}, which {data} does not hold{help or ': step on batches of your own, from Python'}"
     )
+
+
+def _is_flat(data: Dataset, t: InputType) -> bool:
+    """Whether it is a picture as a vector."""
+    return t.kind == "vector" and data.points is None and _channels(t, _example(data, 0)) in data.channels[0]
 
 
 def _is_row(t: InputType) -> bool:
