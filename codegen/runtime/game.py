@@ -21,6 +21,7 @@ class Game:
     batch_size = 16
     plain_inputs = ()  # those with one sample for each of the batch
     stages = (None,)  # (name, iterations, images, players whose optimizers are reset)
+    phases_of = {}  # where stages have phases of their own
     clock_names = ("step", "epoch", "epoch_step", "epoch_steps", "images", "stage", "stage_step", "stage_images")
 
     def setup(self):
@@ -39,7 +40,7 @@ class Game:
             self.state.setdefault(name, value)
         for name, (size, swap) in self.pooled().items():
             self.pools.setdefault(name, Pool(size, swap))
-        if self.stages[0]:
+        if self.phases_of:
             self.phases = self.phases_of[self.stage]
         self.constants()
         for name, (source, zeros) in self.averaged().items():
@@ -58,7 +59,9 @@ class Game:
 
     def optimizer(self, kind, networks, arguments):
         """One optimizer over the parameters of some networks or parts of them, each once."""
-        return kind(self.parameters(networks), **arguments)
+        made = kind(self.parameters(networks), **arguments)
+        made.param_groups[0]["given"] = arguments
+        return made
 
     def going_on(self, before, optimizers):
         """The optimizers of a stage, with what those of the same kind have gathered in the stage before."""
@@ -262,11 +265,14 @@ class Game:
         for p, g in zip(parameters, gradients, strict=True):
             p.grad = g
         for optimizer, (_, _, arguments) in zip(self.players[player], self.optimizers()[player], strict=True):
-            optimizer.param_groups[0].update(arguments)
+            group = optimizer.param_groups[0]
+            before = group.setdefault("given", arguments)  # what follows no clock may be changed from outside
+            group.update({k: v for k, v in arguments.items() if v != before[k]}, given=arguments)
             optimizer.step()
         for p in parameters:
             p.grad = None
         self.change(rules.get("after", []), parameters)
+        torch.clear_autocast_cache()  # it holds the weights of before
 
     @torch.no_grad()
     def change(self, rules, parameters):
