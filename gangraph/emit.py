@@ -25,8 +25,7 @@ from gangraph.statements import attribute, game_names
 from gangraph.values import known
 from gangraph.writer import Writer
 
-_MARKED = re.compile(r"\w+@")
-_NAME = re.compile(r"def (\w+@?)")
+_NAME = re.compile(r"def (\w+)")
 
 
 @frozen
@@ -126,38 +125,36 @@ class Emitter:
         return Program(self.spec.name, source, title, self.schedules)
 
     def _merged(self, stages: list[list[str]]) -> list[str]:
-        """Methods of all stages: once where they are the same in each, else one for each stage and one that picks it.
-
-        `NAME@` in the texts is a method that may be a stage's own.
-        """
+        """Methods of all stages: once where all have the same, else one for each stage and one that picks it."""
         named = [{_NAME.search(m).group(1): m for m in methods} for methods in stages]  # type: ignore[union-attr]
-        names = list(dict.fromkeys(name for methods in named for name in methods))
-        shared = {n for n in names if len({methods.get(n) for methods in named}) == 1}
-        while lost := {n for n in shared if set(_MARKED.findall(named[0][n])) - shared}:
-            shared -= lost  # what calls a method of a stage is one itself
-
-        def settled(method: str, suffix: str) -> str:
-            return _MARKED.sub(lambda found: found[0][:-1] + ("" if found[0] in shared else suffix), method)
-
         made = []
-        suffixes = [f"_{identifier(g.resolved.stage)}" for g in self.graphs]
-        for name in names:
-            if name in shared:
-                made.append(settled(named[0][name], ""))
+        for name in dict.fromkeys(name for methods in named for name in methods):
+            own = [methods.get(name) for methods in named]
+            if len(set(own)) == 1:
+                made.append(str(own[0]))
                 continue
-            own = [settled(m[name], suffix) for m, suffix in zip(named, suffixes, strict=True) if name in m]
-            made += own
-            if not name.startswith(("evaluate_", "made_")):
-                made.append(self._picker(name[:-1], own[0], everywhere=len(own) == len(named)))
+            for graph, method in zip(self.graphs, own, strict=True):
+                if method:
+                    made.append(_NAME.sub(rf"def \1_{identifier(graph.resolved.stage)}", method, count=1))
+            made.append(self._picker(name, next(filter(None, own)), everywhere=all(own)))
         return made
 
     def _picker(self, name: str, example: str, everywhere: bool) -> str:
         """The method of the present stage; where that has none, what every game has."""
         arguments = example.split("(", 1)[1].split("):", 1)[0].removeprefix("self").removeprefix(", ")
         head = f"    def {name}(self{', ' + arguments if arguments else ''}):"
-        inherited = not everywhere and name in game_names()
-        default = f", super().{name}" if inherited else ""
-        return f'{head}\n        return getattr(self, f"{name}_{{self.stage}}"{default})({arguments})'
+        own = f'getattr(self, f"{name}_{{self.stage}}"'
+        if everywhere:
+            return f"{head}\n        return {own})({arguments})"
+        if name in game_names():
+            return f"{head}\n        return {own}, super().{name})({arguments})"
+        lines = [
+            f"own = {own}, None)",
+            "if own is None:",
+            f'    raise LookupError(f"stage {{self.stage}} has no {name}")',
+            f"return own({arguments})",
+        ]
+        return "\n        ".join([head, *lines])
 
     # --- texts
 
@@ -296,7 +293,7 @@ class Emitter:
     def _tables(self) -> list[str]:
         """The phases of each stage: the player of each, its networks and losses; views and metrics."""
         tables = [self._phases(graph) for graph in self.graphs]
-        if self.staged:
+        if len(set(tables)) > 1:
             lines = ["        self.phases_of = {"]
             for graph, table in zip(self.graphs, tables, strict=True):
                 lines += fit(f"{literal(identifier(graph.resolved.stage))}: {table},", 12)

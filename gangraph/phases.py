@@ -1,7 +1,4 @@
-"""Evaluations -> methods: what each phase computes, as one function with a statement for each value and loss.
-
-A stage's methods have `@` behind their names where stages may differ; `emit` settles which do.
-"""
+"""Evaluations -> methods: what each phase computes, as one function with a statement for each value and loss."""
 
 from __future__ import annotations
 
@@ -104,7 +101,7 @@ class StageWriter:
         return made
 
     def _method(self, name: str, arguments: list[str], body: list[str], doc: str = "") -> str:
-        head = f"    def {name}@({', '.join(['self', *arguments])}):"
+        head = f"    def {name}({', '.join(['self', *arguments])}):"
         return "\n".join([head, *_docstring(doc), *body])
 
     def _optimizers(self) -> str:
@@ -328,7 +325,7 @@ class StageWriter:
 
     def _play(self, step: Step) -> str:
         evaluation = self.schedule.evaluations[step.name]
-        arguments = [literal(step.name), f"self.evaluate_{identifier(step.name)}@"]
+        arguments = [literal(step.name), f"self.evaluate_{identifier(step.name)}"]
         phase = step.phases[0]
         if step.fresh or phase.fresh:
             arguments.append("fresh=True")

@@ -106,7 +106,7 @@ class PhaseWriter(Writer):
             return []
         shape = shape_comment(node.type.shape, node.type.samples)
         if id(node) in held:
-            made = f"self.made_{identifier(held_name(node))}@(draws)"
+            made = f"self.made_{identifier(held_name(node))}(draws)"
             if node.name is None:
                 return [(True, self._several(node, made, parts.get(id(node), {}), "held", leaves))]
             variable = self.names[id(node)] = self.fresh(node.name)

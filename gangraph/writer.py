@@ -195,10 +195,8 @@ class Writer:
         return call(filled + ".masked_fill", condition, a)  # torch.where would make integers of integers
 
     def _lerp(self, node: Node) -> Code:
-        numbers = any(a.type.host for a in node.args[:2])
+        """Written out: torch.lerp takes no operands of two precisions, as autocast makes them."""
         a, b, t = [self.code(x) for x in node.args] if node.type.host else self.aligned(node)
-        if not numbers:
-            return call("torch.lerp", a, b, t)
         parts = [a.at(SUM), text(" + "), t.at(PRODUCT), text(" * ("), b.at(SUM), text(" - "), a.at(PRODUCT), text(")")]
         return join("", parts, SUM)
 
