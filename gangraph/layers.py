@@ -101,10 +101,6 @@ class Layer(Entry):
         """Names and shapes, in the order in which torch registers them."""
         return {}
 
-    def buffers(self, shape: Shape) -> dict[str, Shape]:
-        """Names and shapes, in the order in which torch registers them."""
-        return {}
-
     def construct(self, shape: Shape) -> Construct:
         """The constructor of the module that computes it."""
         name = type(self).__name__
@@ -160,14 +156,6 @@ class _Weighted(Layer):
 
     def weight_shape(self, shape: Shape) -> Shape:
         raise NotImplementedError
-
-    def fan_in(self, shape: Shape) -> int:
-        """How many entries of the input one entry of the output is a sum over (strides left aside)."""
-        return math.prod(self.weight_shape(shape)[1:])
-
-    def rows(self, shape: Shape) -> int:
-        """The rows of the weight as a matrix, the one whose largest singular value is its spectral norm."""
-        return self.weight_shape(shape)[0]
 
 
 class _Convolution(_Weighted):
@@ -300,12 +288,6 @@ class _ConvTranspose(_Convolution):
     def weight_shape(self, shape: Shape) -> Shape:
         return (shape[0], self.width // self.groups, *self._along("kernel"))
 
-    def fan_in(self, shape: Shape) -> int:
-        return math.prod(self.weight_shape(shape)) // self.width
-
-    def rows(self, shape: Shape) -> int:
-        return self.width // self.groups
-
 
 class ConvTranspose1d(_ConvTranspose):
     """C x L -> width x L', L' = (L - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1."""
@@ -365,9 +347,6 @@ class Embedding(_Weighted):
 
     def weight_shape(self, shape: Shape) -> Shape:
         return (self.count, self.width)
-
-    def fan_in(self, shape: Shape) -> int:
-        return 1  # a row is picked, nothing is summed
 
 
 @frozen
@@ -433,10 +412,6 @@ class _RunningNorm(_Norm):
     @property
     def stateful(self) -> bool:
         return self.track_running_stats
-
-    def buffers(self, shape: Shape) -> dict[str, Shape]:
-        running = {"running_mean": shape[:1], "running_var": shape[:1], "num_batches_tracked": ()}
-        return running if self.track_running_stats else {}
 
     def _leading(self, shape: Shape) -> list[tuple[str, object]]:
         return [("num_features", shape[0])]
@@ -1068,10 +1043,6 @@ class Wrapper(Entry):
         """The wrapper's own, behind those of the layer."""
         return {}
 
-    def buffers(self, layer: _Weighted, shape: Shape) -> dict[str, Shape]:
-        """The wrapper's own."""
-        return {}
-
     def construct(self, inner: Construct) -> Construct:
         """The text of the wrapped layer: `SpectralNorm(nn.Linear(3, 4))`."""
         return self._construct(type(self).__name__, [("layer", inner)])
@@ -1087,9 +1058,6 @@ class SpectralNorm(Wrapper):
     stateful = True
     block = "spectral_norm"
     eps: float = 1e-12
-
-    def buffers(self, layer: _Weighted, shape: Shape) -> dict[str, Shape]:
-        return {"u": (layer.rows(shape),)}
 
 
 @frozen
@@ -1125,26 +1093,15 @@ def wrap(layer: Layer, wrappers: Sequence[Wrapper], shape: Shape) -> Construct:
 
 
 def wrapped_parameters(layer: Layer, wrappers: Sequence[Wrapper], shape: Shape) -> dict[str, Shape]:
-    """The parameters of a layer inside wrappers: its own, then theirs, the outermost first."""
-    own = layer.parameters(shape)
-    return own | _added([wrapper.parameters(_weighted(layer), shape) for wrapper in wrappers])
+    """The parameters of a layer inside wrappers: its own, then theirs, the outermost first.
 
-
-def wrapped_buffers(layer: Layer, wrappers: Sequence[Wrapper], shape: Shape) -> dict[str, Shape]:
-    """The buffers of a layer inside wrappers, the outermost first."""
-    own = layer.buffers(shape)
-    return own | _added([wrapper.buffers(_weighted(layer), shape) for wrapper in wrappers])
-
-
-def _weighted(layer: Layer) -> _Weighted:
-    assert isinstance(layer, _Weighted), f"{layer} has no weight to wrap"
-    return layer
-
-
-def _added(tensors: Sequence[dict[str, Shape]]) -> dict[str, Shape]:
-    """Those of the outermost wrapper; an inner one stands in the outer one's module as `first`."""
-    outwards = enumerate(reversed(tensors))
-    return {"first." * depth + name: shape for depth, own in outwards for name, shape in own.items()}
+    An inner wrapper stands in the outer one's module as `first`.
+    """
+    found = dict(layer.parameters(shape))
+    for depth, wrapper in enumerate(reversed(wrappers)):
+        assert isinstance(layer, _Weighted), f"{layer} has no weight to wrap"
+        found |= {"first." * depth + name: size for name, size in wrapper.parameters(layer, shape).items()}
+    return found
 
 
 @frozen(eq=False)
