@@ -75,6 +75,7 @@ class Fact(Exception):
     place: Place | None = None  # once somebody knows it
     path: str | None = None
     trail: tuple[str, ...] = ()
+    explained = False  # whether the trail has the shapes on the way
 
     def __init__(self, message: str, help: str | None = None):
         super().__init__(message)

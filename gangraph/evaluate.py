@@ -80,7 +80,7 @@ class Evaluator:
         """A function, family, block or layer by name, else MISSING."""
         raise NotImplementedError
 
-    def make(self, word: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Call, scope: Scope) -> Any:
+    def make(self, word: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Call) -> Any:
         raise NotImplementedError
 
     def apply(
@@ -407,7 +407,7 @@ class Evaluator:
             return self.apply(found, arguments, keywords, expr, scope)
         arguments, keywords = self.arguments(expr, scope)
         if callable(getattr(found, "bind", None)):
-            return self.make(found, arguments, keywords, expr, scope)
+            return self.make(found, arguments, keywords, expr)
         what = function.id if isinstance(function, Name) else str(function)
         raise Fact(f"{what} is {'a value' if isinstance(found, Node) else _kind(found)}, and cannot be called")
 

@@ -65,7 +65,7 @@ class Expander(Evaluator):
         ]
         return list({*words, *scope.names()})
 
-    def make(self, word: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Call, scope: Scope) -> Any:
+    def make(self, word: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Call) -> Any:
         if isinstance(word, _Maker):
             return self._make_layer(word.name, arguments, keywords)
         assert isinstance(word, Definition)
@@ -798,12 +798,12 @@ class _Chain:
 
     def explain(self, fact: Fact) -> Fact:
         """Adds the trail of shapes to a fact, once."""
-        if not hasattr(fact, "shapes"):
+        if not fact.explained:
             shown = [(e, v) for e, v in self.history if isinstance(v, Node)][-4:]
             parts = [f"{v.type}" if e is None or i == 0 else f"{e} -> {v.type}" for i, (e, v) in enumerate(shown)]
-            fact.shapes = " -> ".join(parts)  # type: ignore[attr-defined]
+            fact.explained = True
             if len(shown) > 1:
-                fact.trail = (*fact.trail, f"shapes: {fact.shapes}")  # type: ignore[attr-defined]
+                fact.trail = (*fact.trail, f"shapes: {' -> '.join(parts)}")
         return fact
 
 

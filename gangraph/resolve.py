@@ -311,14 +311,14 @@ class _Resolver(Evaluator):
         found: dict[str, tuple[Any, ...]] = {}
         for name, expr in self.file.index.items():
             try:
-                found[name] = self._index(name, expr) if name not in self.bound else (self.bound[name],)
+                found[name] = self._members(name, expr) if name not in self.bound else (self.bound[name],)
             except Fact as fact:
                 self.problem(fact, f"index.{name}", getattr(name, "place", None))
                 found[name] = ()
             self.symbols |= {v for v in found[name] if isinstance(v, str)}
         return found
 
-    def _index(self, name: str, expr: Expr) -> tuple[Any, ...]:  # type: ignore[override]
+    def _members(self, name: str, expr: Expr) -> tuple[Any, ...]:
         if isinstance(expr, List) and all(isinstance(i, Name | Number) for i in expr.items):
             values: Any = tuple(
                 i.id if isinstance(i, Name) and i.id not in self.sizes else self.value(i, Scope({}, index=self.bound))
@@ -369,7 +369,7 @@ class _Resolver(Evaluator):
                 if family in families:
                     self._twice(family, next(iter(found[family].values())), members)
             families |= found
-        self._declare(sections, families)
+        self._declare(sections)
         players, player_families = self._expand("players", self._rules(self.file.players, "players"))
         schedule = self._schedule(self.file.schedule, {}, "schedule")
         self._phases_once(schedule)
@@ -422,7 +422,7 @@ class _Resolver(Evaluator):
     def _key_index(self, expr: Expr, bound: dict[str, Any]) -> Any:
         return self.index_value(expr, Scope({}, index=self.bound | bound))
 
-    def _declare(self, sections: dict[str, tuple[Member, ...]], families: Families) -> None:
+    def _declare(self, sections: dict[str, tuple[Member, ...]]) -> None:
         """One namespace: a name that is declared twice, or that is a word of the core, is an error."""
         core = {
             *(ops.OPERATORS.keys() - ops.SIGNS.keys()),

@@ -191,10 +191,10 @@ class Values(Expander):
 
     # --- declarations
 
-    def _constant(self, name: str, expr: Expr) -> Node:
+    def _constant(self, name: str, expr: Expr) -> Any:
         value = self.value(expr, self.scope())
         if isinstance(value, str | tuple | bool) or value is None:
-            return value  # type: ignore[return-value]
+            return value
         node = self.node(value)
         if not node.type.host:
             raise Fact(f"a constant is a number, not {node.type}", "a value goes under graph").at(expr.at)

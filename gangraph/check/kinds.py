@@ -147,10 +147,10 @@ def _judged(stage: Stage, sided: Sided) -> Iterator[tuple[Node, Node]]:
             if real is not fake and real.fields["network"] == fake.fields["network"]:
                 for a, b in zip(real.args, fake.args, strict=False):
                     if a is not b and a.type.shape == b.type.shape:
-                        yield from _beyond_judges(stage, sided, a, b)
+                        yield from _beyond_judges(a, b)
 
 
-def _beyond_judges(stage: Stage, sided: Sided, real: Node, fake: Node) -> Iterator[tuple[Node, Node]]:
+def _beyond_judges(real: Node, fake: Node) -> Iterator[tuple[Node, Node]]:
     """A head judges the features of a trunk: what the trunk sees is what is judged."""
     calls = [n if n.op == "call" else n.args[0] if n.op == "output" else n for n in map(_origin, (real, fake))]
     if all(c.op == "call" for c in calls) and calls[0].fields["network"] == calls[1].fields["network"]:

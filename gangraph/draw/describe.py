@@ -551,7 +551,7 @@ class _Describer:
         body = unit.members[0].body
         texts = {s: pretty(getattr(body, s)) if isinstance(body, TwoSides) else "" for s in kept}
         sides_ = tuple(Side(s, texts[s], players[s]) for s in kept)
-        rows = [(name, formulas.get(name) or self._instead(unit, name, edges)) for name, _ in rows]
+        rows = [(name, formulas.get(name) or self._instead(name, edges)) for name, _ in rows]
         return replace(loss, text=family, arguments=tuple(rows), sides=sides_), edges
 
     def _family(self, unit: _Unit, sided: TwoSided) -> tuple[str, dict[str, str]]:
@@ -588,7 +588,7 @@ class _Describer:
         """Whether a node is a box, or an output of one."""
         return id(node) in self.unit or (node.op == "output" and id(node.args[0]) in self.unit)
 
-    def _instead(self, unit: _Unit, argument: str, edges: list[Edge]) -> str:
+    def _instead(self, argument: str, edges: list[Edge]) -> str:
         """What a row says where nothing that a network made enters it."""
         units = {u.id: u for u in self.units}
         tails = [units[e.tail] for e in edges if e.head_port == argument]

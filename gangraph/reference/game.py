@@ -377,10 +377,6 @@ class Reference:
         self._advance()
         return self.log
 
-    def fetches(self) -> int:
-        """How many batches the next iteration takes, conditions taken as met."""
-        raise NotImplementedError("asked of the program")
-
     def _number(self, expr: Expr | None, move: Move, default: Any) -> Any:
         """A number of the schedule, read before anything is fetched or drawn."""
         if expr is None:

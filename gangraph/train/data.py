@@ -253,7 +253,7 @@ def fit(
     sources = {}
     for name, members in streams.items():
         sources[name] = {member: _source(data, members, member) for member in members}
-        _check_pictures(data, name, members, steps.get(name, ()))
+        _check_pictures(data, members)
     made = [
         Stream(name, members, sources[name], data, domains[name], steps.get(name, ()), batch, seed, rank, ranks)
         for name, members in streams.items()
@@ -337,7 +337,7 @@ def _is_row(t: InputType) -> bool:
     return t.kind in ("vector", "mask", "labels") and len(t.shape) == 1 and (t.classes or 2) >= 2
 
 
-def _check_pictures(data: Dataset, stream: str, members: Mapping[str, InputType], steps: Sequence[Step]) -> None:
+def _check_pictures(data: Dataset, members: Mapping[str, InputType]) -> None:
     """The pictures of a stream together: how many, in which channels, of which size."""
     images = {name: t for name, t in members.items() if t.kind == "image"}
     if not images:
