@@ -33,6 +33,7 @@ from gangraph.templates import (
     Where,
     Wrapped,
     join,
+    unwrapped,
 )
 
 DEEPEST = 60  # blocks inside blocks
@@ -250,14 +251,7 @@ class Expander(Evaluator):
         path: str,
     ) -> Any:
         """A template applied to values at a path of the module that is being made."""
-        while isinstance(template, Wrapped):
-            kinds = {type(w) for w in wrappers}
-            outer = (
-                tuple(w for w in wrappers if type(w) is not type(template.wrapper))
-                if type(template.wrapper) in kinds
-                else wrappers
-            )
-            wrappers, template = (template.wrapper, *outer), template.inner
+        template, wrappers = unwrapped(template, wrappers)
         if isinstance(template, Named):
             return self.call_named(template, {}, arguments, keywords, call, Scope({}, where=where, inside=True))
         if isinstance(template, LayerTemplate):
@@ -674,11 +668,7 @@ class Expander(Evaluator):
         self, name: str, module: Module, template: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], call: Expr
     ) -> tuple[Node, ...]:
         """The body of a named network: the template's own body, or a single layer."""
-        wrappers: tuple[Any, ...] = ()
-        while isinstance(template, Wrapped):
-            wrappers = (*wrappers, template.wrapper)
-            template = template.inner
-        wrappers = tuple(reversed(wrappers))
+        template, wrappers = unwrapped(template, ())
         if isinstance(template, BlockTemplate):
             module.title = template.title
             return self._fill(module, template, wrappers, arguments, keywords)

@@ -135,6 +135,14 @@ class Wrapped(Template):
         return type(self.wrapper).__name__
 
 
+def unwrapped(template: Any, wrappers: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    """What wrappers stand around, and they with those further out, the innermost first; of one kind that alone."""
+    while isinstance(template, Wrapped):
+        outer = (w for w in wrappers if type(w) is not type(template.wrapper))
+        wrappers, template = (template.wrapper, *outer), template.inner
+    return template, wrappers
+
+
 def same(a: Any, b: Any) -> bool:
     """Whether two templates, or values that are given to blocks, make the same layers."""
     if isinstance(a, LayerTemplate) and isinstance(b, LayerTemplate):
