@@ -223,6 +223,11 @@ def common(types: list[Type], attribute: str) -> Any:
     return found.pop() if len(found) == 1 else None
 
 
+def _dtype(types: list[Type]) -> str:
+    """Of values that are joined: real numbers make real numbers of the others."""
+    return "float" if any(t.dtype == "float" for t in types) else types[0].dtype
+
+
 def _domain(types: list[Type]) -> str | None:
     found = {t.domain for t in types if t.domain}
     return found.pop() if len(found) == 1 else None
@@ -575,12 +580,8 @@ def _concat(values: tuple[Any, ...], dim: Any) -> Made:
     types = [n.type for n in tensors]
     items = tuple(None if isinstance(n, Node) else tuple(n) for n in nodes)
     range_ = common(types, "range") if len(tensors) == len(nodes) else None
-    dtype = "float" if any(t.dtype == "float" for t in types) else types[0].dtype
-    return (
-        tuple(tensors),
-        Type(shape, same_samples(types, "concat"), dtype, range=range_, domain=_domain(types)),
-        {"axis": axis, "items": items},
-    )
+    made = Type(shape, same_samples(types, "concat"), _dtype(types), range=range_, domain=_domain(types))
+    return tuple(tensors), made, {"axis": axis, "items": items}
 
 
 @operator("stack(*values, dim=1)", maps=False, affine=True)
@@ -596,7 +597,7 @@ def _stack(values: tuple[Any, ...], dim: Any) -> Made:
     if axis > len(shape) + 1:
         raise Fact(f"stack(dim={axis}) of {nodes[0].type}")
     types = [n.type for n in nodes]
-    made = Type((*shape[: axis - 1], len(nodes), *shape[axis - 1 :]), same_samples(types, "stack"), types[0].dtype)
+    made = Type((*shape[: axis - 1], len(nodes), *shape[axis - 1 :]), same_samples(types, "stack"), _dtype(types))
     return tuple(nodes), made.but(range=common(types, "range")), {"axis": axis}
 
 
@@ -642,7 +643,7 @@ def _transpose(v: Any, i: Any, j: Any) -> Made:
 def _matmul(a: Any, b: Any) -> Made:
     left, right = tensor_of(a), tensor_of(b)
     bad = Fact(f"matmul cannot meet {left.type} and {right.type}")
-    if right.type.rank < 2 or left.type.rank < 1:
+    if right.type.rank < 2 or left.type.rank < 1 or (left.type.rank == 1 and right.type.rank > 2):
         raise bad
     if left.type.shape[-1] != right.type.shape[-2]:
         raise bad
@@ -821,11 +822,10 @@ def _batch_concat(values: Any) -> Made:
     if all(n.type.samples == nodes[0].type.samples for n in nodes) and nodes[0].type.samples is not None:
         total = Length(f"{len(nodes)} * {nodes[0].type.samples}", total.values)
     types = [n.type for n in nodes]
-    return (
-        nodes,
-        types[0].but(samples=total, range=common(types, "range"), domain=_domain(types), kind=common(types, "kind")),
-        {},
-    )
+    counts = [t.classes for t in types if t.classes is not None]
+    classes = max(counts) if len(counts) == len(types) else None
+    made = Type(types[0].shape, total, _dtype(types), classes, common(types, "range"), _domain(types))
+    return nodes, made.but(kind=common(types, "kind")), {}
 
 
 @operator("batch_repeat(v, n)", affine=True)

@@ -254,11 +254,14 @@ class Writer:
     _total = _expect
 
     def _cross_entropy(self, node: Node) -> Code:
-        logits = self.code(node.args[0])
+        shared = node.type.samples is None
         if len(node.args) == 1:
-            inner = call(logits.at(ATOM) + ".log_softmax", dim=1)
-            return Code(("-", *inner.parts, f"[:, {node.fields['target']}]"), UNARY)
-        return call("F.cross_entropy", logits, self.code(node.args[1]), reduction="none")
+            inner = call(self.code(node.args[0], ATOM) + ".log_softmax", dim=0 if shared else 1)
+            return Code(("-", *inner.parts, f"[{'' if shared else ':, '}{node.fields['target']}]"), UNARY)
+        if shared:
+            logits, label = (self.code(a, ATOM) + "[None]" for a in node.args)
+            return call("F.cross_entropy", logits, label, reduction="none") + "[0]"
+        return call("F.cross_entropy", *self._together(node.args), reduction="none")
 
     # --- structure
 
@@ -288,8 +291,8 @@ class Writer:
         for node in nodes:
             code = self.code(node)
             if first is not None and node.type.samples is None:
-                sizes = ", ".join(["-1"] * node.type.rank)
-                code = code.at(ATOM) + f".expand(len({self.code(first).plain()}), {sizes})"
+                sizes = [f"len({self.code(first).plain()})", *["-1"] * node.type.rank]
+                code = code.at(ATOM) + f".expand({', '.join(sizes)})"
             found.append(code)
         return found
 
@@ -339,13 +342,15 @@ class Writer:
 
     def _one_hot(self, node: Node) -> Code:
         code = call("F.one_hot", self.code(node.args[0]), self.whole(node.fields["n"], "classes"))
-        moved = code + ".movedim(-1, 1)" if node.type.rank > 1 else code
+        axis = 0 if node.type.samples is None else 1
+        moved = code + f".movedim(-1, {axis})" if node.type.rank > 1 else code
         return moved + f".to({self.dtype()})"
 
     def _select(self, node: Node) -> Code:
         *values, label = node.args
         index = self.code(label)
         shared = all(v.type.samples is None for v in values)
+        picked = label.type.samples is None  # one entry for all samples
         if node.fields["listed"]:
             inner = join(", ", self._together(values))
             source = Code(("torch.stack([", *inner.parts, "])" if shared else "], dim=1)"))
@@ -353,6 +358,8 @@ class Writer:
             source = self.code(values[0], ATOM)
         if shared:
             return source + "[" + index + "]"
+        if picked:
+            return source + "[:, " + index + "]"
         size = index.plain() if index.plain().isidentifier() else f"({index.plain()})"
         return source + f"[torch.arange(len({size}), device={size}.device), " + index + "]"
 

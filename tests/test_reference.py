@@ -966,6 +966,34 @@ schedule:
   G: off * l + m
 train: {batch: 4}
 """
+# values that all samples share where each mostly has its own; joined numbers of two kinds; one wrapper in another
+IDEAS["shared"] = """
+gangraph: 1
+name: shared
+inputs: {x: vector(4), m: "image(3, 4, 5)", y: label(4)}
+draws: {k: "integer(0, 2, shared=True)", l: "integer(0, 4, 5, shared=True)"}
+networks:
+  D: "SpectralNorm(SpectralNorm(Linear(4)), eps=0.1)"
+  E: "WeightNorm(WeightNorm(Linear(4)))"
+  C: "Conv2d(4, 1)"
+graph:
+  d: D(x)
+  usual: expect(d)
+  flat: reshape(expect(C(m)), 4, 20)[:, :, 0:5]
+  both: stack([y, d[:, 0]])
+  joined: batch_concat([argmax(d), y])
+losses:
+  a: cross_entropy(usual, 1) + expect(cross_entropy(usual, y)) + mean(cross_entropy(flat, 2) + cross_entropy(flat, l))
+  b: mean(flat * one_hot(l, 4)) + expect(mean(select([d, E(x)], k))) + mean(select([usual, 2 * usual], k))
+  f: expect(mean(select(reshape(E(x), 2, 2), k)**2))
+  c: expect(mean(both)) + expect(sum(one_hot(joined, 4) * batch_concat([d, 2 * d])))
+  e: expect(mean(batch_concat([y, d[:, 1]])))
+players:
+  P: {networks: [D, E, C], optimizer: "SGD(lr=0.1)"}
+schedule:
+  P: a + b + c + e + f
+train: {batch: 4}
+"""
 # stages with formulas, values, draws and views of their own, and one that shows and measures more
 IDEAS["own words"] = """
 gangraph: 1
