@@ -228,6 +228,11 @@ def _dtype(types: list[Type]) -> str:
     return "float" if any(t.dtype == "float" for t in types) else types[0].dtype
 
 
+def _real(type_: Type) -> Type:
+    """What is made of a value by arithmetic: real numbers, also of integers and comparisons."""
+    return type_ if type_.dtype == "float" else type_.but(dtype="float", classes=None)
+
+
 def _domain(types: list[Type]) -> str | None:
     found = {t.domain for t in types if t.domain}
     return found.pop() if len(found) == 1 else None
@@ -665,14 +670,14 @@ def _matmul(a: Any, b: Any) -> Made:
 def _softmax(v: Any, dim: Any) -> Made:
     node = tensor_of(v)
     (axis,) = _axes(node.type, dim, "softmax") or (1,)
-    return (node,), node.type.but(range=(0.0, 1.0), domain=None, kind="probability"), {"dim": axis}
+    return (node,), _real(node.type).but(range=(0.0, 1.0), domain=None, kind="probability"), {"dim": axis}
 
 
 @operator("log_softmax(v, dim)")
 def _log_softmax(v: Any, dim: Any) -> Made:
     node = tensor_of(v)
     (axis,) = _axes(node.type, dim, "log_softmax") or (1,)
-    return (node,), node.type.but(range=None, domain=None), {"dim": axis}
+    return (node,), _real(node.type).but(range=None, domain=None), {"dim": axis}
 
 
 @operator("argmax(v, dim=1)", blocked=(0,))
@@ -733,8 +738,9 @@ def _select(values: Any, label: Any) -> Made:
         count, shape = nodes[0].type.shape[0], nodes[0].type.shape[1:]
     if index.type.classes is not None and index.type.classes != count:
         raise Fact(f"the label has {index.type.classes} classes, and {count} values stand to be selected")
-    samples = same_samples([*(n.type for n in nodes), index.type], "select")
-    return (*nodes, index), Type(shape, samples), {"listed": isinstance(values, tuple)}
+    types = [n.type for n in nodes]
+    made = Type(shape, same_samples([*types, index.type], "select"), _dtype(types))
+    return (*nodes, index), made, {"listed": isinstance(values, tuple)}
 
 
 @operator("resize(v, height, width, mode=bilinear)", affine=True)
@@ -745,7 +751,7 @@ def _resize(v: Any, height: Any, width: Any, mode: Any) -> Made:
     if mode not in ("bilinear", "nearest", "area"):
         raise Fact(f"resize has the modes bilinear, nearest and area, not {mode}")
     size = (integer(height, "the height", 1), integer(width, "the width", 1))
-    return (node,), node.type.but(shape=(node.type.shape[0], *size)), {"size": size, "mode": mode}
+    return (node,), _real(node.type).but(shape=(node.type.shape[0], *size)), {"size": size, "mode": mode}
 
 
 @operator("pad(v, sizes, mode=zeros)", affine=True)
@@ -766,7 +772,7 @@ def _pad(v: Any, sizes: Any, mode: Any) -> Made:
     shape = (channels, height + top + bottom, width + left + right)
     return (
         (node,),
-        node.type.but(shape=shape),
+        _real(node.type).but(shape=shape),
         {"sizes": (left, right, top, bottom), "mode": {"zeros": "constant"}.get(mode, mode)},
     )
 

@@ -89,6 +89,8 @@ class Writer:
         arguments = (
             self.aligned(node) if len(node.args) > 1 and not node.type.host else [self.code(a) for a in node.args]
         )
+        if node.type.dtype == "float":
+            arguments = list(map(self.number, arguments, node.args))
         return self.fill(template, arguments, node.fields)
 
     def fill(self, template: str, arguments: list[Code], fields: dict[str, Any]) -> Code:
@@ -196,12 +198,13 @@ class Writer:
 
     def _lerp(self, node: Node) -> Code:
         """Written out: torch.lerp takes no operands of two precisions, as autocast makes them."""
-        a, b, t = [self.code(x) for x in node.args] if node.type.host else self.aligned(node)
+        codes = [self.code(x) for x in node.args] if node.type.host else self.aligned(node)
+        a, b, t = map(self.number, codes, node.args)
         parts = [a.at(SUM), text(" + "), t.at(PRODUCT), text(" * ("), b.at(SUM), text(" - "), a.at(PRODUCT), text(")")]
         return join("", parts, SUM)
 
     def _matmul(self, node: Node) -> Code:
-        left, right = (self.code(a) for a in node.args)
+        left, right = (self.number(self.code(a), a) for a in node.args)
         return join(" @ ", [left.at(PRODUCT), right.at(POWER)], PRODUCT)
 
     def _max(self, node: Node) -> Code:
@@ -297,7 +300,7 @@ class Writer:
         return found
 
     def _tile(self, node: Node) -> Code:
-        vector, image = self.code(node.args[0], ATOM), self.code(node.args[1])
+        vector, image = self.number(self.code(node.args[0]), node.args[0]).at(ATOM), self.code(node.args[1])
         height, *rest = node.fields["map"]
         if image.parts and len(image.parts) == 1 and isinstance(image.parts[0], str) and image.parts[0].isidentifier():
             size = (
@@ -336,7 +339,7 @@ class Writer:
 
     def _softmax(self, node: Node) -> Code:
         dim = node.fields["dim"] - (0 if node.args[0].type.samples is not None else 1)
-        return self.code(node.args[0], ATOM) + f".{node.op}(dim={dim})"
+        return self.number(self.code(node.args[0]), node.args[0]).at(ATOM) + f".{node.op}(dim={dim})"
 
     _log_softmax = _argmax = _argmin = _softmax
 
@@ -375,7 +378,7 @@ class Writer:
 
     def _on_batch(self, node: Node, write: Callable[[Code], Code]) -> Code:
         """A function of a batch of maps, also for one map that is shared."""
-        image = self.code(node.args[0])
+        image = self.number(self.code(node.args[0]), node.args[0])
         return write(image) if node.type.samples is not None else write(image.at(ATOM) + "[None]") + "[0]"
 
     def _take(self, node: Node) -> Code:
@@ -453,7 +456,7 @@ class Writer:
             if v != default
         }
         function = "convolve" if f["each"] else "F.conv2d"
-        return call(function, self.code(node.args[0]), self.code(node.args[1]), **given)
+        return call(function, *(self.number(self.code(a), a) for a in node.args), **given)
 
     # --- numbers of the program
 

@@ -994,6 +994,31 @@ schedule:
   P: a + b + c + e + f
 train: {batch: 4}
 """
+# comparisons and labels where operators want real numbers
+IDEAS["counted"] = """
+gangraph: 1
+name: counted
+inputs: {x: vector(4), m: "image(3, 4, 4)", y: label(4)}
+networks:
+  D: "Linear(4)"
+  C: "Conv2d(3, 1)"
+graph:
+  d: D(x)
+  c: C(m)
+  up: d > x
+  high: c > m
+  w: add([relu(up), abs(up), exp(-up), leaky_relu(up), softmax(up, 1), log_softmax(up, 1), lerp(d, x, up)])
+  maps: resize(high, 5, 5)[:, :, 0:4, 0:4] + pad(high, [1, 1, 1, 1], mode="reflect")[:, :, 1:5, 1:5] + tile(up[:, 0:3], m)
+losses:
+  a: expect(mean(w * d)) + expect(mean(matmul(up, ones(4, 2)))) * expect(mean(d)) + expect(argmax(up) * mean(d))
+  b: expect(mean(maps * c)) + expect(mean(convolve(high, ones(2, 3, 3, 3)))) * expect(mean(c))
+  e: expect(sigmoid(y) * mean(d)) + expect(select([y, argmax(d)], argmax(d[:, 0:2])) * mean(d))
+players:
+  P: {networks: [D, C], optimizer: "SGD(lr=0.1)"}
+schedule:
+  P: a + b + e
+train: {batch: 4}
+"""
 # stages with formulas, values, draws and views of their own, and one that shows and measures more
 IDEAS["own words"] = """
 gangraph: 1
