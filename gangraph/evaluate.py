@@ -386,8 +386,10 @@ class Evaluator:
         counts = tuple(len(range(n)[slice(a, b)]) for n, a, b in zip(size.values, lows, highs, strict=True))
         if min(counts) < 1:
             raise Fact(f"[{low}:{high}] of {size} samples is empty for a batch of {self.batch_length().now}")
-        text = str(high) if low in (0, None) else f"{bracketed(high)} - {bracketed(low)}"
-        return Length(text, counts)
+        if lows[0] < 0 and highs == size.values:
+            return Length(f"min({-lows[0]}, {size})", counts)
+        first, last = (_bound(b, bs, size) for b, bs in ((low, lows), (high, highs)))
+        return Length(last if first == "0" else f"{bracketed(last)} - {bracketed(first)}", counts)
 
     # --- calls
 
@@ -722,6 +724,14 @@ class Evaluator:
         if x.name is None and x.op not in ("input", "draw", "parameter"):
             raise Fact("grad is by a named value, an input, a draw or a parameter", "give the value a name under graph")
         return Node("grad", (y, x), x.type.but(range=None, domain=None), expr.at)
+
+
+def _bound(bound: Any, values: tuple[int, ...], size: Length) -> str:
+    """Where a slice of samples begins or ends, as a number of samples: not before the first, nor behind the last."""
+    if values[0] < 0:
+        return f"{bracketed(size)} - {-values[0]}"
+    beyond = any(n > whole for n, whole in zip(values, size.values, strict=True))
+    return f"min({bound}, {size})" if beyond else str(bound)
 
 
 def _flat(values: tuple[Any, ...]) -> list[Any]:

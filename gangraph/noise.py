@@ -17,7 +17,8 @@ from gangraph.statements import PhaseWriter, call_places
 
 def evaluate_length(text: str, n: int) -> int:
     """A number of samples, for a batch of n: `N // 2`."""
-    return int(eval(text, {"__builtins__": {}}, {"N": n}))  # text is made by gangraph: N, integers and + - * // %
+    # The text is made by gangraph: N, integers, + - * // % and min.
+    return int(eval(text, {"__builtins__": {}}, {"N": n, "min": min}))
 
 
 def runs(steps: tuple[Step, ...], game: Any) -> Iterator[tuple[Step, int]]:

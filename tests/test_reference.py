@@ -994,6 +994,27 @@ schedule:
   P: a + b + c + e + f
 train: {batch: 4}
 """
+# slices of samples that begin or end behind, or beyond, the batch
+IDEAS["slices"] = """
+gangraph: 1
+name: slices
+inputs: {x: vector(4)}
+networks:
+  D: [Linear(4), Dropout(0.5)]
+graph:
+  many: "x[0:9]"
+  some: "x[0:-1]"
+  last: "x[-2:]"
+  inner: "batch_concat([x, x])[-5:-1]"
+losses:
+  a: expect(mean(reshape(D(many), 2, 2))) * many.shape[0] + expect(mean(reshape(D(some), 2, 2))) * some.shape[0]
+  b: expect(mean(reshape(D(last), 2, 2))) * last.shape[0] + expect(mean(reshape(D(inner), 2, 2))) * inner.shape[0]
+players:
+  P: {networks: [D], optimizer: "SGD(lr=0.1)"}
+schedule:
+  P: a + b
+train: {batch: 4}
+"""
 # comparisons and labels where operators want real numbers
 IDEAS["counted"] = """
 gangraph: 1
