@@ -201,7 +201,10 @@ class Emitter:
             visit(name)
         for name in order:
             codes[name] = self.classes.network(self.graph.networks[name])
-        self.classes.render()
+        for graph in self.graphs:
+            for module in graph.in_place():
+                self.classes.place(module)
+        self.classes.render()  # all uses are known, and with them what the classes are given
         lines: list[str] = []
         for name in order:
             lines += fit(f"{identifier(name)} = {self.classes.constructed(codes[name])}", 8)

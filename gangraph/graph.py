@@ -262,7 +262,12 @@ class Graph:
 
     def _roots(self) -> list[Node]:
         states = (n for s in self.state.values() for n in (s.becomes, *s.within.values()) if n is not None)
-        return [*self.named().values(), *(p.objective for p in self.phases()), *self.shown.values(), *states]
+        whens = (p.when for p in self.phases() if isinstance(p.when, Node))
+        return [*self.named().values(), *(p.objective for p in self.phases()), *self.shown.values(), *states, *whens]
+
+    def in_place(self) -> Iterator[Module]:
+        """The blocks that stand in formulas, outside of every network."""
+        return (m for n in walk(self._roots()) if n.op == "apply" and (m := n.fields["module"]).layer is None)
 
     def structure(self, name: str) -> Module | None:
         """What a network is in this stage, for the first of its calls; none if it is not called.

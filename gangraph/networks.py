@@ -117,6 +117,7 @@ class Classes:
         self.graphs = graphs
         self.groups: dict[Any, int] = {}
         self.drafts: list[list[Draft]] = []
+        self.placed: dict[int, Use] = {}  # of blocks outside of every network, by the id of their module
         self.blocks: dict[str, None] = {}
         self.entries: dict[str, list[str]] = {}  # labels at which some call enters a network
         for network, label in viewed(graphs, "entry"):
@@ -199,6 +200,12 @@ class Classes:
 
     def draft(self, module: Module, network: str) -> Draft:
         return _Drafter(self, module, network).draft()
+
+    def place(self, module: Module) -> Use:
+        """The use of a block outside of every network."""
+        if id(module) not in self.placed:
+            self.placed[id(module)] = self.use(self.draft(module, ""))
+        return self.placed[id(module)]
 
     # --- writing
 

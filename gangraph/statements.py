@@ -429,9 +429,7 @@ class PhaseWriter(Writer):
         """A layer or block that holds nothing: its function, else a module that is made where it stands."""
         classes, layer = self.stage.emitter.classes, module.layer
         if layer is None:
-            use = classes.use(classes.draft(module, ""))
-            classes.render()
-            return call(classes.constructed(Code((use,))), *arguments)
+            return call(classes.constructed(Code((classes.place(module),))), *arguments)
         if layer.function is None:
             return call(classes.layer(module), *arguments)
         return call(f"F.{layer.function}", *arguments, *argument_codes(layer.construct(module.shape)))

@@ -1015,6 +1015,27 @@ schedule:
   P: a + b
 train: {batch: 4}
 """
+# blocks outside of networks, which are one class with other numbers
+IDEAS["in place"] = """
+gangraph: 1
+name: places
+inputs: {m: "image(3, 8, 8)"}
+blocks:
+  down(k): {inputs: [v, w], graph: {a: AvgPool2d(k)(v)}, output: a * 2 + w}
+networks:
+  C: "Conv2d(3, 1)"
+graph:
+  c: C(m)
+  a: down(2)(c, 1)
+  b: down(4)(c, 1)
+losses:
+  l: expect(mean(a)) + expect(mean(b**2))
+players:
+  P: {networks: [C], optimizer: "SGD(lr=0.1)"}
+schedule:
+  P: l
+train: {batch: 4}
+"""
 # comparisons and labels where operators want real numbers
 IDEAS["counted"] = """
 gangraph: 1
