@@ -15,6 +15,7 @@ from typing import Any
 
 from gangraph.code import (
     ATOM,
+    MODULE,
     RESERVED,
     SUM,
     Code,
@@ -45,13 +46,6 @@ from gangraph.writer import Writer, shape_comment
 CHANNELS = {"in_channels", "out_channels", "num_features", "num_channels", "in_features", "out_features", "num_groups"}
 CALLS = ("apply", "call")
 DEEPEST = 2  # calls inside one another, in front of a third one
-TAKEN = frozenset(  # attributes of nn.Module
-    """
-    add_module apply bfloat16 buffers call_super_init children compile cpu cuda double eval extra_repr float forward
-    half modules named_buffers named_children parameters requires_grad_ state_dict to train training type zero_grad
-    register_buffer share_memory get_parameter load_state_dict xpu ipu mtia dump_patches
-    """.split()  # noqa: SIM905 - a list of words is easier to read
-)
 
 
 @frozen
@@ -635,12 +629,12 @@ class _Drafter(Writer):
         return self._free_attribute(value)
 
     def _free_attribute(self, value: str) -> str:
-        made = unique(identifier(value, TAKEN), self.attributes, "_")
+        made = unique(identifier(value, MODULE), self.attributes, "_")
         self.attributes.add(made)
         return made
 
     def _hold_network(self, network: str, place: int) -> None:
-        name = identifier(network, TAKEN)
+        name = identifier(network, MODULE)
         if name not in self.attributes:
             self.attributes.add(name)
             self.setup.append((place, (f"self.{name} = ", Slot(identifier(network), NetworkName(network)))))
@@ -650,7 +644,7 @@ class _Drafter(Writer):
     def applied(self, node: Node) -> Code:
         module: Module = node.fields["module"]
         if node.op == "call":
-            attribute = identifier(node.fields["network"], TAKEN)
+            attribute = identifier(node.fields["network"], MODULE)
             arguments = call_arguments(self, node)
             if self.classes.random(module):
                 arguments.append(text(f'draws.call("{node.fields["network"]}")'))

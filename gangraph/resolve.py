@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gangraph import ops
+from gangraph.code import MODULE
 from gangraph.errors import Fact, Place, Problem, SpecError, nearest
 from gangraph.evaluate import Evaluator
 from gangraph.expressions import Expr, Index, List, Name, Number, parse
@@ -24,19 +25,7 @@ from gangraph.library import KINDS, Library
 from gangraph.spec import GraphSpec, Key, MoveSpec, StageKeys, stage_spec
 from gangraph.templates import MISSING, Scope, Thunk
 
-# What torch.nn.ModuleDict is already, so that no network in it can be called so.
-MODULE_WORDS = frozenset(
-    """
-    T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double dump_patches
-    eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu items keys
-    load_state_dict modules mtia named_buffers named_children named_modules named_parameters parameters pop
-    register_backward_hook register_buffer register_forward_hook register_forward_pre_hook
-    register_full_backward_hook register_full_backward_pre_hook register_load_state_dict_post_hook
-    register_load_state_dict_pre_hook register_module register_parameter register_state_dict_post_hook
-    register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule share_memory state_dict to to_empty train
-    training type update values xpu zero_grad
-    """.split()  # noqa: SIM905 - a list of words is easier to read
-)
+MODULE_DICT = MODULE | {"clear", "items", "keys", "pop", "update", "values"}  # no network in one can be called so
 TOP = 1_000_000_000  # the largest size that a spec may name
 CALL = Place("load")  # where a size or a constant is set from Python
 
@@ -462,7 +451,7 @@ class _Resolver(Evaluator):
                     Fact(f"{head} is a word of the core and cannot be declared", "choose another name").at(place),
                     section,
                 )
-            if section in ("networks", "averages") and head in MODULE_WORDS:
+            if section in ("networks", "averages") and head in MODULE_DICT:
                 fact = Fact(f"a network cannot be called {head}, a word of torch.nn.ModuleDict", "choose another name")
                 self.problem(fact.at(place), section)
             if section == "state" and "[" in name:

@@ -974,7 +974,7 @@ inputs: {x: vector(4), m: "image(3, 4, 5)", y: label(4)}
 draws: {k: "integer(0, 2, shared=True)", l: "integer(0, 4, 5, shared=True)"}
 networks:
   D: "SpectralNorm(SpectralNorm(Linear(4)), eps=0.1)"
-  E: "WeightNorm(WeightNorm(Linear(4)))"
+  E: {inputs: [x], graph: {named_modules: "WeightNorm(WeightNorm(Linear(4)))(x)"}, output: named_modules}
   C: "Conv2d(4, 1)"
 graph:
   d: D(x)
