@@ -447,29 +447,36 @@ def _axes(type_: Type, dim: Any, name: str) -> tuple[int, ...] | None:
     return found
 
 
-def _reduction(name: str, method: str, affine: bool = False) -> None:
+def _reduced(name: str, v: Any, dim: Any, method: str) -> Made:
+    """Own axes reduced to one number."""
+    node = tensor_of(v)
+    axes = _axes(node.type, dim, name)
+    kept = () if axes is None else tuple(n for i, n in enumerate(node.type.shape) if i + 1 not in axes)
+    range_ = node.type.range if name in ("mean", "max", "min") else None
+    type_ = Type(kept, node.type.samples, range=range_, domain=node.type.domain)
+    axes = tuple(range(1, node.type.rank + 1)) if axes is None else axes
+    return (node,), type_, {"axes": axes, "method": method}
+
+
+def _reduction(name: str, affine: bool = False) -> None:
     def rule(v: Any, dim: Any) -> Made:
-        node = tensor_of(v)
-        axes = _axes(node.type, dim, name)
-        kept = () if axes is None else tuple(n for i, n in enumerate(node.type.shape) if i + 1 not in axes)
-        range_ = node.type.range if name in ("mean", "max", "min") else None
-        type_ = Type(kept, node.type.samples, range=range_, domain=node.type.domain)
-        axes = tuple(range(1, node.type.rank + 1)) if axes is None else axes
-        single = name == "std" and math.prod(node.type.shape[axis - 1] for axis in axes) < 2
+        made = _reduced(name, v, dim, name)
+        ((node,), _, fields) = made
+        single = name == "std" and math.prod(node.type.shape[axis - 1] for axis in fields["axes"]) < 2
         if single and not any(n.op == "p" for n in walk([node])):
             many = node.type.samples is not None
             help = "std(samples_of(v), dim=1) is that of all samples" if many else None
             raise Fact(f"std of {node.type} is that of one number, which has none", help)
-        return (node,), type_, {"axes": axes, "method": method}
+        return made
 
     OPERATORS[name] = Operator(name, "v, dim=None", rule, affine=affine)
 
 
-_reduction("mean", "mean", affine=True)
-_reduction("sum", "sum", affine=True)
-_reduction("norm", "norm")
-_reduction("logsumexp", "logsumexp")
-_reduction("std", "std")
+_reduction("mean", affine=True)
+_reduction("sum", affine=True)
+_reduction("norm")
+_reduction("logsumexp")
+_reduction("std")
 REDUCTIONS = frozenset({"mean", "sum", "max", "min", "norm", "logsumexp", "std"})
 
 
@@ -486,12 +493,7 @@ def _min(values: tuple[Any, ...], dim: Any) -> Made:
 def _extreme(name: str, values: tuple[Any, ...], dim: Any) -> Made:
     """`max(v)` over own axes, `max(a, b)` entry by entry; equal ones share the gradient."""
     if len(values) == 1 and not isinstance(values[0], tuple):
-        node = tensor_of(values[0])
-        axes = _axes(node.type, dim, name)
-        kept = () if axes is None else tuple(n for i, n in enumerate(node.type.shape) if i + 1 not in axes)
-        axes = tuple(range(1, node.type.rank + 1)) if axes is None else axes
-        type_ = Type(kept, node.type.samples, range=node.type.range, domain=node.type.domain)
-        return (node,), type_, {"axes": axes, "method": "a" + name}
+        return _reduced(name, values[0], dim, f"a{name}")
     if dim is not None:
         raise Fact(f"{name} of several values has no dim")
     if len(values) != 2 and not all(node_of(v).type.host for v in values):
@@ -801,13 +803,9 @@ def _take(v: Any, p: Any, dim: Any) -> Made:
     return (node, order), node.type.but(shape=shape), {"dim": axis}
 
 
-@operator("zeros(*shape)", maps=False)
-def _zeros(shape: tuple[Any, ...]) -> Made:
-    return (), Type(tuple(integer(n, "a size", 1) for n in shape)), {}
-
-
 @operator("ones(*shape)", maps=False)
-def _ones(shape: tuple[Any, ...]) -> Made:
+@operator("zeros(*shape)", maps=False)
+def _filled(shape: tuple[Any, ...]) -> Made:
     return (), Type(tuple(integer(n, "a size", 1) for n in shape)), {}
 
 

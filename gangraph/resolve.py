@@ -400,16 +400,24 @@ class _Resolver(Evaluator):
                 self.problem(fact, section)
         return made
 
-    def _expand(self, section: str, rules: list[Rule]) -> tuple[tuple[Member, ...], Families]:
+    def _expand(
+        self,
+        section: str,
+        rules: list[Rule],
+        index: dict[str, tuple[Any, ...]] | None = None,
+        outer: dict[str, Any] | None = None,
+    ) -> tuple[tuple[Member, ...], Families]:
+        """Members of a section's keys; of moves with the indices that are free there, and those bound further out."""
+
+        def at(expr: Expr, bound: dict[str, Any]) -> Any:
+            return self.index_value(expr, Scope({}, index=self.bound | (outer or {}) | bound))
+
         try:
-            members, families = expand_keys(rules, self.index, self._key_index)
+            members, families = expand_keys(rules, self.index if index is None else index, at)
             return tuple(members), families
         except Fact as fact:
             self.problem(fact, section)
             return (), {}
-
-    def _key_index(self, expr: Expr, bound: dict[str, Any]) -> Any:
-        return self.index_value(expr, Scope({}, index=self.bound | bound))
 
     def _declare(self, sections: dict[str, tuple[Member, ...]]) -> None:
         """One namespace: a name that is declared twice, or that is a word of the core, is an error."""
@@ -485,19 +493,10 @@ class _Resolver(Evaluator):
             if len(rule.patterns) != 1:
                 self.problem(Fact(f"{rule.key} names several phases").at(rule.place), path)
                 continue
-            members, _ = self._expand_move(rule, index, bound, path)
+            members, _ = self._expand(path, [rule], index, bound)
             for member in members:
                 moves += self._move(member.name, rule, bound | member.bound, path)
         return tuple(moves)
-
-    def _expand_move(
-        self, rule: Rule, index: dict[str, tuple[Any, ...]], bound: dict[str, Any], path: str
-    ) -> tuple[list[Member], Families]:
-        try:
-            return expand_keys([rule], index, lambda expr, more: self._key_index(expr, bound | more))
-        except Fact as fact:
-            self.problem(fact, path)
-            return [], {}
 
     def _move(self, name: str, rule: Rule, bound: dict[str, Any], path: str) -> list[Move]:
         body, place = rule.body, rule.place
