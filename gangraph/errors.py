@@ -23,6 +23,10 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
 
+    def seen_from(self, other: Place) -> str:
+        """`line 7`, with its file where that is not the other's."""
+        return f"line {self.line}" + (f" of {self.file}" if self.file != other.file else "")
+
     def right(self, columns: int) -> Place:
         return Place(self.file, self.line, self.column + columns)
 

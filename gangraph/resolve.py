@@ -447,11 +447,8 @@ class _Resolver(Evaluator):
             head = family_of(name)
             if name in seen and name != "_":
                 first, line = seen[name]
-                there = f"line {line.line}" + (f" of {line.file}" if line.file != place.file else "")
-                self.problem(
-                    Fact(f"{name} is declared twice", f"it is one of the {first} too, in {there}").at(place),
-                    section,
-                )
+                help = f"it is one of the {first} too, in {line.seen_from(place)}"
+                self.problem(Fact(f"{name} is declared twice", help).at(place), section)
                 continue
             seen[name] = (section, place)
             if head in core and head not in heads:
@@ -547,8 +544,7 @@ class _Resolver(Evaluator):
         while stack:
             move = stack.pop(0)
             if move.name in seen:
-                other = seen[move.name]
-                there = f"line {other.line}" + (f" of {other.file}" if other.file != move.place.file else "")
+                there = seen[move.name].seen_from(move.place)
                 fact = Fact(f"two moves are called {move.name}", f"the other is in {there}")
                 self.problem(fact.at(move.place), "schedule")
             seen[move.name] = move.place

@@ -28,6 +28,7 @@ from gangraph.prepare import steps
 from gangraph.routing import passing
 from gangraph.schedule import Schedule
 from gangraph.spec import TwoSides, expressions
+from gangraph.values import known
 
 CORE = frozenset(
     {
@@ -177,8 +178,7 @@ def formulas(case: Case) -> Iterator[Finding]:
             body, known = word.read(), {*CORE, *library.names(), *parameters, "_"}
             read = read_by(body)
             if word.name in declared:
-                other = declared[word.name]
-                there = f"line {other.line}" + (f" of {other.file}" if other.file != word.at.file else "")
+                there = declared[word.name].seen_from(word.at)
                 yield Finding(word.at, path, f"what is called {word.name} in {there} hides it", "choose another name")
             for name in sorted(read - known):
                 at = next((n.at for e in expressions(body) for n in names(e) if n.id == name), word.at)
@@ -290,8 +290,6 @@ def stage_keys(case: Case) -> Iterator[Finding]:
 
 
 def _length(stage: Stage, path: str, key: str, expr: Expr) -> Iterator[Finding]:
-    from gangraph.values import known
-
     try:
         value = known(stage.graph.resolved, expr)
     except Fact as fact:
@@ -508,7 +506,7 @@ def _cut(stage: Stage, root: Node, wanted: int) -> str | None:
         return None
     if node.op == "call" and not (node.fields["view"].get("frozen") or averaged(node)):
         node = _end(node.fields["module"]) or node
-    line = f"in line {node.at.line}" + (f" of {node.at.file}" if node.at.file != root.at.file else "")
+    line = f"in {node.at.seen_from(root.at)}"
     if node.op == "call" and node.fields["view"].get("frozen"):
         return f"frozen({node.fields['network']}) {line} makes its parameters constants"
     if node.op == "call" and averaged(node):

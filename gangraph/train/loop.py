@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from gangraph.errors import RunError
+from gangraph.files import write
 from gangraph.frozen import frozen
 from gangraph.train import pictures
 from gangraph.train.checkpoint import State, load_weights
@@ -616,8 +617,6 @@ def sample_run(
     needed = any(gan.view_inputs(v) for v in views)
     data = fit(saved["data"], gan.streams, gan.prepare, saved["batch"], saved["seed"]) if needed else None
     made = {v: samples(gan, v, n, data, seed) for v in (views if out.suffix == ".npz" else views[:1])}
-    from gangraph.files import write
-
     if out.suffix == ".npz":
         write(out, _npz({v: values for v, (values, _) in made.items()}), parents=True)
         return out

@@ -20,6 +20,7 @@ import torch
 from gangraph.compiler import Spec
 from gangraph.emit import emit
 from gangraph.errors import RunError, SpecError
+from gangraph.expressions import Number
 from gangraph.frozen import frozen
 from gangraph.graph import Graph
 from gangraph.ir import Node, walk
@@ -213,8 +214,6 @@ def _timed(graph: Graph) -> Iterator[Node]:
 
 
 def _numbers(constants: dict[str, Any]) -> dict[str, float]:
-    from gangraph.expressions import Number
-
     return {name: float(e.value) for name, e in constants.items() if isinstance(e, Number)}
 
 
