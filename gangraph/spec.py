@@ -7,6 +7,7 @@ Schema that editors read (`gangraph schema`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import field
@@ -69,7 +70,7 @@ def _text(value: Any) -> str:
 
 
 def _integer(value: Any) -> int:
-    if isinstance(value, Scalar) and value.text.lstrip("-").isdigit():
+    if isinstance(value, Scalar) and re.fullmatch(r"-?[0-9]{1,18}", value.text):
         return int(value.text)
     raise PydanticCustomError("kind", "an integer was expected")
 
