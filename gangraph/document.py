@@ -9,6 +9,7 @@ file, however deep or large, can do more than be refused.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -278,11 +279,11 @@ class _Open:
                 reader.problem(key.place, "a key is a name, not a list or a mapping", "put an expression in quotes")
             elif key.text == "<<":
                 reader.problem(key.place, "merge keys are not used in a spec", "use `extends`")
-            elif key.text in entries:
-                first = keys[key.text].place.line
-                reader.problem(key.place, f"the key {key.text} stands twice", f"the first is in line {first}")
+            elif (text := unicodedata.normalize("NFKC", key.text)) in entries:  # as Python's parser has names
+                first = keys[text].place.line
+                reader.problem(key.place, f"the key {text} stands twice", f"the first is in line {first}")
             else:
-                entries[key.text], keys[key.text] = value, key
+                entries[text], keys[text] = value, key
         return Mapping(entries, self.place, keys)
 
     def _cut(self, reader: _Reader) -> bool:

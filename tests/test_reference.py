@@ -1040,6 +1040,7 @@ train: {batch: 4}
 IDEAS["counted"] = """
 gangraph: 1
 name: counted
+constants: {µ: 0.5}
 inputs: {x: vector(4), m: "image(3, 4, 4)", y: label(4)}
 networks:
   D: "Linear(4)"
@@ -1052,7 +1053,7 @@ graph:
   w: add([relu(up), abs(up), exp(-up), leaky_relu(up), softmax(up, 1), log_softmax(up, 1), lerp(d, x, up)])
   maps: resize(high, 5, 5)[:, :, 0:4, 0:4] + pad(high, [1, 1, 1, 1], mode="reflect")[:, :, 1:5, 1:5] + tile(up[:, 0:3], m)
 losses:
-  a: expect(mean(w * d)) + expect(mean(matmul(up, ones(4, 2)))) * expect(mean(d)) + expect(argmax(up) * mean(d))
+  a: µ * expect(mean(w * d)) + expect(mean(matmul(up, ones(4, 2)))) * expect(mean(d)) + expect(argmax(up) * mean(d))
   b: expect(mean(maps * c)) + expect(mean(convolve(high, ones(2, 3, 3, 3)))) * expect(mean(c))
   e: expect(sigmoid(y) * mean(d)) + expect(select([y, argmax(d)], argmax(d[:, 0:2])) * mean(d))
 players:
