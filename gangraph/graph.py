@@ -102,6 +102,8 @@ def steps_in(schedule: Iterable[Step]) -> Iterator[Step]:
 def host_value(value: Any, clocks: Mapping[str, float]) -> float | bool | None:
     """A number of the program at some clocks; none where it hangs on a state, a loss, or a clock that is not there.
 
+    Raises `ArithmeticError` or `ValueError` where it has no value, as `1 / step` has none at 0.
+
     >>> from gangraph.compiler import load
     >>> step = load("wgan").graph.schedule[0]
     >>> [host_value(step.repeat, {"step": n}) for n in (24, 25, 500)]

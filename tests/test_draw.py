@@ -763,6 +763,13 @@ def test_wrong_words_are_named(options: dict[str, str], message: str) -> None:
     assert str(error.value) == message
 
 
+def test_an_iteration_in_which_a_condition_has_no_value_is_named(tmp_path: Path) -> None:
+    moves = "schedule:\n  D: {minimize: adv.discriminator, when: 9 % (step - 3) == 1}\n"
+    (tmp_path / "odd.yaml").write_text(f"gangraph: 1\nname: odd\nextends: gan\n{moves}")
+    with pytest.raises(RunError, match="how often D runs is no number in iteration 3"):
+        draw(tmp_path / "odd.yaml", view="schedule", iterations=6)
+
+
 def test_a_table_has_no_mermaid() -> None:
     with pytest.raises(RunError, match="Mermaid has none"):
         draw(spec("gan"), "mmd", view="weights")

@@ -46,13 +46,21 @@ def numbers(stage: Stage) -> Iterator[Finding]:
         if any(id(n.fields.get("definition")) in said for n in visit([timed.node], _defined)):
             continue
         for when, clocks in times:
-            if any(host_value(w, clocks) is False for w in timed.whens if isinstance(w, Node)):
+            if any(_left_out(w, clocks) for w in timed.whens if isinstance(w, Node)):
                 continue
             wrong = _wrong(timed, when, clocks)
             if wrong is not None:
                 said.add(id(timed.node))
                 yield wrong
                 break
+
+
+def _left_out(when: Node, clocks: Clocks) -> bool:
+    """Whether a condition does not hold; one that has no value is told by itself."""
+    try:
+        return host_value(when, clocks) is False
+    except (ArithmeticError, ValueError):
+        return True
 
 
 def _defined(node: Node) -> Iterable[Node]:

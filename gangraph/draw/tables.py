@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from gangraph.compiler import Spec
 from gangraph.draw.describe import describe
 from gangraph.draw.words import circumstances, occasion, shape_text, steps_above
+from gangraph.errors import RunError
 from gangraph.frozen import frozen
 from gangraph.graph import Phase, Step, host_value
 from gangraph.ir import Module, Type, walk
@@ -157,8 +158,12 @@ def _clocks(number: int, stage: int) -> dict[str, float]:
 def _times(steps: Iterable[Step | Phase], clocks: dict[str, float]) -> str:
     times: float | None = 1
     for step in steps:
-        runs = host_value(step.when, clocks) if step.when is not None else True
-        often = host_value(step.repeat, clocks) if step.repeat is not None else 1
+        try:
+            runs = host_value(step.when, clocks) if step.when is not None else True
+            often = host_value(step.repeat, clocks) if step.repeat is not None and runs else 1
+        except (ArithmeticError, ValueError) as error:
+            at = f"in iteration {clocks['stage_step']:g}"
+            raise RunError(f"how often {step.name} runs is no number {at}: {error}") from None
         if runs is not None and not runs:
             return ""
         times = None if runs is None or often is None or times is None else times * often
