@@ -66,7 +66,6 @@ class Draft:
     setup: list[tuple[Part, ...]] = field(default_factory=list)
     methods: dict[str, tuple[str, list[tuple[Part, ...]]]] = field(default_factory=dict)
     sequential: bool = False
-    doc: str = ""
 
     def slots(self) -> list[Slot]:
         found: list[Slot] = []
@@ -242,7 +241,6 @@ class Classes:
 
         base = "nn.Sequential" if draft.sequential else "nn.Module"
         lines = [f"class {self.names[group]}({base}):"]
-        lines += [f'    """{draft.doc}"""', ""] if draft.doc else []
         lines += fit(f"def __init__({', '.join(['self', *(name for name, _ in parameters)])}):", 4)
         setup = [line(parts) for parts in draft.setup]
         early = sum(len(p.slots) if isinstance(p, Use) else isinstance(p, Slot) for parts in draft.setup for p in parts)

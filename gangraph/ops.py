@@ -253,24 +253,15 @@ def elementwise(name: str, nodes: list[Node], dtype: str = "float", range: Range
 # --- one value ----------------------------------------------------------------------------------------------------
 
 
-def _unary(
-    name: str, text: str, host: Callable[[float], float], range: Range | None = None, affine: bool = False
-) -> None:
+def _unary(name: str, text: str, host: Callable[[float], float], range: Range | None = None) -> None:
     def rule(v: Any) -> Made:
         nodes, type_, fields = elementwise(name, [node_of(v)], range=range)
         return nodes, type_.but(kind="probability") if name == "sigmoid" else type_, fields
 
     hosts = {"sqrt": "{0} ** 0.5", "abs": "abs({0!s})", "square": "{0} ** 2"}
     function = f"F.{name}" if text.startswith("F.") else f"torch.{name}"
-    OPERATORS[name] = Operator(
-        name,
-        "v",
-        rule,
-        text,
-        affine=affine,
-        host=host,
-        host_text=hosts.get(name, f"number({function}, {{0!s}})"),
-    )
+    host_text = hosts.get(name, f"number({function}, {{0!s}})")
+    OPERATORS[name] = Operator(name, "v", rule, text, host=host, host_text=host_text)
 
 
 def _softplus(x: float) -> float:

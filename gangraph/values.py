@@ -184,10 +184,9 @@ class Values(Expander):
             whole.value = _WRONG
             raise
 
-    def scope(
-        self, bound: dict[str, Any] | None = None, frame: dict[str, Any] | None = None, where: Where | None = None
-    ) -> Scope:
-        return Scope(frame or {}, self.top, index=self.top.index | (bound or {}), where=where or Where(None))
+    def scope(self, bound: dict[str, Any] | None = None, frame: dict[str, Any] | None = None) -> Scope:
+        """The spec's own names, with indices bound, and other names in front of them."""
+        return Scope(frame or {}, self.top, index=self.top.index | (bound or {}), where=Where(None))
 
     # --- declarations
 

@@ -45,9 +45,7 @@ class Result:
 class Reference:
     """The game of a resolved spec. `parameters`, `buffers`, `averages`, `state`, `pools`, `clocks` may be set."""
 
-    def __init__(
-        self, spec: Any, parameters: Arrays | None = None, buffers: Arrays | None = None, batch_size: int | None = None
-    ):
+    def __init__(self, spec: Any, parameters: Arrays | None = None, buffers: Arrays | None = None):
         resolved: Iterable[Resolved] = getattr(spec, "resolved", spec)
         self.stages = [Stage(r) for r in resolved]
         self.clocks: dict[str, int] = dict.fromkeys(CLOCKS, 0) | {"epoch_steps": 1}
@@ -72,7 +70,7 @@ class Reference:
         self.noise: Any = None  # for a twin: a generator of noise of rounding's size
         self.zeros = True  # for a twin: gradients that are zero stay so, and steps from them
         self.uneven = False  # for a twin: equal sums are rounded differently
-        self.N = batch_size or self.stages[0].resolved.batch.now
+        self.N = self.stages[0].resolved.batch.now
         self.expansion = Expansion()
         for number_, stage in enumerate(self.stages):
             self.clocks["stage"] = number_

@@ -154,14 +154,14 @@ def _begun(spec: Any, run: Run, state: State | None, asked: Options, diagram: Ca
     return Result(run.folder, step, stopped)
 
 
-def compiled(spec: Any, seed: int = 0, batch_size: int | None = None, settled: bool = False) -> Any:
+def compiled(spec: Any, seed: int = 0, settled: bool = False) -> Any:
     """The compiled object of a spec; one that is compiled already passes through."""
     if hasattr(spec, "step"):
         return spec
     from gangraph.compiler import compile, load
 
     torch.manual_seed(seed)  # initialization has a random stream of its own
-    return compile(load(spec, batch_size=batch_size, settled=settled))
+    return compile(load(spec, settled=settled))
 
 
 def _check_options(asked: Options, seed: int | None, strategy: str | None) -> None:
