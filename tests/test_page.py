@@ -146,6 +146,13 @@ def test_a_loss_says_who_minimizes_it_and_has_its_equations() -> None:
     assert rows("stargan-v2", "adv[latent]")["generator"] == "maker in G_latent"
 
 
+def test_notes_of_equations_are_words_and_formulas() -> None:
+    page = print_page(facts("cyclegan"))
+    notes = re.findall(r"<li>(.*?)</li>", page)
+    assert any("<math" in note and "is the number of entries of a sample" in note for note in notes), notes
+    assert "Piece(" not in page
+
+
 def test_a_phase_that_steps_several_times_has_its_equations() -> None:
     (phase,) = (t for t in stage("wgan").things.values() if t.kind == "phase" and t.name == "D")
     assert [facts("wgan").equations[number].title for number in phase.equations] == ["D, T times an iteration"]
@@ -241,7 +248,7 @@ def test_stages_stand_alike_where_they_are_alike() -> None:
 def test_what_another_stage_runs_is_known() -> None:
     program, first = facts("stylegan").program, facts("stylegan").stages[0]
     heads = [program.lines[start - 1].strip() for start, _ in first.elsewhere]
-    assert "def evaluate_critic_full(self, draws):" in heads and "def iteration_size_4(self):" in heads
+    assert "def evaluate_critic_full(self, draws):" in heads and "def constants_size_4(self):" in heads
     assert not any("_size8" in head or "def iteration(self)" in head for head in heads)
     assert all(stage(name).elsewhere == () for name in ("gan", "stargan-v2"))
 

@@ -21,7 +21,7 @@ class Game:
     batch_size = 16
     plain_inputs = ()  # those with one sample for each of the batch
     stages = (None,)  # (name, iterations, images, players whose optimizers are reset)
-    phases_of = {}  # where stages have phases of their own
+    phases_of = None  # where stages have phases of their own
     clock_names = ("step", "epoch", "epoch_step", "epoch_steps", "images", "stage", "stage_step", "stage_images")
 
     def setup(self):

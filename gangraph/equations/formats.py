@@ -88,7 +88,7 @@ def as_mathml(sections: Iterable[Section], name: str) -> str:
         lines.append(f"<h3>{html.escape(section.title)}</h3>")
         lines += [mathml(section)] if section.equations else []
         if section.notes:
-            lines += ["<ul>", *(f"<li>{''.join(map(_inline, note))}</li>" for note in section.notes), "</ul>"]
+            lines += ["<ul>", *(f"<li>{''.join(map(inline, note))}</li>" for note in section.notes), "</ul>"]
     return "\n".join([*lines, "</div>"])
 
 
@@ -106,8 +106,8 @@ def mathml(section: Section) -> str:
     return f'<math xmlns="{MATHML}" display="block">{table}</math>'
 
 
-def _inline(part: str | Piece) -> str:
-    """A part of a note."""
+def inline(part: str | Piece) -> str:
+    """A part of a note: escaped text, or one `<math>`."""
     return (
         html.escape(part) if isinstance(part, str) else f'<math xmlns="{MATHML}">{_converted(plain(part.latex))}</math>'
     )

@@ -19,8 +19,8 @@ import jinja2
 from markupsafe import Markup
 
 from gangraph.draw.dot import COLOURS, DATA, DATA_TINT, HEAD_TINT, INK, LIVE, PAPER, QUIET
-from gangraph.equations.formats import mathml
-from gangraph.equations.pieces import Section
+from gangraph.equations.formats import inline, mathml
+from gangraph.equations.pieces import Note, Section
 from gangraph.errors import Problem
 from gangraph.frozen import frozen
 from gangraph.page.facts import Facts, Stage
@@ -74,7 +74,7 @@ def print_page(facts: Facts | None, live: int = 0, wrong: Wrong | None = None) -
         data=Markup(_json(_data(facts, numbers, live, wrong)).replace("<", "\\u003c")),
         facts=facts,
         games=[(stage, _diagram(stage.svg), _buttons(stage)) for stage in stages],
-        equations=[(s, _formula(s)) for s in facts.equations] if facts else [],
+        equations=[(s, _formula(s), list(map(_note, s.notes))) for s in facts.equations] if facts else [],
         texts=[(kind, text, _lines(text, numbers)) for kind, text in texts],
         problems=wrong.problems if wrong else (),
         beside=_beside(wrong.problems if wrong else facts.warnings if facts else ()),
@@ -114,7 +114,15 @@ def _formula(section: Section) -> Markup:
     """The equations of a section, aligned; nothing where there are none."""
     if not section.equations:
         return Markup("")
-    return Markup(ElementTree.tostring(parsed(mathml(section), MATHML), encoding="unicode"))
+    return _math(mathml(section))
+
+
+def _note(note: Note) -> Markup:
+    return Markup("").join(part if isinstance(part, str) else _math(inline(part)) for part in note)
+
+
+def _math(source: str) -> Markup:
+    return Markup(ElementTree.tostring(parsed(source, MATHML), encoding="unicode"))
 
 
 def parsed(markup: str, space: str) -> ElementTree.Element:
