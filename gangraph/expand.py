@@ -14,7 +14,7 @@ from gangraph.errors import Fact, Place, nearest
 from gangraph.evaluate import Evaluator
 from gangraph.expressions import Call, Expr, Name, names
 from gangraph.families import Rule, expand_keys
-from gangraph.ir import HOST, Length, Module, Network, Node, Shape, Type
+from gangraph.ir import HOST, Length, Module, Network, Node, Shape, Type, walk
 from gangraph.layers import LAYERS, WRAPPERS, Declared
 from gangraph.library import Definition, Library
 from gangraph.spec import Chain, GivenNetwork, GraphNetwork, Line, TwoSides
@@ -611,6 +611,8 @@ class Expander(Evaluator):
         nodes, module = self.structure(source, arguments, keywords, call)
         holder = scope.where.module if scope.where else None
         if holder is not None:
+            if network.source is not None:
+                raise Fact(f"{network.name} is an average, and no part of a network", "call it in the game's graph")
             holder.parts.append(source)
         fields: dict[str, Any] = {"network": network.name, "source": source, "view": dict(view)}
         if holder is not None:
@@ -654,6 +656,7 @@ class Expander(Evaluator):
         try:
             module = Module("", name, network.at)
             nodes = self._open(name, module, template, arguments, keywords, call)
+            _reads_its_own(module)
         except Fact as fact:
             types_ = [n.type for f in flat for n in (f if isinstance(f, tuple) else (f,)) if isinstance(n, Node)]
             raise self._from_network(fact, call, name, module.title, types_) from None
@@ -802,6 +805,15 @@ def _reduces(word: Definition) -> bool:
     body = word.read()
     formulas = (body.discriminator, body.generator) if isinstance(body, TwoSides) else (body,)
     return any(name.id in ("add", "average") for formula in formulas for name in names(formula))
+
+
+def _reads_its_own(module: Module) -> None:
+    """A network is made of its inputs: it cannot read what the game draws or makes."""
+    own = set(map(id, module.inputs))
+    for node in walk([*module.outputs, *module.values]):
+        if node.op in ("input", "draw") and id(node) not in own:
+            help = f"list it among the inputs of {module.path or module.title}, and give it where that is called"
+            raise Fact(f"{module.title} reads {node.name}, which is none of its inputs", help)
 
 
 def _refuse_outputs(word: Definition, given: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ UNREAD = "\0"  # stands where a file has something that cannot be read; no file 
 LONGEST = 20_000
 BITS = 63  # of an integer, as tensors have them
 _ASSIGNED = re.compile(r"[^=<>!]=[^=]")
+_HIDES = re.compile(r"""(?:[^#'"]|'[^']*'|"[^"]*")*#""")
 _WARNED = re.compile(r"\\|\d[A-Za-z_]")  # what Python's parser may warn of: an escape, `0x for`
 
 
@@ -143,6 +144,8 @@ def parse(text: str, at: Place | None = None) -> Expr:
     items = parse_line(text, at)
     if len(items) != 1:
         raise Fact(f"{text.strip()} is {len(items)} expressions, one was expected").at(at or Place())
+    if text.rstrip().endswith(","):
+        raise Fact(f"{text.strip()} ends in a comma").at(at or Place())
     return items[0]
 
 
@@ -160,13 +163,16 @@ def _parse_cached(text: str, at: Place) -> tuple[Expr, ...]:
     if text == UNREAD or (text.isidentifier() and text.isascii() and not iskeyword(text)):
         return (Name(at, text),)
     lead = len(text) - len(text.lstrip())
+    hides = _HIDES.match(text) if "\n" not in text.rstrip() else None  # in one line: YAML may have folded several
+    if hides:
+        help = "a comment in a text of several lines needs `|` in place of `>` or quotes"
+        raise Fact("`#` hides what follows it in this expression", help).at(at.right(hides.end() - 1))
     try:
         body = _syntax(text.strip())
         reader = _Converter(text.strip(), at.right(lead))
-        bare = isinstance(body, ast.Tuple) and not text.strip().startswith("(")
-        return (
-            tuple(map(reader.convert, body.elts)) if bare and isinstance(body, ast.Tuple) else (reader.convert(body),)
-        )
+        if isinstance(body, ast.Tuple) and not _in_brackets(text.strip()):
+            return tuple(map(reader.convert, body.elts))
+        return (reader.convert(body),)
     except SyntaxError as error:
         place = at.right(lead + (error.offset or 1) - 1) if (error.lineno or 1) == 1 else at
         raise _syntax_fact(text.strip(), error).at(place) from None
@@ -181,6 +187,12 @@ def _syntax(text: str) -> ast.expr:
     with warnings.catch_warnings():  # what Python only warns of is an error here
         warnings.simplefilter("ignore")
         return ast.parse(text, mode="eval").body
+
+
+def _in_brackets(text: str) -> bool:
+    """Whether a tuple stands in brackets of its own: `(a, b)`, and not `(a), b`."""
+    inside = _syntax(f"[{text}\n]")
+    return isinstance(inside, ast.List) and len(inside.elts) == 1 and isinstance(inside.elts[0], ast.Tuple)
 
 
 def _syntax_fact(text: str, error: SyntaxError) -> Fact:

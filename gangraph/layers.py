@@ -407,7 +407,13 @@ class _Norm(Layer):
 class _RunningNorm(_Norm):
     """Batch and instance norm, which may keep running statistics."""
 
+    eps: float
     track_running_stats: bool
+
+    def validate(self) -> None:
+        super().validate()
+        if self.eps == 0:
+            raise self._wrong("eps", "above 0")
 
     @property
     def stateful(self) -> bool:

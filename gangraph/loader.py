@@ -320,8 +320,7 @@ class Compiled:
         """The gradients of all phases that are evaluated with this one: of the members of its group, or its own."""
         evaluation = self._evaluation(phase)
         with self._untouched(batch, draws, seed):
-            plain = f"evaluate_{identifier(evaluation.name)}"
-            function = getattr(self.game, plain, None) or getattr(self.game, f"{plain}_{self.game.stage}")
+            function = getattr(self.game, f"evaluate_{identifier(evaluation.name)}")
             accumulate = count_at(evaluation.phases[0].accumulate, self.game)
             totals: dict[str, Any] = {p.name: None for p in evaluation.phases}
             for turn in range(accumulate):

@@ -435,6 +435,8 @@ def _axes(type_: Type, dim: Any, name: str) -> tuple[int, ...] | None:
             raise Fact(f"{name} reduces a sample's own axes, not the samples", "write expect(v) or total(v)")
         if axis > type_.rank:
             raise Fact(f"{name}(dim={axis}) of {type_}: its own axes are 1 to {type_.rank}")
+    if len(set(found)) < len(found):
+        raise Fact(f"{name}(dim={list(found)}) names an axis twice")
     return found
 
 

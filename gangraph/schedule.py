@@ -183,10 +183,11 @@ class _Planner:
         if len(summed) < 2:
             return ()
         groups: list[tuple[set[int], list[Node]]] = []
+        live = self.routing.routes[phases[0].name].live
         for term in summed:
             graph = {id(n) for n in walk([term]) if id(n) in tracked and n.op != "parameter"}
-            if not graph:
-                continue
+            if graph.isdisjoint(live):
+                continue  # an inner derivative may be tracked, and the phase has nothing of it
             met = [group for group in groups if not group[0].isdisjoint(graph)]
             joined = (graph.union(*(g[0] for g in met)), [t for g in met for t in g[1]] + [term])
             groups = [group for group in groups if group not in met] + [joined]

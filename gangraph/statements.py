@@ -232,7 +232,7 @@ class PhaseWriter(Writer):
         if any(names) and count <= 8:
             variables = [self.fresh(n) if n else "_" for n in names]
             self.names |= {id(part): variables[i] for i, part in parts.items()}
-            return ", ".join(variables)
+            return ", ".join(variables) if count > 1 else f"({variables[0]},)"
         variable = self.fresh(wish)
         self.names[id(node)] = variable
         self.names |= {id(part): f"{variable}[{i}]" for i, part in parts.items()}

@@ -402,7 +402,7 @@ def test_the_equations_are_there(window: Window, written: Path) -> None:
     window.look("before")
     page.keyboard.press("e")
     assert page.locator("#equations").is_visible() and page.locator("#details").is_hidden()
-    formulas = page.locator("#equations math")
+    formulas = page.locator("#equations .formula math")
     assert formulas.count() > 8
     assert all(formulas.nth(i).bounding_box()["height"] > 10 for i in range(formulas.count()))
     ends = (

@@ -208,6 +208,26 @@ def test_a_long_note_goes_on_in_the_next_line() -> None:
     assert as_text(noted).splitlines()[2].startswith("    word")
 
 
+def test_members_of_one_stream_are_drawn_together_whichever_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        """
+gangraph: 1
+name: two
+index: {d: [0, 1], t: [0, 1]}
+inputs: {A: {"x[0, t]": vector(2)}, B: {"x[1, t]": vector(2)}}
+networks: {"P[d]": "Linear(2)"}
+losses: {"rec[d]": "expect(l2(P[d](x[d, 0]), x[d, 1]))", "far[d]": "expect(l2(P[d](x[1 - d, 0]), x[d, 1]))"}
+players: {P: {networks: [P], optimizer: SGD(lr=0.1)}}
+schedule: {P: add(rec) + add(far)}
+""",
+        encoding="utf-8",
+    )
+    text = gangraph.equations(path)
+    assert "(x_{d,0}, x_{d,1}) ∼ p_{x_{d,0}, x_{d,1}}" in text  # of one domain, whichever d is
+    assert "x_{1 − d,0} ∼ p_{x_{1 − d,0}}, x_{d,1} ∼ p_{x_{d,1}}" in text  # of two
+
+
 def test_an_unknown_format_is_told() -> None:
     with pytest.raises(RunError, match="no format is called 'word'"):
         equations(gangraph.load("gan"), "word")

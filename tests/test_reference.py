@@ -1556,6 +1556,39 @@ train: {batch: 4}
 """
 
 
+IDEAS["penalty that the phase has nothing of"] = """
+gangraph: 1
+name: penalty
+inputs: {x: vector(2)}
+draws: {z: normal(2)}
+networks: {G: "Linear(2)", D: "mlp([4, 1])"}
+graph: {fake: G(z)}
+losses:
+  adv: wasserstein(real=D(x), fake=D(fake))
+  R1: expect(sum(grad(D(x), x)**2))
+players:
+  D: {networks: [D], optimizer: SGD(lr=0.1)}
+  G: {networks: [G], optimizer: SGD(lr=0.1)}
+schedule:
+  D: adv.discriminator + R1
+  G: adv.generator + R1
+meant: ["constant(R1)"]
+train: {batch: 4}
+"""
+IDEAS["one part"] = """
+gangraph: 1
+name: part
+sizes: {n: 1}
+inputs: {x: vector(4)}
+networks: {G: "Linear(4)"}
+graph: {part: "split(G(x), n)[0]", whole: "batch_split(G(x), n)[0]"}
+losses: {l: "expect(mean(part**2)) + expect(mean(whole**2)) + expect(mean(split(x, 1)[0] * part))"}
+players: {P: {networks: [G], optimizer: SGD(lr=0.1)}}
+schedule: {P: l}
+train: {batch: 4}
+"""
+
+
 @pytest.mark.parametrize("idea", IDEAS)
 def test_program_of_a_small_spec_agrees(idea: str, tmp_path: Path) -> None:
     report = verify(written(tmp_path, IDEAS[idea]), cases=3)

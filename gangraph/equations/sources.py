@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import Any
 
 from gangraph.equations.facts import Facts, NotGeneric
 from gangraph.equations.trees import bindings, called, given, substitute
-from gangraph.expressions import Call, Expr, Index, List, Name, Slice, mapped, parts, show
+from gangraph.expressions import Call, Expr, Index, List, Name, Slice, mapped, parts, show, within
 from gangraph.frozen import frozen
 from gangraph.spec import expressions
 
@@ -18,13 +19,13 @@ class Source:
 
     name: str
     items: tuple[Expr, ...]
-    stream: str | None = None
+    streams: tuple[str, ...] = ()  # of an input: one, or those of all values of its indices
     law: Call | None = None  # of a draw, or of a pool
 
     @property
     def key(self) -> str:
         """What is drawn together has one key: members of a stream, the entries of one name."""
-        return f"stream {self.stream}" if self.stream else f"{self.name} {list(map(show, self.items))}"
+        return f"streams {self.streams}" if self.streams else f"{self.name} {list(map(show, self.items))}"
 
 
 def sources(facts: Facts, expr: Expr) -> list[Source]:
@@ -99,16 +100,32 @@ class _Walk:
         return [(rules[0].first.body, rules[0].matched(name, items))]
 
     def _source(self, name: str, items: tuple[Expr, ...]) -> Source:
-        members = list(self.facts.families[name].values()) if name in self.facts.families else [name]
-        known = self.facts.member(name, items) if items else None
         if name in self.facts.draws:
-            drawn = next(m for m in self.facts.resolved.draws if (known or members[0]) in m.names)
+            known = self.facts.member(name, items) if items else None
+            example = known or next(iter(self.facts.families.get(name, {None: name}).values()))
+            drawn = next(m for m in self.facts.resolved.draws if example in m.names)
             assert isinstance(drawn.body, Call)
             law = substitute(drawn.body, bindings(drawn.bound, drawn.place)) if known else drawn.body
             assert isinstance(law, Call)
             return Source(name, items, law=law)
-        streams = {self.facts.graph.inputs[m].fields["stream"] for m in ([known] if known else members)}
-        return Source(name, items, stream=str(streams.pop()) if len(streams) == 1 else None)
+        found = self._streams(name, items)
+        alike = set(found.values())
+        return Source(name, items, tuple(alike if len(alike) == 1 else (f"{k}: {v}" for k, v in found.items())))
+
+    def _streams(self, name: str, items: tuple[Expr, ...]) -> dict[str, str]:
+        """The stream of an input, for all values of the variables in its indices; of a whole family those of all."""
+        inputs, index = self.facts.graph.inputs, self.facts.resolved.index
+        if not items:
+            members = self.facts.families.get(name, {None: name}).values()
+            return {m: str(inputs[m].fields["stream"]) for m in members}
+        free = sorted({e.id for item in items for e in within(item) if isinstance(e, Name) and e.id in index})
+        found = {}
+        for values in itertools.product(*(index[variable] for variable in free)):
+            bound = bindings(dict(zip(free, values, strict=True)), items[0].at)
+            member = self.facts.member(name, tuple(substitute(item, bound) for item in items))
+            if member in inputs:
+                found[f"{free} {values}"] = str(inputs[member].fields["stream"])
+        return found
 
 
 def _part(body: Any, place: int, count: int) -> Any:

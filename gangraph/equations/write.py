@@ -409,8 +409,10 @@ class Writer:
         letters, first = [self.symbol(s.name, map(self.index, s.items)) for s in group], group[0]
         if first.law is not None:
             return together(letters), self._law(first.law)
-        stream = {None: letters[0], "data": upright("data")}.get(first.stream, self.symbol(first.stream or ""))
-        return together(letters), Piece("p", "p") + below(stream)
+        if len(first.streams) != 1:
+            return together(letters), Piece("p", "p") + below(listed(letters))
+        (stream,) = first.streams
+        return together(letters), Piece("p", "p") + below(upright(stream) if stream == "data" else self.symbol(stream))
 
     def _law(self, call: Call) -> Piece:
         """The distribution of a draw; sizes are left out."""

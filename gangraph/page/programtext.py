@@ -110,10 +110,12 @@ class _Reader:
     def read(self, parsed: Parsed, others: list[str]) -> ProgramText:
         methods = [part for part in parsed.game.body if isinstance(part, ast.FunctionDef)]
         elsewhere = tuple(self._elsewhere(methods, others))
+        known = {method.name for method in methods}
         self._networks(parsed)
         for part in parsed.game.body:
             if isinstance(part, ast.FunctionDef):
-                if (part.lineno, part.end_lineno) not in elsewhere:
+                picks = bool(self.stage) and part.name + self.stage in known
+                if not picks and (part.lineno, part.end_lineno) not in elsewhere:
                     self._method(part)
             elif isinstance(part, ast.Assign) and isinstance(
                 part.targets[0], ast.Name
@@ -128,8 +130,7 @@ class _Reader:
         for method in methods:
             for suffix in others if method.name not in self.methods else ():
                 name = method.name.removesuffix(suffix)
-                picked = name.startswith(("evaluate_", "made_")) or name in known or f"{name}{self.stage}" in known
-                if name != method.name and picked:
+                if name != method.name and name in known:
                     yield method.lineno, method.end_lineno or method.lineno
                     break
 

@@ -157,6 +157,12 @@ class Bench:
         around = [moment for column in zip(*rows, strict=True) for moment in column]  # each turn's own time first
         return [*MOMENTS, *({**MOMENTS[0], clock: at} for clock, at in dict.fromkeys(around))]
 
+    def late(self, case: Case) -> dict[str, int]:
+        """The clocks of a stage that has so many iterations left."""
+        left, (_, iterations, images, _) = case.left or 0, self.own.game.stages[case.stage]
+        steps = {} if iterations is None else {"stage_step": max(0, iterations - left)}
+        return steps if images is None else steps | {"stage_images": max(0, images - left * case.batch_size)}
+
     @cached_property
     def turns(self) -> list[int]:
         """How many iterations in a row: two, or as many as a phase that plays every few of them needs to play twice."""
@@ -266,7 +272,7 @@ class Beginning:
 
     def __init__(self, bench: Bench, case: Case, program: Compiled | None = None):
         self.bench, self.case = bench, case
-        self.clocks = bench.moments[case.moment]
+        self.clocks = bench.moments[case.moment] | (bench.late(case) if case.left is not None else {})
         generator = np.random.default_rng(case.seed)
         own = bench.own
         self.parameters = self._weights(generator)
@@ -288,7 +294,10 @@ class Beginning:
         for turn in range(case.turns):
             self.turns.append(given(gan, case, turn))
             if turn + 1 < case.turns:
-                gan.step(*map(tensors, self.turns[-1]))
+                try:
+                    gan.step(*map(tensors, self.turns[-1]))
+                except (RuntimeError, ArithmeticError) as error:
+                    raise RunError(f"{bench.spec.name} stops in an iteration ({self.said}): {error}") from None
         batches, self.noise = self.turns[0]
         # By the text of a program: losses and gradients that it gave here.
         self.seen: dict[str, dict[tuple[str, str], Any]] = {}

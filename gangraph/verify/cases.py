@@ -32,7 +32,8 @@ Arrays = dict[str, Any]
 class Case:
     """`turns` is how many iterations follow each other; `changed` are sizes or constants that are other ones here.
 
-    `way` is how far the weights have gone towards those of the seed `other`.
+    `way` is how far the weights have gone towards those of the seed `other`. `left` is how many iterations are left of
+    the stage, where that is chosen.
     """
 
     batch_size: int
@@ -46,6 +47,7 @@ class Case:
     other: int = 0
     way: float = 0.0
     changed: tuple[tuple[str, str], ...] = ()
+    left: int | None = None
 
     def __str__(self) -> str:
         said = [f"seed {self.seed}", f"batch of {self.batch_size}", f"{self.weights} weights"]
@@ -53,6 +55,7 @@ class Case:
         said += [f"data: {self.data}"] if self.data != "usual" else []
         said += [f"{self.pools} pools"] if self.pools != "empty" else []
         said += [f"stage {self.stage}"] if self.stage else []
+        said += [f"{self.left} iterations before its end"] if self.left is not None else []
         said += [f"{self.turns} iterations"] if self.turns != 2 else []
         return ", ".join([*said, *(f"{name} = {value}" for name, value in self.changed)])
 
