@@ -348,6 +348,17 @@ def evaluate(run: Path, n: int, seed: int, as_json: bool) -> None:
 
 
 @app.command()
+@RUN
+@click.option("-o", "--output", metavar="FOLDER", type=FILE, help="where to (RUN/export)")
+def export(run: Path, output: Path | None) -> None:
+    """What a run has learned, to be taken away: its program, and the weights of each network as NAME.safetensors."""
+    needs_torch()
+    from gangraph.train import export_run
+
+    print(export_run(run, output))
+
+
+@app.command()
 @SPEC
 @click.option("--program", metavar="FILE.py", type=FILE, help="a program that was edited; it is run, with your rights")
 @click.option("--cases", type=COUNT, default=6, show_default=True, help="how many cases to try of each property")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,10 +20,7 @@ def write(path: Path, data: bytes | str, parents: bool = False) -> None:
     try:
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
+        _put(beside, data)
         beside.replace(path)
         _sync_folder(path.parent)
     except BaseException as error:
@@ -30,6 +29,35 @@ def write(path: Path, data: bytes | str, parents: bool = False) -> None:
         if isinstance(error, OSError):
             raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
         raise
+
+
+def write_all(folder: Path, files: Mapping[str, bytes | str]) -> None:
+    """Writes files into a folder, which need not be there: all of them, or none. Raises `RunError` as `write` does."""
+    there, beside = folder.exists(), folder / f".{os.getpid()}.part"
+    try:
+        beside.mkdir(parents=True)
+        for name, data in files.items():
+            if (folder / name).is_dir():
+                raise RunError(f"{folder / name} is a folder, and a file is written")
+            _put(beside / name, data)
+        for name in files:
+            (beside / name).replace(folder / name)
+        _sync_folder(folder)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        if not there:
+            with suppress(OSError):  # it stays where it is not empty
+                folder.rmdir()
+
+
+def _put(path: Path, data: bytes | str) -> None:
+    """Writes a file, down to the disk."""
+    with path.open("wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -9,6 +9,7 @@
     run          a folder                              -> Run          what lies where, who may write there
     checkpoint   nested state                         <-> one file     atomic, checked, without pickle
     evaluate     a run                                 -> Evaluation   the spec's metrics, over many samples
+    export       a run                                 -> a folder     its program and its weights
     told         samples of what was asked for         -> shares       that a classifier of real items takes for it
     samples      the compiled spec, a view, Data       -> samples      and what stands beside them
     collapse     samples beside real items             -> Report       figures of their variety, and alarms
@@ -34,18 +35,19 @@ from gangraph.verb import callable_itself
 
 if TYPE_CHECKING:
     from gangraph.train.evaluate import evaluate_run
+    from gangraph.train.export import export_run
     from gangraph.train.loop import Result, sample_run, train
 
-__all__ = ["Result", "evaluate_run", "sample_run", "train"]
+__all__ = ["Result", "evaluate_run", "export_run", "sample_run", "train"]
 
 
 def __getattr__(name: str) -> Any:
     """What needs torch is loaded when it is asked for."""
     if name not in __all__:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    from gangraph.train import evaluate, loop
+    from gangraph.train import evaluate, export, loop
 
-    return getattr(evaluate if name == "evaluate_run" else loop, name)
+    return getattr({"evaluate_run": evaluate, "export_run": export}.get(name, loop), name)
 
 
 callable_itself(__name__)

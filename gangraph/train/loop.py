@@ -242,6 +242,10 @@ def load_external(gan: Any, weights: Sequence[tuple[str, str]]) -> None:
             if found[key].shape != own[key].shape:
                 raise RunError(f"{file}: {key} is {list(found[key].shape)}, and {name} has {list(own[key].shape)}")
         gan.networks[name].load_state_dict(found, strict=False)
+    for graph in gan.spec.graphs[:1]:  # an average begins as a copy, also of what came from outside
+        for average in graph.averages.values():
+            if not average.zeros:
+                gan.averages[average.name].load_state_dict(gan.networks[average.source].state_dict())
 
 
 def _fit(gan: Any, options: Options, rank: int = 0) -> Data:
