@@ -162,11 +162,13 @@ def _system(path: Path) -> list[str]:
 
 
 def _learned(name: str) -> str:
-    """The figure of learning.md that says most of a system: what its samples are told to be, or the first."""
+    """The figure of learning.md that says most of a system: what its samples are told to be, or the first; or that
+    there is none, and where it is said why.
+    """
     page = (DOCS / "learning.md").read_text(encoding="utf-8")
     rows = [line.strip("| ").split(" | ")[-3:] for line in page.splitlines() if line.startswith(f"| {name} |")]
     best = next((row for row in rows if row[0].startswith("told/")), rows[0] if rows else None)
-    return f"{best[0]} {best[1].partition(' (')[0]} to {best[2]}" if best else ""
+    return f"{best[0]} {best[1].partition(' (')[0]} to {best[2]}" if best else "not trained ([why](docs/learning.md))"
 
 
 def _plain(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,23 @@ import gangraph
 from benchmarks.gallery import plans
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-PAGES = ("language.md", "tutorial.md", "compiler.md")
+PAGES = ("language.md", "tutorial.md", "how-to.md", "compiler.md")
 FENCE = re.compile(r"^```(\w*)[ ]?(.*?)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
+def text_of(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
 def blocks(page: str, language: str, mark: str = "") -> list[str]:
-    text = (DOCS / page).read_text(encoding="utf-8")
-    return [body for kind, note, body in FENCE.findall(text) if kind == language and mark in note]
+    return [body for kind, note, body in FENCE.findall(text_of(page)) if kind == language and mark in note]
+
+
+def write_specs(page: str, folder: Path) -> None:
+    """The specs of a page, as files of their names."""
+    for block in blocks(page, "yaml"):
+        if name := re.search(r"^name: (\S+)", block, re.MULTILINE):
+            (folder / f"{name[1]}.yaml").write_text(block, encoding="utf-8")
 
 
 SPECS = [(page, i) for page in PAGES if (DOCS / page).is_file() for i in range(len(blocks(page, "yaml")))]
@@ -54,8 +65,35 @@ def test_a_yaml_block_is_a_spec_or_a_part_of_the_first(page: str, number: int, t
 
 @pytest.mark.parametrize(("page", "number"), PYTHON)
 def test_a_runnable_block_runs(page: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the programs that the page compiles."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    write_specs(page, tmp_path)
+    for name, program in re.findall(r"^\$ gangraph compile (\S+) -o (\S+)$", text_of(page), re.MULTILINE):
+        (tmp_path / program).write_text(gangraph.load(tmp_path / name).program.source, encoding="utf-8")
     exec(compile(blocks(page, "python", "runnable")[number], f"{page} block {number}", "exec"), {})
+
+
+def test_exported_weights_are_loaded_as_the_tutorial_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gangraph.train import export_run, train
+
+    (block,) = blocks("tutorial.md", "python", "exported")
+    write_specs("tutorial.md", tmp_path)
+    train(tmp_path / "mine.yaml", out=tmp_path / "run", iterations=1, quiet=True, diagram=lambda spec: None)
+    monkeypatch.chdir(export_run(tmp_path / "run"))
+    monkeypatch.syspath_prepend(Path.cwd())
+    made: dict[str, Any] = {}
+    exec(compile(block, "tutorial.md, exported", "exec"), made)
+    assert made["pictures"].shape == (16, 1, 32, 32)
+
+
+@pytest.mark.parametrize("page", [*PAGES, "../README.md"])
+def test_a_page_names_commands_that_there_are(page: str) -> None:
+    from gangraph.__main__ import app
+
+    for line in re.findall(r"^gangraph (.+)$", "".join(blocks(page, "sh")), re.MULTILINE):
+        name, *words = shlex.split(line, comments=True)
+        app.commands[name].make_context(name, words)
 
 
 @pytest.mark.parametrize("name", ["language.md", "README.md"])
@@ -98,10 +136,13 @@ def test_every_top_level_key_is_explained() -> None:
 
 
 def test_every_link_between_pages_has_its_end() -> None:
-    for page in PAGES:
-        if (DOCS / page).is_file():
-            for target in re.findall(r"\]\(([\w./-]+\.\w+)\)", (DOCS / page).read_text(encoding="utf-8")):
-                assert (DOCS / target).exists(), f"{page} -> {target}"
+    for page in (*PAGES, "README.md", "../README.md"):
+        for target, part in re.findall(r"\]\(([\w./-]+\.\w+)(?:#([\w-]+))?\)", text_of(page)):
+            end = (DOCS / page).parent / target
+            assert end.exists(), f"{page} -> {target}"
+            heads = re.findall(r"^#+ (.*)$", end.read_text(encoding="utf-8"), re.MULTILINE) if part else []
+            slugs = [re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads]
+            assert not part or part in slugs, f"{page} -> {target}#{part}"
 
 
 def test_the_readme_shows_the_program_of_its_spec(tmp_path: Path) -> None:
@@ -127,7 +168,7 @@ def test_commands_print_what_the_page_says(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for kind, _, body in FENCE.findall((DOCS / page).read_text(encoding="utf-8")):
+    for kind, _, body in FENCE.findall(text_of(page)):
         if kind == "yaml" and (name := re.search(r"^name: (\S+)", body, re.MULTILINE)):
             (tmp_path / f"{name[1]}.yaml").write_text(body, encoding="utf-8")
         for command, expected in re.findall(
