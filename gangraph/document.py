@@ -227,7 +227,14 @@ class _Reader:
             inside = found.start() < place.column - 1 <= found.start() + len(whole)
             if inside and "," in whole and any(c in line[: found.start()] for c in "{["):
                 here = Place(self.name, place.line, found.start() + 1)
-                self.problem(here, f"{whole} was cut at the comma", "put it in quotes or on a line of its own")
+                before = line[: found.start()]
+                quote = next((q for q in "\"'" if before.count(q) % 2 and q in whole), None)
+                if quote:
+                    other = "'" if quote == '"' else '"'
+                    help = f"write {other}...{other} outside, or no quotes inside"
+                    self.problem(here, f"{whole} has quotes inside that end those around it", help)
+                else:
+                    self.problem(here, f"{whole} was cut at the comma", "put it in quotes or on a line of its own")
                 return True
         return False
 

@@ -56,6 +56,9 @@ MEANT = {
     "domains": "this loss compares values of two domains",
     "unpaired": "this loss compares samples that do not belong together, or judges them side by side",
     "batch_coupled": "samples see each other in this network under a penalty",
+    "stretched": "this loss compares values of different shapes",
+    "averaged": "this loss takes the derivative of a mean over the batch by what each sample has",
+    "random": "this network is frozen at random weights",
     "accumulate": "accumulation changes this phase's objective",
     "left_out": "this state reads a loss of a phase that a condition may leave out",
 }
@@ -392,11 +395,16 @@ def owners(case: Case) -> Iterator[Finding]:
                     "name it in `networks` of a phase, or take it from the player",
                 )
             else:
+                declared = f"{name}: {{is: ..., frozen: true, weights: external}}"
                 fact, help = (
                     f"no player owns {name}, so nobody trains it",
-                    f"add it to a player's networks, or declare it: {name}: {{is: ..., frozen: true}}",
+                    f"add it to a player's networks, or declare it: {declared}",
                 )
             yield Finding(network.at, f"networks.{name}", fact, help)
+        if network.frozen and not network.external and name not in trained and network.parameters():
+            fact = f"{name} is frozen, and its weights stay the random ones of its beginning"
+            help = "`weights: external` says that they come from a file"
+            yield Finding(network.at, f"networks.{name}", fact, help, f"random({name})", warning=True)
     yield from _shared(stage, trained)
 
 
@@ -690,6 +698,7 @@ RULES: tuple[Callable[[Case], Iterable[Finding]], ...] = (
             kinds.ranges,
             kinds.domains,
             kinds.distances,
+            kinds.targets,
             kinds.pairs,
             kinds.penalties,
             kinds.accumulations,

@@ -212,6 +212,11 @@ def distances(stage: Stage) -> Iterator[Finding]:
                 help = "compare it with what it should be"
                 yield Finding(loss.at, f"losses.{head}", fact, help, f"unpaired({head})", warning=True)
                 continue
+            if _stretched(a, b):
+                shapes = " and ".join(f"{_said(v)} is {v.type}" for v in (a, b))
+                fact = f"{shapes}: one is repeated along axes of the other, and they are compared entry by entry"
+                help = "compare values of one shape; axes are aligned from the left"
+                yield Finding(loss.at, f"losses.{head}", fact, help, f"stretched({head})", warning=True)
             x, y = _origin(a).type.range, _origin(b).type.range
             if x and y and not _alike(x, y):
                 pair = f"{_said(a)} in {_interval(x)} and {_said(b)} in {_interval(y)}"
@@ -235,6 +240,40 @@ def _compared(loss: Node) -> Iterator[tuple[Node, Node]]:
             inner = _origin(node.args[0])
             if inner.op == "sub" and not any(a.type.host for a in inner.args):
                 yield inner.args[0], inner.args[1]
+
+
+def _stretched(a: Node, b: Node) -> bool:
+    """Whether a sample of one is repeated along axes of the other, unless that is a mean of this, or the like."""
+    if a.type.shape == b.type.shape or not (a.type.shape and b.type.shape):
+        return False
+    if a.type.samples is None or b.type.samples is None:
+        return False
+    behind = [visit([node], lambda n: () if n.op == "call" else n.args) for node in (a, b)]
+    return not any(b is node for node in behind[0]) and not any(a is node for node in behind[1])
+
+
+def targets(stage: Stage) -> Iterator[Finding]:
+    """Cross entropies of what may be below 0."""
+    done: set[int] = set()
+    for name, loss in stage.graph.losses.items():
+        head = whole_loss(name)
+        for node in below([loss], CALLS, done):
+            target = _target(node)
+            bounds = _origin(target).type.range if target is not None else None
+            if target is not None and bounds and -FAR < bounds[0] < 0:
+                fact = f"{_said(target)} lies in {_interval(bounds)}, and the target of a cross entropy in [0, 1]"
+                help = "give it that range: the input's range=[0, 1], a shift and a scale"
+                yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"ranges({head})", warning=True)
+
+
+def _target(node: Node) -> Node | None:
+    """The t of `t * log(p)`, and of `softplus(x) - x * t`."""
+    if node.op == "mul" and (logs := [a for a in node.args if _origin(a).op == "log"]):
+        return next((a for a in node.args if a is not logs[0]), None)
+    if node.op == "sub" and (node.args[0].op, node.args[1].op) == ("softplus", "mul"):
+        (logit,), factors = node.args[0].args, node.args[1].args
+        return next((a for a in factors if a is not logit), None) if logit in factors else None
+    return None
 
 
 def pairs(stage: Stage) -> Iterator[Finding]:
@@ -359,7 +398,8 @@ def penalties(stage: Stage) -> Iterator[Finding]:
         for node in below(loss.args, done=done):
             if node.op == "grad":
                 for finding in _under_grad(stage, node, id(node) in again):
-                    yield replace(finding, place=_place(node, loss), path=f"losses.{head}")
+                    named = f"averaged({head})" if finding.name == "averaged" else finding.name
+                    yield replace(finding, place=_place(node, loss), path=f"losses.{head}", name=named)
 
 
 def _under_grad(stage: Stage, node: Node, again: bool) -> Iterator[Finding]:
@@ -369,6 +409,12 @@ def _under_grad(stage: Stage, node: Node, again: bool) -> Iterator[Finding]:
         yield Finding(
             node.at, "", fact, "the first is not made of the second, or `stop`, a pool or an integer is between them"
         )
+    if x.type.samples is not None and any(
+        n.op == "expect" for n in visit([y], lambda n: () if n.op == "call" else n.args)
+    ):
+        fact = f"the derivative of a mean over the batch by {_said(x)} is N times smaller than each sample's own"
+        help = "differentiate what each sample has, D(x) in place of expect(D(x)), or a total"
+        yield Finding(node.at, "", fact, help, "averaged", warning=True)
     for call in _between(y, x):
         network = call.fields["network"]
         inside = [m for m in _layers(stage, call) if m.layer is not None]

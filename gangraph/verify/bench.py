@@ -497,7 +497,8 @@ def executed(source: str, name: str) -> types.ModuleType:
     try:
         exec(compile(source, f"<{name}>", "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
-        raise RunError(f"the program does not load: {type(error).__name__}: {error}") from None
+        said = f"{error.msg}, line {error.lineno}" if isinstance(error, SyntaxError) else error
+        raise RunError(f"the program does not load: {type(error).__name__}: {said}") from None
     finally:
         del sys.modules[name]
     return module

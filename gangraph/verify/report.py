@@ -82,10 +82,15 @@ class Report:
         indent = " " * (len(self.name) + 2)
         for row in self.rows.values():
             lines.append(
-                f"{indent}{PROPERTIES[row.number]:<{width}}  {row.cases:>5}  {row.deviation:>17.1e}  {row.verdict}"
+                f"{indent}{PROPERTIES[row.number]:<{width}}  {row.cases:>5}  {_deviation(row):>17}  {row.verdict}"
             )
         for name, torch in self.taken.items():
             lines.append(
                 f"{indent}not proven: {name}, which the reference takes from torch ({torch}) as the program does"
             )
         return "\n".join([*lines, *(f"\n{d}" for row in self.rows.values() for d in row.differences[:1])])
+
+
+def _deviation(row: Row) -> str:
+    """The largest one that is within its bound; of what differs, the values below the table say more."""
+    return "-" if row.differences else f"{row.deviation:.1e}"
