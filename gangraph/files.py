@@ -11,14 +11,16 @@ from pathlib import Path
 from gangraph.errors import RunError
 
 
-def write(path: Path, data: bytes | str, parents: bool = False) -> None:
-    """Writes a file by way of another one beside it; with `parents`, in folders that need not be there.
+def write(path: Path, data: bytes | str) -> None:
+    """Writes a file by way of another one beside it, in folders that need not be there.
 
     Raises `RunError`, when the disk is full or the folder cannot be written; what was there before is intact then.
     """
+    if path.is_dir():
+        raise RunError(f"{path} is a folder, and a file is written")
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        if parents:
+        if not path.parent.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
         _put(beside, data)
         beside.replace(path)

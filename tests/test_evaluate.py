@@ -233,6 +233,20 @@ def test_a_wrong_command_writes_nothing(
     assert [p.name for p in tmp_path.iterdir()] == ["mine.yaml"] and Path("mine.yaml").read_text() == text
 
 
+@pytest.mark.parametrize("command", ["compile gan -o", "draw gan -o", "sample {run} -o"])
+def test_a_file_is_no_folder_and_its_folder_is_made(
+    command: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.png").mkdir()
+    made = tmp_path / "none" / "such" / "x.png"
+    for path, code in ((tmp_path / "x.png", 1), (Path("/"), 1), (Path(), 1), (made, 0)):
+        with pytest.raises(SystemExit) as ended:
+            main([*command.format(run=run).split(), str(path)])
+        err = capsys.readouterr().err
+        assert ended.value.code == code and err.count("\n") == code, err
+    assert made.is_file() and not list(tmp_path.rglob("*.part"))
+
+
 def test_what_a_terminal_cannot_show_is_escaped() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     shown = subprocess.run(

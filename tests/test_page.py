@@ -366,9 +366,10 @@ def test_a_page_has_every_view(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_a_page_that_cannot_be_written_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    target = tmp_path / "none" / "gan.html"
+    (tmp_path / "file").touch()
+    target = tmp_path / "file" / "gan.html"
     code, _, err = run("draw", "gan", "-o", str(target), capsys=capsys)
-    assert code == 1 and err == f"{target}: there is no folder {target.parent}\n"
+    assert code == 1 and err == f"{target}: cannot be written: Not a directory\n"
 
 
 def test_view_writes_a_page_and_opens_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

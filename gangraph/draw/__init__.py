@@ -142,8 +142,6 @@ def write(spec: Spec | str | Path, path: str | Path, **options: Any) -> None:
     format = path.suffix.lower().removeprefix(".")
     if format not in FORMATS:
         raise RunError(f"{path}: pictures are written as {', '.join('.' + f for f in FORMATS)}, by suffix")
-    if not path.parent.is_dir():
-        raise RunError(f"{path}: there is no folder {path.parent}")
     drawn = draw(spec, format, **options)
     write(path, drawn)
 

@@ -34,7 +34,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
     tree = json.dumps(_flatten(state, "", tensors))
     body = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     header = {"format": str(FORMAT), "state": tree, "checksum": str(_checksum(body, tree))}
-    write(path, save_tensors(body, header), parents=True)
+    write(path, save_tensors(body, header))
 
 
 def load(path: Path) -> State:

@@ -622,12 +622,12 @@ def sample_run(
     data = fit(saved["data"], gan.streams, gan.prepare, saved["batch"], saved["seed"]) if needed else None
     made = {v: samples(gan, v, n, data, seed) for v in (views if out.suffix == ".npz" else views[:1])}
     if out.suffix == ".npz":
-        write(out, _npz({v: values for v, (values, _) in made.items()}), parents=True)
+        write(out, _npz({v: values for v, (values, _) in made.items()}))
         return out
     picture = pictures.png(*made[views[0]], gan.view_range(views[0]), gan.view_row(views[0]))
     if picture is None:
         raise RunError(f"the view {views[0]} gives no images: write it as .npz")
-    write(out, picture, parents=True)
+    write(out, picture)
     return out
 
 

@@ -85,7 +85,7 @@ class Run:
             self.write(DIAGRAM, drawn)
 
     def write(self, name: str, data: bytes | str) -> Path:
-        write(self.folder / name, data, parents=True)
+        write(self.folder / name, data)
         return self.folder / name
 
 
@@ -95,7 +95,7 @@ class Metrics:
     def __init__(self, path: Path, step: int):
         self.path = path
         self.rows = [row for row in _rows(path) if row["step"] <= step]
-        write(path, "".join(json.dumps(row) + "\n" for row in self.rows), parents=True)
+        write(path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._file = path.open("a")
 
     def add(self, row: Mapping[str, Any]) -> None:
