@@ -284,7 +284,7 @@ def compile_(source: str, output: Path, settings: Sequence[str], tiny: bool) -> 
     multiple=True,
     help="safetensors of a network, or NETWORK=random (repeatable)",
 )
-@click.option("--precision", default="32", show_default=True, help="32 or bf16-mixed")
+@click.option("--precision", help="32 or bf16-mixed (32, or that of the run that goes on)")
 @click.option("--devices", type=COUNT, default=1, show_default=True)
 @SETTINGS
 @TINY
@@ -297,7 +297,7 @@ def train(
     seed: int | None,
     resume: bool,
     weights: Sequence[str],
-    precision: str,
+    precision: str | None,
     devices: int,
     settings: Sequence[str],
     tiny: bool,

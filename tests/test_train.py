@@ -371,6 +371,23 @@ def test_a_run_goes_on_with_its_own_batch_and_seed(tmp_path: Path) -> None:
     assert "was begun with --seed 1, and cannot" in refused("gan", tmp_path / "run", iterations=3, resume=True, seed=0)
 
 
+def test_a_run_goes_on_with_its_own_length_precision_and_weights(tmp_path: Path) -> None:
+    class Killed(StandIn):
+        def step(self, *args: Any, **options: Any) -> Any:
+            if self.clocks["step"] == 3:
+                raise KeyboardInterrupt
+            return super().step(*args, **options)
+
+    begun = {"iterations": 12, "precision": "bf16-mixed", "weights": {"G": "random"}}
+    with pytest.raises(KeyboardInterrupt):
+        train(Killed(), tmp_path / "run", **begun)
+    assert train(StandIn(), tmp_path / "run", resume=True).step == 12
+    train(StandIn(), tmp_path / "whole", **begun)
+    assert same(last(tmp_path / "run"), last(tmp_path / "whole"))
+    assert train(StandIn(), tmp_path / "run", resume=True, iterations=13).step == 13
+    assert train(StandIn(), tmp_path / "run", resume=True).step == 13
+
+
 def test_a_run_of_a_spec_without_a_batch_size_goes_on(tmp_path: Path) -> None:
     """What is set as it is already is another text of the spec."""
     path = tmp_path / "plain.yaml"
@@ -417,10 +434,19 @@ def test_an_empty_folder_is_fine(tmp_path: Path) -> None:
 def test_a_changed_spec_is_refused_with_the_fields_that_differ(tmp_path: Path) -> None:
     train(StandIn(), tmp_path / "run", iterations=1)
     other = StandIn(Spec(hash="1", changed={"sizes.Z": "100", "once": "[z]"}))
+    other.spec.changed |= {"name": "other", "notes[0]": "new", "train.iterations": "30"}  # which no state depends on
     assert refused(other, tmp_path / "run", resume=True).splitlines()[1:] == [
         "  once: (absent) -> [z]",
         "  sizes.Z: 4 -> 100",
     ]
+
+
+def test_a_spec_of_another_name_and_length_goes_on(tmp_path: Path) -> None:
+    text = "gangraph: 1\nname: one\nextends: gan\ntrain: {batch: 2 * 8, iterations: 1, data: mixture}\n"
+    (tmp_path / "one.yaml").write_text(text)
+    train(tmp_path / "one.yaml", tmp_path / "run")
+    (tmp_path / "one.yaml").write_text(text.replace("one", "two").replace("iterations: 1", "iterations: 2"))
+    assert train(tmp_path / "one.yaml", tmp_path / "run", resume=True).step == 2
 
 
 @pytest.mark.parametrize(
@@ -429,6 +455,8 @@ def test_a_changed_spec_is_refused_with_the_fields_that_differ(tmp_path: Path) -
         ({"data": "faces"}, "was begun with --data digits8, and cannot go on with faces"),
         ({"batch_size": 8}, "was begun with --batch-size 16, and cannot go on with 8"),
         ({"seed": 3}, "was begun with --seed 1, and cannot go on with 3"),
+        ({"precision": "bf16-mixed"}, "was begun with --precision 32, and cannot go on with bf16-mixed"),
+        ({"weights": {"G": "a.safetensors"}}, "was begun without --weights, and cannot go on with G=a.safetensors"),
     ],
 )
 def test_options_that_a_run_cannot_change(tmp_path: Path, options: dict[str, Any], message: str) -> None:

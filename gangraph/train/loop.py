@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 PRECISIONS = {
     "32": "32-true",
-    "32-true": "32-true",
     "bf16-mixed": "bf16-mixed",
 }
 REFUSED = {
@@ -60,6 +59,14 @@ PIXELS = 2**18  # and pixels of one picture's samples
 
 
 UNSAID = -1  # a seed
+FIXED = {  # what a run was begun with, by option
+    "--data": "data",
+    "--batch-size": "batch",
+    "--seed": "seed",
+    "--precision": "precision",
+    "--devices": "devices",
+    "--weights": "weights",
+}
 
 
 @frozen
@@ -70,7 +77,7 @@ class Options:
     batch: int | None
     seed: int = 0
     iterations: int | None = None
-    precision: str = "32"
+    precision: str | None = None
     devices: int = 1
     quiet: bool = False
     weights: tuple[tuple[str, str], ...] = ()
@@ -94,7 +101,7 @@ def train(
     seed: int | None = None,
     resume: bool = False,
     weights: Mapping[str, str | Path] | Sequence[str] | None = None,
-    precision: str = "32",
+    precision: str | None = None,
     devices: int = 1,
     quiet: bool = False,
     diagram: Callable[[Any], str | None] | None = None,
@@ -103,11 +110,12 @@ def train(
     """Train a spec (a name, a path, a loaded or a compiled one) and leave a run folder.
 
     `iterations` counts from the beginning, also when the run resumes. What a run was begun with (data, batch size,
-    seed, 0 if nothing is said) it goes on with. Raises `RunError` when data, folder, checkpoint or options do not fit,
-    and when a number becomes infinite or NaN.
+    seed, 0 if nothing is said, precision, 32 so, weights, iterations) it goes on with; other iterations may be said.
+    Raises `RunError` when data, folder, checkpoint or options do not fit, and when a number becomes infinite or NaN.
     """
     said = UNSAID if seed is None else seed
-    asked = Options(data, batch_size, said, iterations, str(precision), devices, quiet, _weights(weights))
+    exact = None if precision is None else str(precision)
+    asked = Options(data, batch_size, said, iterations, exact, devices, quiet, _weights(weights))
     _check_options(asked, seed, strategy)
     if not hasattr(spec, "step"):
         from gangraph.compiler import load
@@ -123,13 +131,14 @@ def train(
 
 def _begun(spec: Any, run: Run, state: State | None, asked: Options, diagram: Callable[[Any], str | None]) -> Result:
     """Trains from the state of a run, or from the beginning; in this process, or in several."""
-    if state and asked.batch is None and not hasattr(spec, "step") and state["spec"]["hash"] != spec.hash:
+    if state and asked.batch is None and not hasattr(spec, "step"):
         from gangraph.compiler import load
 
-        spec = load(spec, batch_size=state["run"]["batch"])  # as --batch-size may have set it
+        if state["spec"]["fields"].get("train.batch") != spec.fields().get("train.batch"):
+            spec = load(spec, batch_size=state["run"]["batch"])  # as --batch-size may have set it
     gan = compiled(spec, max(asked.seed, 0))
     if state:
-        check_same_spec(state, gan, run)
+        check_same_spec(state, gan, f"{run} was trained from another spec, and cannot go on with this one")
     elif gan.clocks["step"]:
         raise RunError(f"this program has been trained for {gan.clocks['step']} iterations: compile it anew, or resume")
     options = _settled(asked, gan, state, run)
@@ -174,8 +183,10 @@ def _check_options(asked: Options, seed: int | None, strategy: str | None) -> No
     here = torch.cuda.device_count() if torch.cuda.is_available() else max(2, os.cpu_count() or 1)
     if asked.devices > here:
         raise RunError(f"--devices is {asked.devices}, and this machine has {here}")
-    if asked.precision not in PRECISIONS:
-        raise RunError(REFUSED.get(asked.precision, f"no precision is called '{asked.precision}': 32 or bf16-mixed"))
+    if asked.precision not in (None, *PRECISIONS):
+        raise RunError(
+            REFUSED.get(str(asked.precision), f"no precision is called '{asked.precision}': 32 or bf16-mixed")
+        )
     if strategy:
         help = "--devices N averages the gradients of each phase over N processes"
         if strategy.lower().startswith(WRAPPERS):
@@ -188,18 +199,24 @@ def _settled(asked: Options, gan: Any, state: State | None, run: Run) -> Options
     """The options as they hold: those of the checkpoint where there is one, else as asked for, else the spec's."""
     if state:
         saved = state["run"]
-        fixed = {"--data": "data", "--batch-size": "batch", "--seed": "seed", "--devices": "devices"}
-        for option, name in fixed.items():
-            value = getattr(asked, name)
-            if value not in (None, UNSAID, saved[name]):
-                raise RunError(f"{run} was begun with {option} {saved[name]}, and cannot go on with {value}")
-        return replace(asked, data=saved["data"], batch=saved["batch"], seed=saved["seed"])
+        for option, name in FIXED.items():
+            value, then = getattr(asked, name), saved[name]
+            if value not in (None, UNSAID, (), then):
+                begun = f"without {option}" if then == () else f"with {option} {_written(then)}"
+                raise RunError(f"{run} was begun {begun}, and cannot go on with {_written(value)}")
+        kept = {name: saved[name] for name in FIXED.values()}
+        return replace(asked, **kept, iterations=asked.iterations or saved["iterations"])
     data, batch = asked.data or gan.spec.train.get("data"), asked.batch or gan.spec.train.get("batch")
     if data is None:
         raise RunError("the spec names no data: --data takes an embedded set or a folder")
     if batch is None:
         raise RunError("the spec names no batch size: --batch-size N")
-    return replace(asked, data=str(data), batch=int(batch), seed=max(asked.seed, 0))
+    return replace(asked, data=str(data), batch=int(batch), seed=max(asked.seed, 0), precision=asked.precision or "32")
+
+
+def _written(value: Any) -> str:
+    """The value of an option, as the command takes it."""
+    return " ".join(map("=".join, value)) if isinstance(value, tuple) else str(value)
 
 
 def _weights(weights: Mapping[str, str | Path] | Sequence[str] | None) -> tuple[tuple[str, str], ...]:
@@ -266,13 +283,12 @@ def _diagram(spec: Any) -> str | None:
 def _fabric(options: Options) -> Fabric:
     from lightning_fabric import Fabric
 
-    if options.devices == 1:
-        return Fabric(accelerator="auto", devices=1, precision=PRECISIONS[options.precision])  # type: ignore[arg-type]
-    # Only the launcher and the collectives of this strategy are used: no module is wrapped.
+    assert options.precision
+    # Only the launcher and the collectives of ddp_spawn are used: no module is wrapped.
     return Fabric(
         accelerator="auto",
         devices=options.devices,
-        strategy="ddp_spawn",
+        strategy="auto" if options.devices == 1 else "ddp_spawn",
         precision=PRECISIONS[options.precision],  # type: ignore[arg-type]
     )
 
@@ -640,7 +656,7 @@ def load_run(run: str | Path) -> tuple[Any, State]:
     if state is None:
         raise RunError(f"{run} has no checkpoint yet")
     gan = compiled(folder / SPEC, settled=True)
-    check_same_spec(state, gan, Run(folder))
+    check_same_spec(state, gan, f"{folder / SPEC} is not what {run} was trained from")
     gan.load_state_dict(state["gan"])
     return gan, state
 

@@ -9,6 +9,7 @@ RUN/checkpoints/   the last two states        RUN/tensorboard/         the same 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from gangraph.train.checkpoint import Checkpoints, State
 
 SPEC, PROGRAM, DIAGRAM, METRICS, LOSSES = "spec.yaml", "program.py", "diagram.svg", "metrics.jsonl", "losses.png"
 LOCK = ".lock"
+UNCOMPARED = re.compile(r"(name|paper|notes|train\.(iterations|epochs|images))\b")  # fields that no state depends on
 
 
 class Run:
@@ -128,26 +130,22 @@ def _plain(row: dict[str, Any]) -> bool:
     return numbers and isinstance(alarms, list) and all(isinstance(alarm, str) for alarm in alarms)
 
 
-def check_same_spec(state: State, gan: Any, run: Run) -> None:
-    """A checkpoint belongs to the spec it was made from. Raises `RunError` with the fields that differ, a line each."""
-    saved = state["spec"]
-    if saved["hash"] == gan.spec.hash:
-        return
-    lines = [f"  {line}" for line in differences(saved["fields"], gan.spec.fields())] or ["  (its text)"]
-    raise RunError(
-        "\n".join(
-            [
-                f"{run} was trained from another spec, and cannot go on with this one. What differs (then -> now):",
-                *lines,
-            ]
-        )
-    )
+def check_same_spec(state: State, gan: Any, fact: str) -> None:
+    """A checkpoint belongs to the spec it was made from, whatever that is called and however long it is trained.
+
+    Raises `RunError` with the fields that differ, a line each, below the fact.
+    """
+    found = differences(state["spec"]["fields"], gan.spec.fields())
+    if found:
+        raise RunError("\n".join([f"{fact}. What differs (then -> now):", *(f"  {line}" for line in found)]))
 
 
 def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """
     >>> differences({"sizes.Z": "64", "train.batch": "8"}, {"sizes.Z": "100", "once": "z"})
     ['once: (absent) -> z', 'sizes.Z: 64 -> 100', 'train.batch: 8 -> (absent)']
+    >>> differences({"name": "a", "train.epochs": "8"}, {"name": "b", "notes[0]": "see"})
+    []
     """
-    changed = sorted(k for k in {*then, *now} if then.get(k) != now.get(k))
+    changed = sorted(k for k in {*then, *now} if then.get(k) != now.get(k) and not UNCOMPARED.match(k))
     return [f"{k}: {then.get(k, '(absent)')} -> {now.get(k, '(absent)')}" for k in changed]
