@@ -28,6 +28,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, epilog="SPEC is a path, or the name of a system of the gallery.")
+@click.version_option(package_name="gangraph", message="%(prog)s %(version)s")
 def app() -> None:
     """A GAN as one spec file: check it, see it, compile it to PyTorch, train it."""
 
@@ -42,6 +43,7 @@ FILE = click.Path(path_type=Path)
 OUTPUT = click.option("-o", "--output", type=FILE, required=True, help="the file to write")
 RUN = click.argument("run", metavar="RUN", type=FILE)
 COUNT = click.IntRange(min=1)
+DATA = click.option("--data", metavar="SET", help="others than the run was trained on, or where these are now")
 SEED = click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 
 
@@ -272,7 +274,7 @@ def compile_(source: str, output: Path, settings: Sequence[str], tiny: bool) -> 
 
 @app.command()
 @SPEC
-@click.option("--data", metavar="SET", help="an embedded set, or a folder of images")
+@click.option("--data", metavar="SET", help="an embedded set, or a folder of images (of a run that goes on: moved)")
 @click.option("--out", metavar="RUN", type=FILE, help="the run's folder (runs/NAME)")
 @click.option("--iterations", type=COUNT)
 @click.option("--batch-size", type=COUNT)
@@ -325,25 +327,28 @@ def train(
 @OUTPUT
 @click.option("-n", type=COUNT, default=64, show_default=True, help="how many")
 @click.option("--view", metavar="NAME", help="which of the spec's views")
-def sample(run: Path, output: Path, n: int, view: str | None) -> None:
+@DATA
+@SEED
+def sample(run: Path, output: Path, n: int, view: str | None, data: str | None, seed: int) -> None:
     """Samples of a run: .png is a grid, .npz one array for each view."""
     needs_torch()
     from gangraph.train import sample_run
 
-    sample_run(run, n=n, view=view, out=output)
+    print(sample_run(run, n=n, view=view, out=output, seed=seed, data=data))
 
 
 @app.command()
 @RUN
 @click.option("-n", type=COUNT, default=1000, show_default=True, help="over how many samples")
+@DATA
 @SEED
 @JSON
-def evaluate(run: Path, n: int, seed: int, as_json: bool) -> None:
+def evaluate(run: Path, n: int, data: str | None, seed: int, as_json: bool) -> None:
     """The metrics that a run's spec defines, of its networks as they are; and figures and alarms of mode collapse."""
     needs_torch()
     from gangraph.train import evaluate_run
 
-    found = evaluate_run(run, n=n, seed=seed)
+    found = evaluate_run(run, n=n, seed=seed, data=data)
     print(json.dumps(found.data(), indent=2) if as_json else found)
 
 

@@ -204,6 +204,40 @@ def test_a_spec_that_the_checkpoint_was_not_made_from_is_told(run: Path, tmp_pat
         evaluate_run(copy)
 
 
+def test_a_run_of_few_items_is_measured_and_data_may_be_said(tmp_path: Path) -> None:
+    for i in range(12):
+        (tmp_path / "few").mkdir(exist_ok=True)
+        Image.fromarray(np.full((8, 8), 20 * i, np.uint8)).save(tmp_path / "few" / f"{i}.png")
+    (tmp_path / "measured.yaml").write_text(SPEC)
+    train(tmp_path / "measured.yaml", data=str(tmp_path / "few"), out=tmp_path / "run", quiet=True)
+    found = evaluate_run(tmp_path / "run", n=24)
+    assert [m.count for m in found.measures] == [24, 2, 2]
+    (tmp_path / "few").rename(tmp_path / "moved")
+    beside: dict[str, Any] = {"view": "beside", "out": tmp_path / "x.npz"}
+    for asked in (evaluate_run, lambda run, **options: sample_run(run, **options, **beside)):
+        with pytest.raises(RunError, match="which is not there any more: --data says where it is"):
+            asked(tmp_path / "run")
+        asked(tmp_path / "run", data=str(tmp_path / "moved"))
+    assert evaluate_run(tmp_path / "run", n=24, data=str(tmp_path / "moved")) == found
+
+
+@pytest.mark.parametrize("options", [[], ["--seed", "5"]])
+def test_the_command_samples_from_a_seed_and_says_where(
+    options: list[str], run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["sample", str(run), "-o", str(tmp_path / "x.npz"), "--view", "fakes", "-n", "3", *options])
+    assert capsys.readouterr().out == f"{tmp_path / 'x.npz'}\n"
+    seeded = sample_run(run, n=3, view="fakes", out=tmp_path / "y.npz", seed=5)
+    assert (seeded.read_bytes() == (tmp_path / "x.npz").read_bytes()) == bool(options)
+
+
+def test_the_command_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"gangraph {gangraph.__version__}\n"
+
+
 # --- commands that would write something else than was asked
 
 

@@ -388,6 +388,36 @@ def test_a_run_goes_on_with_its_own_length_precision_and_weights(tmp_path: Path)
     assert train(StandIn(), tmp_path / "run", resume=True).step == 13
 
 
+def test_a_folder_of_data_may_move_and_no_other_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def filled(name: str, count: int) -> Path:
+        (tmp_path / name).mkdir()
+        for i in range(count):
+            Image.new("L", (8, 8), 10 * i).save(tmp_path / name / f"{i}.png")
+        return tmp_path / name
+
+    old, run = filled("old", 20), tmp_path / "run"
+    filled("other", 19)
+    monkeypatch.chdir(tmp_path)
+    for out in ("run", "whole"):
+        train(StandIn(), tmp_path / out, data="old", iterations=3 if out == "run" else 5)
+    monkeypatch.chdir("/")
+    train(StandIn(), run, resume=True, iterations=4, data=f"{tmp_path}/other/../old")
+    assert last(run)["run"]["data"] == f"{tmp_path}/other/../old"
+    new = old.rename(tmp_path / "new")
+    gone = f"{run} was trained on {tmp_path}/other/../old, which is not there any more: --data says where it is"
+    assert refused(StandIn(), run, resume=True, iterations=5) == gone
+    message = refused(StandIn(), run, resume=True, iterations=5, data=f"{tmp_path}/other")
+    assert "other is something else (20 items then, 19 now)" in message
+    train(StandIn(), run, resume=True, iterations=5, data=str(new))
+    assert same(last(run)["gan"], last(tmp_path / "whole")["gan"])
+    assert "has changed" not in capsys.readouterr().err
+    Image.new("L", (8, 8)).save(new / "more.png")
+    train(StandIn(), run, resume=True, iterations=6)
+    assert f"{new} has changed since {run} was saved (20 items then, 21 now)" in capsys.readouterr().err
+
+
 def test_a_run_of_a_spec_without_a_batch_size_goes_on(tmp_path: Path) -> None:
     """What is set as it is already is another text of the spec."""
     path = tmp_path / "plain.yaml"

@@ -202,6 +202,11 @@ class Data:
     def batches(self) -> int:
         return max((s.batches for s in self.streams), default=1)
 
+    @property
+    def rows(self) -> int:
+        """Items of a batch; 0 of no stream."""
+        return max((s.batch for s in self.streams), default=0)
+
     def batch(self, number: int) -> dict[str, Tensor]:
         """One item of every stream: input name -> tensor, sample axis first."""
         return {name: value for stream in self.streams for name, value in stream.at(number).items()}
@@ -233,8 +238,12 @@ def fit(
     seed: int = 0,
     rank: int = 0,
     ranks: int = 1,
+    fewer: bool = False,
 ) -> Data:
-    """The data set `source` as the spec's streams want it. Raises `RunError` with the first thing that does not fit."""
+    """The data set `source` as the spec's streams want it; with `fewer`, in smaller batches where items are too few.
+
+    Raises `RunError` with the first thing that does not fit.
+    """
     streams = {name: members for name, members in streams.items() if members}
     kinds = [t.kind for members in streams.values() for t in members.values()]
     labelled = "label" in kinds
@@ -254,6 +263,9 @@ def fit(
     for name, members in streams.items():
         sources[name] = {member: _source(data, members, member) for member in members}
         _check_pictures(data, members)
+    if fewer:
+        need = {name: max(t.samples(1) for t in members.values()) for name, members in streams.items()}
+        batch = max(1, min([batch, *(len(domains[name]) // need[name] for name in streams)]))
     made = [
         Stream(name, members, sources[name], data, domains[name], steps.get(name, ()), batch, seed, rank, ranks)
         for name, members in streams.items()

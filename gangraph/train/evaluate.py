@@ -18,7 +18,7 @@ from gangraph.frozen import frozen
 from gangraph.ir import Node
 from gangraph.train.collapse import Report, collapse
 from gangraph.train.data import Data, fit
-from gangraph.train.loop import load_run
+from gangraph.train.loop import data_of, load_run
 from gangraph.train.separability import separability
 from gangraph.train.told import told
 
@@ -81,18 +81,20 @@ class Evaluation:
         }  # fmt: skip
 
 
-def evaluate_run(run: str | Path, n: int = 1000, seed: int = 0) -> Evaluation:
+def evaluate_run(run: str | Path, n: int = 1000, seed: int = 0, data: str | None = None) -> Evaluation:
     """The metrics of a run's spec over `n` samples, in batches of the run's size or of `LEAST`; and its variety.
 
-    Raises `RunError`. Data are those that the run was trained on, in another order; the noise is a stream of its own.
-    The same seed gives the same numbers.
+    Raises `RunError`. Data are those that the run was trained on, if no others are said, in another order; the noise is
+    a stream of its own. The same seed gives the same numbers.
     """
     if n < 1:
         raise RunError(f"-n is {n}, and must be 1 or more")
     gan, state = load_run(run)
     saved = state["run"]
-    variety = collapse(gan, fit(saved["data"], gan.streams, gan.prepare, saved["batch"], saved["seed"]), saved["seed"])
-    found = measure(gan, saved["data"], n, saved["batch"], seed)
+    source = data_of(run, saved, data)
+    real = fit(source, gan.streams, gan.prepare, saved["batch"], saved["seed"], fewer=True)
+    variety = collapse(gan, real, saved["seed"])
+    found = measure(gan, source, n, saved["batch"], seed)
     if not found and not variety.figures:
         raise RunError(f"the spec of {run} has no `metrics`: nothing says what to measure")
     return Evaluation(str(run), int(gan.clocks["step"]), found, variety)
@@ -101,7 +103,8 @@ def evaluate_run(run: str | Path, n: int = 1000, seed: int = 0) -> Evaluation:
 def measure(gan: Any, source: str, n: int, batch: int, seed: int = 0) -> tuple[Measure, ...]:
     """Over `n` samples, each metric of a compiled spec (in whole batches), and what a classifier takes them for."""
     batch = max(batch, LEAST)  # a metric may ask for the moments of a batch
-    data = fit(source, gan.streams, gan.prepare, batch, seed + 1) if gan.streams else None
+    data = fit(source, gan.streams, gan.prepare, batch, seed + 1, fewer=True) if gan.streams else None
+    batch = data.rows or batch if data else batch
     metrics = tuple(_measured(gan, data, math.ceil(n / batch), batch, seed))
     return metrics + tuple(_measure(f"told/{view}", [right], real) for view, right, real in told(gan, source, n, seed))
 

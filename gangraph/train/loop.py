@@ -34,6 +34,7 @@ from gangraph.train.collapse import Judge, Watch, collapse, judge_of
 from gangraph.train.data import Data, fit, stream_rng
 from gangraph.train.run import LOSSES, METRICS, SPEC, Metrics, Run, check_same_spec
 from gangraph.train.samples import samples
+from gangraph.train.sets import is_embedded, located
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -60,7 +61,6 @@ PIXELS = 2**18  # and pixels of one picture's samples
 
 UNSAID = -1  # a seed
 FIXED = {  # what a run was begun with, by option
-    "--data": "data",
     "--batch-size": "batch",
     "--seed": "seed",
     "--precision": "precision",
@@ -81,6 +81,8 @@ class Options:
     devices: int = 1
     quiet: bool = False
     weights: tuple[tuple[str, str], ...] = ()
+    items: int = 0  # of the data, and their mark, once they are found
+    mark: int = 0
 
 
 @frozen
@@ -143,6 +145,7 @@ def _begun(spec: Any, run: Run, state: State | None, asked: Options, diagram: Ca
         raise RunError(f"this program has been trained for {gan.clocks['step']} iterations: compile it anew, or resume")
     options = _settled(asked, gan, state, run)
     fitted = _fit(gan, options)  # whatever does not fit is told here, before anything is written
+    options = _marked(options, fitted, state, run)
     _total(gan, fitted, options, 0, 0)
     if state is None:
         _begin(gan, fitted, options)
@@ -198,20 +201,42 @@ def _check_options(asked: Options, seed: int | None, strategy: str | None) -> No
 def _settled(asked: Options, gan: Any, state: State | None, run: Run) -> Options:
     """The options as they hold: those of the checkpoint where there is one, else as asked for, else the spec's."""
     if state:
-        saved = state["run"]
-        for option, name in FIXED.items():
-            value, then = getattr(asked, name), saved[name]
+        saved, found = state["run"], replace(asked, data=data_of(run, state["run"], asked.data))
+        sets = {"--data": "data"} if is_embedded(str(found.data)) or is_embedded(saved["data"]) else {}
+        for option, name in (sets | FIXED).items():
+            value, then = getattr(found, name), saved[name]
             if value not in (None, UNSAID, (), then):
                 begun = f"without {option}" if then == () else f"with {option} {_written(then)}"
                 raise RunError(f"{run} was begun {begun}, and cannot go on with {_written(value)}")
         kept = {name: saved[name] for name in FIXED.values()}
-        return replace(asked, **kept, iterations=asked.iterations or saved["iterations"])
+        return replace(found, **kept, iterations=asked.iterations or saved["iterations"])
     data, batch = asked.data or gan.spec.train.get("data"), asked.batch or gan.spec.train.get("batch")
     if data is None:
         raise RunError("the spec names no data: --data takes an embedded set or a folder")
     if batch is None:
         raise RunError("the spec names no batch size: --batch-size N")
-    return replace(asked, data=str(data), batch=int(batch), seed=max(asked.seed, 0), precision=asked.precision or "32")
+    seed, precision = max(asked.seed, 0), asked.precision or "32"
+    return replace(asked, data=located(str(data)), batch=int(batch), seed=seed, precision=precision)
+
+
+def data_of(run: Run | str | Path, saved: Mapping[str, Any], data: str | None) -> str:
+    """Where the data of a run are: as they are said, or where they were."""
+    then = str(saved["data"])
+    if data is None and not is_embedded(then) and not Path(then).is_dir():
+        raise RunError(f"{run} was trained on {then}, which is not there any more: --data says where it is")
+    return located(data or then)
+
+
+def _marked(options: Options, data: Data, state: State | None, run: Run) -> Options:
+    """The options with what tells these data from others; of a run that goes on, data that changed are told."""
+    found = replace(options, items=data.set.count, mark=data.set.mark)
+    saved = asdict(found) | (state["run"] if state else {})  # which an older run does not hold
+    if (saved["items"], saved["mark"]) != (found.items, found.mark):
+        how = f"{saved['items']} items then, {found.items} now" if saved["items"] != found.items else "other files"
+        if Path(str(found.data)).resolve() != Path(saved["data"]).resolve():
+            raise RunError(f"{run} was begun with --data {saved['data']}, and {found.data} is something else ({how})")
+        say(f"{found.data} has changed since {run} was saved ({how}): it goes on with what is there now")
+    return found
 
 
 def _written(value: Any) -> str:
@@ -619,9 +644,17 @@ def _progress(
 
 
 def sample_run(
-    run: str | Path, n: int = 64, view: str | None = None, out: str | Path = "samples.png", seed: int = 0
+    run: str | Path,
+    n: int = 64,
+    view: str | None = None,
+    out: str | Path = "samples.png",
+    seed: int = 0,
+    data: str | None = None,
 ) -> Path:
-    """Samples of a run: a grid as `.png` (of one view), or `.npz`, one array [n, C, H, W] (or [n, d]) for each view."""
+    """Samples of a run: a grid as `.png` (of one view), or `.npz`, one array [n, C, H, W] (or [n, d]) for each view.
+
+    Views that are made from data take those of the run, or the `data` that are said.
+    """
     out = Path(out)
     if out.suffix not in (".png", ".npz"):
         raise RunError(f"{out}: samples are written as .png or .npz")
@@ -634,9 +667,11 @@ def sample_run(
     if not views:
         raise RunError(f"the spec of {run} has no `sample`: nothing says what to draw")
     saved = state["run"]
-    needed = any(gan.view_inputs(v) for v in views)
-    data = fit(saved["data"], gan.streams, gan.prepare, saved["batch"], saved["seed"]) if needed else None
-    made = {v: samples(gan, v, n, data, seed) for v in (views if out.suffix == ".npz" else views[:1])}
+    found: Data | None = None
+    if any(gan.view_inputs(v) for v in views):
+        source = data_of(run, saved, data)
+        found = fit(source, gan.streams, gan.prepare, saved["batch"], saved["seed"], fewer=True)
+    made = {v: samples(gan, v, n, found, seed) for v in (views if out.suffix == ".npz" else views[:1])}
     if out.suffix == ".npz":
         write(out, _npz({v: values for v, (values, _) in made.items()}))
         return out

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -51,6 +52,7 @@ class Dataset:
 
     `channels` says of each picture in how many channels it may be shown: a grey photograph may fill three. An
     attribute is 0 or 1 and has a name. Captions are several sentences that say the same of an item in other words.
+    `mark` is of the names and sizes of a folder's files: it tells whether they are still the same.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Dataset:
     captions: Callable[[int], tuple[str, ...]] | None = None
     lazy: bool = False  # pictures are read from files, one by one
     folder: bool = False
+    mark: int = 0
     modes: NDArray[np.float32] | None = None  # [modes, d], of a mixture
 
     def __str__(self) -> str:
@@ -87,6 +90,16 @@ def open_set(source: str, want: Want) -> Dataset:
         raise RunError(f"{source} is a file: --data takes a folder of images, or one of {', '.join(EMBEDDED)}")
     hint = nearest(name, EMBEDDED) or f"the embedded sets are {', '.join(EMBEDDED)}"
     raise RunError(f"no folder and no data set is called '{source}' ({hint})")
+
+
+def located(source: str) -> str:
+    """The name of an embedded set, or the whole path of a folder."""
+    path = Path(source).expanduser()
+    return str(path.absolute()) if not is_embedded(source) and path.is_dir() else source
+
+
+def is_embedded(source: str) -> bool:
+    return source.partition(":")[0] in EMBEDDED
 
 
 def _package(name: str) -> Any:
@@ -353,7 +366,9 @@ def _files(path: Path, paths: Sequence[Path], want: Want) -> Dataset:
         return (picture[:, :middle], picture[:, middle : 2 * middle]) if halves == 2 else (picture,)
 
     channels = (EITHER if grey else COLOUR,) * halves
-    return Dataset(str(path), len(files), read, channels, lazy=True, folder=True)
+    listed = [*paths, *(path / name for name in TABLES if (path / name).is_file())]
+    mark = zlib.crc32("\n".join(f"{p.relative_to(path)} {p.stat().st_size}" for p in listed).encode())
+    return Dataset(str(path), len(files), read, channels, lazy=True, folder=True, mark=mark)
 
 
 BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error)  # what Pillow raises for a damaged file

@@ -32,7 +32,7 @@ from gangraph.train.data import Data, Source, Stream, fit, spread
 Table = NDArray[np.int64]  # [items, questions]
 Batch = dict[str, Tensor]
 
-ROWS = 16  # of a batch
+ROWS = 16  # of a batch, of so many items
 REAL = 4000  # real items of a stream; every fourth is not taught, but asked, to tell how good the teaching is
 PASSES, AT_ONCE, RATE = 8, 64, 2e-3  # of the teaching
 CONDITIONS = frozenset({Source.CLASS, Source.ATTRIBUTE, Source.ATTRIBUTES, Source.SENTENCE})
@@ -58,10 +58,11 @@ def told(gan: Any, source: str, n: int, seed: int = 0) -> Iterator[tuple[str, Te
     """
     if not gan.streams:
         return
-    data = fit(source, gan.streams, gan.prepare, ROWS, seed + 1)
+    data = fit(source, gan.streams, gan.prepare, ROWS, seed + 1, fewer=True)
+    rows = data.rows or ROWS
     pupils: dict[Any, Pupil] = {}
     for view in gan.views:
-        request = _request(gan, view, data, math.ceil(n / ROWS))
+        request = _request(gan, view, data, math.ceil(n / rows))
         if request is None:
             continue
         key = tuple(name for _, name in request.reals), request.table.tobytes()
@@ -70,7 +71,7 @@ def told(gan: Any, source: str, n: int, seed: int = 0) -> Iterator[tuple[str, Te
         found, i = torch.zeros(0), 0
         while len(found) < n:
             batch, draws, wanted = request.batch(i)
-            made = gan.sample(view, ROWS, batch or None, seed + i, draws)
+            made = gan.sample(view, rows, batch or None, seed + i, draws)
             shown = reduced(made, None if data.set.pictures is None else gan.view_range(view))
             found, i = torch.cat([found, pupils[key].right(shown, wanted)]), i + 1
         yield view, found[:n], pupils[key].score
@@ -122,9 +123,9 @@ def _conditioned(gan: Any, view: str, data: Data, stream: Stream, shown: str, co
     given = list(stream.members) if set(others) & set(read) else conditions
 
     def batch(i: int) -> tuple[Batch, Batch, Table]:
-        same = {m: first[m][[i % count] * stream.members[m].samples(ROWS)] for m in given}
+        same = {m: first[m][[i % count] * stream.members[m].samples(data.rows)] for m in given}
         wanted = table[items[i % count]][None]
-        draws = {m: torch.full((t.samples(ROWS), *t.shape), int(wanted[0, -1])) for m, t in drawn.items()}
+        draws = {m: torch.full((t.samples(data.rows), *t.shape), int(wanted[0, -1])) for m, t in drawn.items()}
         return data.batch(i) | same, draws, wanted
 
     return Request(((stream, shown),), table, tuple(options for _, options in columns), batch)
