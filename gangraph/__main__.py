@@ -1,6 +1,7 @@
 """The command line: every command reads a spec, asks one stage, and prints; errors are one line each.
 
-Exit codes: 0 good, 1 the spec or the run is wrong (problems on stderr), 2 the command is used wrongly.
+Exit codes: 0 good, 1 the spec or the run is wrong (problems on stderr), 2 the command is used wrongly, 128 and the
+number of a signal that interrupted training.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import gc
 import io
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -290,7 +292,9 @@ def compile_(source: str, output: Path, settings: Sequence[str], tiny: bool) -> 
 @click.option("--devices", type=COUNT, default=1, show_default=True)
 @SETTINGS
 @TINY
+@click.pass_context
 def train(
+    ctx: click.Context,
     source: str,
     data: str | None,
     out: Path | None,
@@ -316,10 +320,14 @@ def train(
         if not equals or not file:
             raise click.BadParameter(f"{pair}: write --weights NETWORK=FILE")
         files[name] = file
-    run(
+    result = run(
         spec, data=data, out=out, iterations=iterations, batch_size=batch_size, seed=seed, resume=resume,
         weights=files or None, precision=precision, devices=devices,
     )  # fmt: skip
+    if result.stopped:
+        ctx.exit(128 + result.stopped)
+    folder = shlex.quote(str(result.folder))
+    print(f"{result.folder} is trained: gangraph sample {folder} -o FILE.png, gangraph evaluate {folder}")
 
 
 @app.command()

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from torch import Tensor
 
 import gangraph.train
 from gangraph import _paths, files
+from gangraph.__main__ import main
 from gangraph.compiler import compile
 from gangraph.compiler import load as load_spec
 from gangraph.errors import RunError
@@ -247,10 +249,26 @@ def test_the_package_is_the_verb_too(tmp_path: Path) -> None:
     assert result.step == 1
 
 
-def test_a_progress_bar_shows_the_objectives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_objectives_are_told_where_nobody_watches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loop.train(StandIn(), out=tmp_path / "run", iterations=2, diagram=lambda spec: "<svg/>")
     shown = capsys.readouterr().out
-    assert "2/2" in shown and "D 1." in shown
+    assert [line.split()[:3] for line in shown.splitlines()] == [["standin", f"{k}/2", "D"] for k in (1, 2)]
+
+
+@pytest.mark.parametrize(("columns", "objectives"), [(80, True), (60, False), (44, False)])
+def test_a_narrow_terminal_keeps_bar_count_and_time(
+    columns: int, objectives: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("COLUMNS", str(columns)), ("FORCE_COLOR", "1"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    gan = StandIn(Spec(name="disentanglement"))
+    loop.train(gan, out=tmp_path / "run", iterations=2, diagram=lambda spec: "<svg/>")
+    lines = [
+        line for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().out).splitlines() if "2/2" in line
+    ]
+    assert lines and all(len(line.rstrip()) <= columns for line in lines)
+    assert re.search(r"━{8,} 2/2 0:00:\d\d left 0:00:00", lines[-1])
+    assert ("D 1." in lines[-1]) == objectives and lines[-1].startswith("dis")
 
 
 # --- a run that was stopped ---------------------------------------------------------------------------------------
@@ -264,7 +282,9 @@ from gangraph.train import checkpoint, loop
 loop.SAVE_EVERY = 0.0  # a checkpoint after every iteration: most kills fall into a write
 gan = StandIn()
 print("begun", flush=True)
-loop.train(gan, out={out!r}, iterations={iterations}, resume={resume}, quiet=True, diagram=lambda spec: "<svg/>")
+diagram = lambda spec: "<svg/>"
+done = loop.train(gan, out={out!r}, iterations={iterations}, resume={resume}, quiet=True, diagram=diagram)
+print("stopped", done.stopped)
 """
 
 
@@ -300,16 +320,28 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(tmp_path: Path) -> None
     assert steps == sorted(set(steps))
 
 
-def test_ctrl_c_saves_and_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_is_interrupted_saves_and_says_so(tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "run"
     process = start(out, 100_000)
     wait_for(out / "checkpoints" / "000003.safetensors", process)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    process.send_signal(number)
+    shown, errors = process.communicate(timeout=60)
     step = last(out)["gan"]["clocks"]["step"]
-    assert process.returncode == 0
+    assert shown == f"begun\nstopped {int(number)}\n"
     assert f"stopped after iteration {step} of 100000, and saved: --resume goes on" in errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("stopped", [0, 2, 15])
+def test_the_command_says_where_the_run_lies_or_exits_as_it_was_interrupted(
+    stopped: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(loop, "train", lambda *args, **options: Result(tmp_path / "a run", 2, stopped))
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "gan", "--tiny"])
+    assert ended.value.code == (128 + stopped if stopped else 0)
+    assert (f"gangraph evaluate '{tmp_path}/a run'" in capsys.readouterr().out) == (not stopped)
 
 
 def test_resuming_what_has_not_begun_begins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,6 +51,8 @@ REFUSED = {
 WRAPPERS = ("fsdp", "ddp", "deepspeed")  # Fabric strategies that wrap modules
 RANDOM = "random"  # in place of a file of weights
 SAVE_EVERY = 60.0  # seconds between checkpoints at most
+TOLD_EVERY = 30.0  # seconds between lines of progress, where nobody watches
+WIDTH, SHORTEST, LONGEST = 100, 8, 20  # of the objectives in such a line; of a bar
 CURVES_EVERY = 30.0  # seconds between two drawings of losses.png at least
 MARKS = 12  # sample pictures of a run, about
 LOGGED = 5000  # lines of metrics.jsonl, about
@@ -87,11 +89,11 @@ class Options:
 
 @frozen
 class Result:
-    """Where a run lies, how far it came, and whether it was interrupted."""
+    """Where a run lies, how far it came, and which signal interrupted it."""
 
     folder: Path
     step: int
-    stopped: bool = False
+    stopped: int = 0
 
 
 def train(
@@ -318,7 +320,7 @@ def _fabric(options: Options) -> Fabric:
     )
 
 
-def _worker(fabric: Fabric, *, folder: str, options: Options) -> tuple[int, bool]:
+def _worker(fabric: Fabric, *, folder: str, options: Options) -> tuple[int, int]:
     """One of several processes; what it returns must be plain to pass between them."""
     run = Run(folder, say)
     gan = compiled(Path(folder) / SPEC, options.seed, settled=True)
@@ -359,7 +361,7 @@ def _train(fabric: Fabric, gan: Any, data: Data, run: Run, state: State | None, 
         cursor = Cursor(**state["cursor"])
     if gan.clocks.get("stage") != stage:
         data, stage = _fit(gan, options, fabric.global_rank), gan.clocks.get("stage")
-    step, chief = int(gan.clocks["step"]), fabric.global_rank == 0
+    step, stopped, chief = int(gan.clocks["step"]), 0, fabric.global_rank == 0
     total = _total(gan, data, options, step, cursor.fetched)
     if step >= total:
         say(f"{run} is at iteration {step} already, of {total}: --iterations N goes further")
@@ -370,7 +372,7 @@ def _train(fabric: Fabric, gan: Any, data: Data, run: Run, state: State | None, 
         try:
             if desk and state is None:
                 desk.save(cursor)
-            while step < total and not _any(fabric, bool(interrupted)):
+            while step < total and not (stopped := _largest(fabric, *interrupted)):
                 count = int(gan.fetches())
                 for name, value in cursor.clocks(step, data.batches, count).items():
                     gan.clocks[name] = value
@@ -400,17 +402,18 @@ def _train(fabric: Fabric, gan: Any, data: Data, run: Run, state: State | None, 
             data.close()
             if desk:
                 desk.close()
-    stopped = step < total
     if stopped and chief:
         say(f"stopped after iteration {step} of {total}, and saved: --resume goes on")
     return Result(run.folder, step, stopped)
 
 
-def _any(fabric: Fabric, flag: bool) -> bool:
-    """Whether one of the processes says so: they stop together."""
+def _largest(fabric: Fabric, signal: int = 0, *more: int) -> int:
+    """The signal that one of the processes has had, or 0: they stop together."""
     if fabric.world_size == 1:
-        return flag
-    return bool(fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op="sum"))
+        return signal
+    found = fabric.all_reduce(torch.tensor(float(signal), device=fabric.device), reduce_op="max")
+    assert isinstance(found, Tensor)
+    return int(found)
 
 
 def _spec_of(gan: Any) -> dict[str, Any]:
@@ -580,12 +583,15 @@ def _board(folder: Path) -> Any:
 
 def say(message: str) -> None:
     """A line for the person who started the run."""
-    print(message, file=sys.stderr, flush=True)
+    with suppress(OSError):  # of a terminal that is gone
+        print(message, file=sys.stderr, flush=True)
 
 
 @contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM let the iteration end first: the list is then not empty. A second Ctrl-C ends at once."""
+    """Ctrl-C, SIGTERM and the end of a terminal let the iteration end first: the list then has the signal. A second
+    one ends at once.
+    """
     seen: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield seen
@@ -596,7 +602,10 @@ def _interrupts() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         seen.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield seen
     finally:
@@ -608,10 +617,11 @@ def _interrupts() -> Iterator[list[int]]:
 def _progress(
     options: Options, name: str, first: int, total: int
 ) -> Iterator[Callable[[int, int, Mapping[str, float]], None]]:
-    """A progress bar with the objectives of the phases."""
+    """A progress bar with as many of the phases' objectives as fit; where nobody watches, a line now and then."""
     if options.quiet:
         yield lambda step, total, numbers: None
         return
+    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -621,23 +631,67 @@ def _progress(
         TimeRemainingColumn,
     )
 
+    console = Console()
+    if not console.is_terminal:
+        said = -math.inf
+
+        def tell(step: int, total: int, numbers: Mapping[str, float]) -> None:
+            nonlocal said
+            if step == total or time.monotonic() - said > TOLD_EVERY:
+                said = time.monotonic()
+                print(f"{name} {step}/{total}  {_objectives(numbers, WIDTH)}".rstrip(), flush=True)
+
+        yield tell
+        return
+    bar_width, room = _shared(console.width, len(name), total)
     columns = (
         TextColumn("[bold]{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[losses]}"),
     )
-    with Progress(*columns) as bar:
-        task = bar.add_task(name, total=total, completed=first, losses="")
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(_cut(name, room), total=total, completed=first, losses="")
 
         def advance(step: int, total: int, numbers: Mapping[str, float]) -> None:
-            shown = "  ".join(f"{k} {v:.3f}" for k, v in numbers.items() if "/" not in k and "." not in k)
+            shown = _objectives(numbers, room - len(name) - 1)
             bar.update(task, completed=step, total=total, losses=shown)
 
         yield advance
+
+
+def _shared(width: int, name: int, total: int) -> tuple[int, int]:
+    """How wide the bar is, and how much is left for a name of so many letters and the objectives.
+
+    >>> _shared(80, 6, 2000), _shared(80, 29, 100_000), _shared(200, 6, 2000)
+    ((20, 23), (10, 29), (20, 143))
+    """
+    free = width - len(f"{total}/{total} 00:00:00 left 00:00:00") - 5  # what stands always, and what is between
+    bar = max(SHORTEST, min(LONGEST, free - name))
+    return bar, max(0, free - bar)
+
+
+def _cut(name: str, room: int) -> str:
+    return name if len(name) <= room else name[: max(0, room - 1)] + "…"
+
+
+def _objectives(numbers: Mapping[str, float], room: int) -> str:
+    """The first objectives that have room on a line.
+
+    >>> _objectives({"D": 1.25, "D/adv": 1.25, "G": 0.5}, 16), _objectives({"D": 1.25, "G": 0.5}, 14)
+    ('D 1.250  G 0.500', 'D 1.250')
+    """
+    shown = ""
+    for name, value in numbers.items():
+        more = f"{shown}  {name} {value:.3f}".lstrip()
+        if "/" not in name and "." not in name:
+            if len(more) > room:
+                break
+            shown = more
+    return shown
 
 
 # --- after training -----------------------------------------------------------------------------------------------
