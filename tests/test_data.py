@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from standin import Input, image
+from standin import Input, StandIn, image
 
 from gangraph import _paths
 from gangraph.compiler import load
 from gangraph.errors import RunError
 from gangraph.loader import input_type
 from gangraph.prepare import steps
-from gangraph.train import drawn, sets
+from gangraph.train import drawn, sets, train
 from gangraph.train.data import Data, fit
 from gangraph.train.prepare import fit as cover
 from gangraph.train.prepare import prepare
@@ -556,6 +556,23 @@ def test_fewer_items_than_a_batch() -> None:
     assert "faces has 200 items, and a batch takes 201" in refused("faces", one(image(1, 25, 25)), batch=201)
 
 
+def test_images_in_folders_below_are_told_where_they_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("0.png", "below/1.png", "below/deep/2.png", ".hidden/3.png"):
+        picture(tmp_path / "data" / name, size=(8, 8), mode="L", colour=0)
+    message = refused(tmp_path / "data", one(image(1, 8, 8)))
+    assert "data has 1 item (left out: 2 images in folders below), and a batch takes 4" in message
+    options = {"quiet": True, "diagram": lambda spec: None, "iterations": 1, "batch_size": 2}
+    picture(tmp_path / "data" / "4.png", size=(8, 8), mode="L", colour=0)
+    train(StandIn(), data=tmp_path / "data", out=tmp_path / "run", **options)
+    said = f"{tmp_path}/data has 2 images (left out: 2 images in folders below)"
+    assert said in capsys.readouterr().err
+    for name in ("0.png", "4.png"):
+        (tmp_path / "data" / name).unlink()
+    assert "data has 1 item (left out: 1 image in folders below)" in refused(tmp_path / "data", one(image(1, 8, 8)))
+
+
 def test_a_crop_that_is_larger_than_the_picture() -> None:
     data = fit("faces", one(image(1, 32, 32)), {"data": [("crop", (32, 32), {})]}, 4)
     with pytest.raises(RunError, match="25 x 25 is too small for a crop of 32 x 32"):
@@ -618,7 +635,8 @@ def test_folders_that_hold_nothing(tmp_path: Path) -> None:
 
 def test_colour_files_do_not_become_grey(tmp_path: Path) -> None:
     picture(tmp_path / "0.png")
-    assert "has 3 channels, and x is an image of 1" in refused(tmp_path, one(image(1, 16, 16)), batch=1)
+    message = refused(tmp_path, one(image(1, 16, 16)), batch=1)
+    assert "has 3 channels, and x is an image of 1: save its pictures grey, or make x an image of 3" in message
 
 
 def test_folders_with_too_many_domains(tmp_path: Path) -> None:

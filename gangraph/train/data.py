@@ -23,7 +23,7 @@ from torch import Tensor
 from gangraph.errors import RunError
 from gangraph.train.drawn import embedding
 from gangraph.train.prepare import Size, Step, entry_size, is_random, prepare
-from gangraph.train.sets import Dataset, Pictures, Want, open_set
+from gangraph.train.sets import Dataset, Pictures, Want, counted, open_set
 from gangraph.train.table import LABEL
 
 Numbers = NDArray[np.int64]
@@ -273,10 +273,9 @@ def fit(
     for stream in made:
         if not stream.batches:
             where = f"stream {stream.name} of {data}" if len(made) > 1 else str(data)
-            total = stream.need * ranks
-            raise RunError(
-                f"{where} has {len(stream.items)} items, and a batch takes {total}: a smaller --batch-size fits"
-            )
+            count, total = len(stream.items), stream.need * ranks
+            has = counted(count, "item") + data.told
+            raise RunError(f"{where} has {has}, and a batch takes {total}: a smaller --batch-size fits")
     return Data(data, tuple(made))
 
 
@@ -367,7 +366,10 @@ def _check_pictures(data: Dataset, members: Mapping[str, InputType]) -> None:
     for (name, t), may in zip(images.items(), channels, strict=True):
         if t.shape[0] not in may:
             has = " or ".join(map(str, sorted(may)))
-            raise RunError(f"{data} has {has} channel{'s' * (may != {1})}, and {name} is an image of {t.shape[0]}")
+            help = f": save its pictures grey, or make {name} an image of 3" if data.folder else ""
+            raise RunError(
+                f"{data} has {has} channel{'s' * (may != {1})}, and {name} is an image of {t.shape[0]}{help}"
+            )
 
 
 def _example(data: Dataset, i: int) -> NDArray[np.uint8]:

@@ -34,7 +34,7 @@ from gangraph.train.collapse import Judge, Watch, collapse, judge_of
 from gangraph.train.data import Data, fit, stream_rng
 from gangraph.train.run import LOSSES, METRICS, SPEC, Metrics, Run, check_same_spec
 from gangraph.train.samples import samples
-from gangraph.train.sets import is_embedded, located
+from gangraph.train.sets import counted, is_embedded, located
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -148,6 +148,8 @@ def _begun(spec: Any, run: Run, state: State | None, asked: Options, diagram: Ca
     options = _settled(asked, gan, state, run)
     fitted = _fit(gan, options)  # whatever does not fit is told here, before anything is written
     options = _marked(options, fitted, state, run)
+    if fitted.set.left_out:
+        say(f"{fitted.set} has {counted(fitted.set.count, 'image')}{fitted.set.told}")
     _total(gan, fitted, options, 0, 0)
     if state is None:
         _begin(gan, fitted, options)
@@ -234,7 +236,8 @@ def _marked(options: Options, data: Data, state: State | None, run: Run) -> Opti
     found = replace(options, items=data.set.count, mark=data.set.mark)
     saved = asdict(found) | (state["run"] if state else {})  # which an older run does not hold
     if (saved["items"], saved["mark"]) != (found.items, found.mark):
-        how = f"{saved['items']} items then, {found.items} now" if saved["items"] != found.items else "other files"
+        alike = saved["items"] == found.items
+        how = "other files" if alike else f"{counted(saved['items'], 'item')} then, {found.items} now"
         if Path(str(found.data)).resolve() != Path(saved["data"]).resolve():
             raise RunError(f"{run} was begun with --data {saved['data']}, and {found.data} is something else ({how})")
         say(f"{found.data} has changed since {run} was saved ({how}): it goes on with what is there now")

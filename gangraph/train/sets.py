@@ -8,6 +8,7 @@ colon: `mixture:grid`, `photos:blur`, `digits:captions`.
 from __future__ import annotations
 
 import importlib
+import os
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +53,8 @@ class Dataset:
 
     `channels` says of each picture in how many channels it may be shown: a grey photograph may fill three. An
     attribute is 0 or 1 and has a name. Captions are several sentences that say the same of an item in other words.
-    `mark` is of the names and sizes of a folder's files: it tells whether they are still the same.
+    `mark` is of the names and sizes of a folder's files: it tells whether they are still the same. `left_out` are the
+    images in folders below it that are no items.
     """
 
     name: str
@@ -68,10 +70,16 @@ class Dataset:
     lazy: bool = False  # pictures are read from files, one by one
     folder: bool = False
     mark: int = 0
+    left_out: int = 0
     modes: NDArray[np.float32] | None = None  # [modes, d], of a mixture
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def told(self) -> str:
+        """How many images are left out, in words; nothing where none are."""
+        return f" (left out: {counted(self.left_out, 'image')} in folders below)" if self.left_out else ""
 
 
 def open_set(source: str, want: Want) -> Dataset:
@@ -100,6 +108,10 @@ def located(source: str) -> str:
 
 def is_embedded(source: str) -> bool:
     return source.partition(":")[0] in EMBEDDED
+
+
+def counted(n: int, word: str) -> str:
+    return f"{n} {word}{'s' * (n != 1)}"
 
 
 def _package(name: str) -> Any:
@@ -305,11 +317,24 @@ def _folder(path: Path, want: Want) -> Dataset:
         return _folder(path / "train", want)
     plain = _images(path)
     if plain:
-        return _files(path, plain, want)
+        return _left_out(path, _files(path, plain, want))
     classes = {p.name: found for p in sorted(_listed(path)) if p.is_dir() and (found := _images(p))}
     if classes:
-        return _classes(path, classes, want)
+        return _left_out(path, _classes(path, classes, want))
     raise RunError(f"{path} holds no images, no class folders with images, no trainA/ and trainB/, and no {TABLES[0]}")
+
+
+def _left_out(path: Path, data: Dataset) -> Dataset:
+    """The data set of a folder, with how many images below it are none of its items."""
+    below = 0
+    for folder, inner, names in os.walk(path):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        below += sum(_is_image(Path(folder, name)) for name in names if not name.startswith("."))
+    return replace(data, left_out=max(0, below - data.count))
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
 
 
 def _listed(path: Path) -> list[Path]:
@@ -320,7 +345,7 @@ def _listed(path: Path) -> list[Path]:
 
 
 def _images(path: Path) -> list[Path]:
-    return sorted(p for p in _listed(path) if p.suffix.lower() in SUFFIXES)
+    return sorted(p for p in _listed(path) if _is_image(p))
 
 
 def _tabled(path: Path, table: Table, want: Want) -> Dataset:
