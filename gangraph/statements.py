@@ -21,6 +21,8 @@ from gangraph.writer import Writer, shape_comment
 if TYPE_CHECKING:
     from gangraph.phases import StageWriter
 
+IMPURE = frozenset({"call", "input", "loss", "grad", "chunk", "replay", "alias"})  # written each time, or named apart
+
 
 @cache
 def game_names() -> frozenset[str]:
@@ -50,6 +52,7 @@ class PhaseWriter(Writer):
         self.prologue: list[str] = []  # what stands in front of the statements
         self.differentiated: set[int] = set()  # the x of inner derivatives
         self.gradients: dict[int, list[Node]] = {}  # the derivatives of a value
+        self.written: dict[str, str] = {}  # variables, by the expression that they hold
 
     def fresh(self, name: str) -> str:
         made = variable(name, self.taken)
@@ -142,7 +145,7 @@ class PhaseWriter(Writer):
         made: list[str] = []
         for graded, group in itertools.groupby(lines, key=lambda item: item[0]):
             texts = [line for _, many in group for line in many]
-            if graded:
+            if graded or not texts:
                 made += texts
             else:
                 made += ["        with torch.no_grad():", *("    " + line for line in texts)]
@@ -174,8 +177,14 @@ class PhaseWriter(Writer):
             code = self.code(node.args[0], ATOM).plain() + f".view_as({self.code(node.args[0]).plain()})"
         if (node.op == "chunk" or node.fields.get("several")) and parts:
             return self._several(node, code, parts, wish, leaves)
+        again = node.op not in IMPURE and "draws" not in code and not code.isidentifier() and wish != "value"
+        if again and code in self.written and id(node) not in leaves:
+            self.names[id(node)] = self.written[code]
+            return []
         variable = wish if wish == "value" else self.fresh(wish)
         self.names[id(node)] = variable
+        if again and id(node) not in leaves:
+            self.written[code] = variable
         return [*fit(f"{variable} = {code}{comment}", 8), *self._leaf(node, variable, leaves)]
 
     def _by_several(self, node: Node) -> list[str]:
