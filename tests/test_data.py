@@ -102,15 +102,16 @@ def test_each_attribute_changes_a_picture_whatever_the_others_are(
 def test_captions_say_what_is_drawn_and_are_several() -> None:
     found = open_set("digits:captions", Want())
     assert found.captions is not None and found.labels is not None and found.attributes is not None
-    words = {"thick": ("thick", "thin"), "red": ("red", None), "striped": ("striped", "plain")}
+    words = {"thick": ("thick", "thin"), "small": ("small", "large"), "red": ("red", None)}
+    words |= {"striped": ("striped", "plain"), "inverted": ("white paper", "black paper")}
     for i in range(0, found.count, 97):
         said = found.captions(i)
         assert len(set(said)) == 3
         assert all(drawn.NUMBERS[found.labels[i]] in sentence.split() for sentence in said)
         for name, (yes, no) in words.items():
             bit = found.attributes[i, found.names.index(name)]
-            assert (yes in said[0].split()) == bit
-            assert no is None or (no in said[0].split()) != bit
+            assert all((f" {yes} " in f" {sentence} ") == bit for sentence in said)
+            assert no is None or all((f" {no} " in f" {sentence} ") != bit for sentence in said)
 
 
 def test_an_embedding_is_of_the_words_and_of_unit_variance() -> None:

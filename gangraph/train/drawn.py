@@ -65,7 +65,7 @@ def _stripes(height: int) -> NDArray[np.bool_]:
 
 
 def sentences(number: int, names: frozenset[str]) -> tuple[str, ...]:
-    """Captions of one digit. Each says what it is, and not all of how it is drawn.
+    """Captions of one digit. Each says in its own order what it is, and all of how it is drawn.
 
     >>> sentences(7, frozenset({"small", "red"}))[0]
     'a small thin red seven on plain black paper'
@@ -75,8 +75,8 @@ def sentences(number: int, names: frozenset[str]) -> tuple[str, ...]:
     colour, pattern = "red" if "red" in names else other, "striped" if "striped" in names else "plain"
     return (
         f"a {size} {stroke} {colour} {NUMBERS[number]} on {pattern} {paper} paper",
-        f"the digit {NUMBERS[number]} written {stroke} and {colour}",
-        f"on {pattern} {paper} paper there is a {size} {NUMBERS[number]}",
+        f"the digit {NUMBERS[number]} written {size} {stroke} and {colour} on {pattern} {paper} paper",
+        f"on {pattern} {paper} paper there is a {size} {stroke} {colour} {NUMBERS[number]}",
     )
 
 

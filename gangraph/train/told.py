@@ -1,7 +1,8 @@
 """Samples that were asked for something -> the share that a classifier, taught on real items, takes for it.
 
     a view that is made from                               is asked for
-    a class, attributes, a sentence                        those of a real item
+    a class, attributes                                    those of a real item
+    a sentence                                             class and attributes of the item that it is about
     integers that are drawn below a label's classes        the class of a real item
     none of these, by a network that is judged beside      that domain
     the reals of one of several domains
@@ -28,6 +29,7 @@ from gangraph.check.kinds import domains_of
 from gangraph.frozen import frozen
 from gangraph.train.collapse import real_items, reduced
 from gangraph.train.data import Data, Source, Stream, fit, spread
+from gangraph.train.sets import Dataset
 
 Table = NDArray[np.int64]  # [items, questions]
 Batch = dict[str, Tensor]
@@ -106,14 +108,7 @@ def _conditioned(gan: Any, view: str, data: Data, stream: Stream, shown: str, co
     conditions = [m for m in stream.members if m in read and stream.sources[m] in CONDITIONS]
     classes = {t.classes for m, t in stream.members.items() if stream.sources[m] == Source.CLASS}
     drawn = {name: t for name, t in gan.view_labels(view).items() if t.classes in classes}
-    columns: list[tuple[Table, int]] = []  # answers, and how many each may be
-    for m in [*conditions, *drawn]:
-        source = stream.sources.get(m)
-        if source in (Source.ATTRIBUTE, Source.ATTRIBUTES) and known.attributes is not None:
-            names = [m] if source == Source.ATTRIBUTE else known.names[: stream.members[m].shape[0]]
-            columns += [(known.attributes[:, known.names.index(name)].astype(np.int64), 2) for name in names]
-        elif known.labels is not None:
-            columns.append((known.labels, len(known.classes)))
+    columns = [column for m in [*conditions, *drawn] for column in _asked(known, stream, m)]
     if not columns:
         return None
     table = np.stack([column for column, _ in columns], 1)
@@ -129,6 +124,21 @@ def _conditioned(gan: Any, view: str, data: Data, stream: Stream, shown: str, co
         return data.batch(i) | same, draws, wanted
 
     return Request(((stream, shown),), table, tuple(options for _, options in columns), batch)
+
+
+def _asked(known: Dataset, stream: Stream, name: str) -> Iterator[tuple[Table, int]]:
+    """What a condition asks: the answers of all items, and how many each may be."""
+    source = stream.sources.get(name, Source.CLASS)  # or what is drawn in its place
+    if known.attributes is not None and source != Source.CLASS:
+        names = known.names
+        if source == Source.ATTRIBUTE:
+            names = (name,)
+        elif source == Source.ATTRIBUTES:
+            names = names[: stream.members[name].shape[0]]
+        for attribute in names:
+            yield known.attributes[:, known.names.index(attribute)].astype(np.int64), 2
+    if known.labels is not None and source in (Source.CLASS, Source.SENTENCE):
+        yield known.labels, len(known.classes)
 
 
 class Pupil:
