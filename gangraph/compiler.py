@@ -61,6 +61,9 @@ class Spec:
         self.warnings: tuple[Problem, ...] = tuple(problems)
         self._every = self.schedules
 
+    def __repr__(self) -> str:
+        return f"<Spec {self.name}: {', '.join(self.graphs[-1].networks)}>"
+
     @property
     def name(self) -> str:
         return self.parsed.name

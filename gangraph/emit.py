@@ -180,6 +180,8 @@ class Emitter:
         external = [name for name, known in self.graph.networks.items() if known.external]
         if external:
             lines += _wrapped(f"{', '.join(external)}: trained elsewhere, load their weights", 100, "    ")
+        if self._from_data():
+            lines.append("Before the first step: `begin_from(items)`, since something begins at a mean of the data")
         return [_in_quotes(line) for line in lines]
 
     # --- networks

@@ -656,6 +656,21 @@ def test_a_watched_page_follows_its_file(window: Window, tmp_path: Path) -> None
         page.goto("about:blank")
 
 
+def test_a_page_says_that_nobody_serves_it_any_more(window: Window, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("gangraph: 1\nname: mine\nextends: gan\n", encoding="utf-8")
+    page = window.page
+    with serving(Watch(lambda: load(path, tiny=True), path)) as address:
+        page.route("**/events*", lambda route: route.abort())
+        page.goto(address)
+        page.wait_for_selector("body.alone")
+        window.look("watched-alone")
+        page.unroute("**/events*")
+        page.wait_for_selector("body:not(.alone)")  # it is tried again
+        page.goto("about:blank")
+    window.complaints.clear()  # of the connection that failed
+
+
 def test_a_page_of_a_spec_that_was_never_right_shows_the_problems(window: Window, tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("gangraph: 1\nname: x\ngrahp: {}\n", encoding="utf-8")

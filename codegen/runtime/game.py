@@ -364,7 +364,7 @@ class Game:
 
     @torch.no_grad()
     def sample(self, view, n, batch=None, seed=0, draws=None):
-        """A view of `n` samples of noise, or of a batch of `n`, in evaluation mode and from the averages.
+        """A view for a batch of `n`, in evaluation mode and from the averages; of half of a batch it has half as many.
 
         `draws` gives some of the noise. Nothing changes, also where a view calls a network in training mode.
         """

@@ -118,6 +118,8 @@
   if (facts.live) {
     const events = new EventSource(`/events?${facts.live}`);
     events.onmessage = () => location.reload();
+    events.onerror = () => document.body.classList.add("alone");
+    events.onopen = () => document.body.classList.remove("alone");
     addEventListener("pagehide", () => events.close());
   }
   if (!facts.stages) {
