@@ -384,8 +384,6 @@ class StageWriter:
                     if once and len(terms) == bool(firsts):
                         firsts.append(once)
                         terms[:] = [firsts[0] if len(firsts) == 1 else f"max({', '.join(firsts)})"]
-                    elif not once and len(terms) == 1 and terms[0] in fetched:  # if not there, here
-                        terms[:] = ["1"]
                     else:
                         terms.append(_times(once, f"int(not ({' + '.join(terms)}))") if terms else once or "1")
                     sure[0] = not once

@@ -250,9 +250,6 @@ class Writer:
         if same:  # the mean of means of equally many is the mean of all, and so for sums
             source = inner.args[0]
             return self.number(self.code(source), source).at(ATOM) + f".{method}()"
-        alone = inner.op == "cross_entropy" and inner.type.rank == 0 and id(inner) not in self.names
-        if alone and len(inner.args) == 2 and method == "mean":
-            return call("F.cross_entropy", *map(self.code, inner.args))
         code = self.number(self.code(inner), inner).at(ATOM)
         number = inner.type.size == 1 and inner.type.rank <= 1 and id(node) not in self.vectors
         return code + (f".{method}()" if number else f".{method}(dim=0)")
