@@ -178,12 +178,13 @@ class PhaseWriter(Writer):
         if (node.op == "chunk" or node.fields.get("several")) and parts:
             return self._several(node, code, parts, wish, leaves)
         again = node.op not in IMPURE and "draws" not in code and not code.isidentifier() and wish != "value"
-        if again and code in self.written and id(node) not in leaves:
+        again = again and id(node) not in leaves
+        if again and code in self.written:
             self.names[id(node)] = self.written[code]
             return []
         variable = wish if wish == "value" else self.fresh(wish)
         self.names[id(node)] = variable
-        if again and id(node) not in leaves:
+        if again:
             self.written[code] = variable
         return [*fit(f"{variable} = {code}{comment}", 8), *self._leaf(node, variable, leaves)]
 

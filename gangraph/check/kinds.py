@@ -248,8 +248,7 @@ def _stretched(a: Node, b: Node) -> bool:
         return False
     if a.type.samples is None or b.type.samples is None:
         return False
-    behind = [visit([node], lambda n: () if n.op == "call" else n.args) for node in (a, b)]
-    return not any(b is node for node in behind[0]) and not any(a is node for node in behind[1])
+    return not any(node is b for node in below([a], CALLS)) and not any(node is a for node in below([b], CALLS))
 
 
 def targets(stage: Stage) -> Iterator[Finding]:
@@ -397,24 +396,21 @@ def penalties(stage: Stage) -> Iterator[Finding]:
         head = whole_loss(name)
         for node in below(loss.args, done=done):
             if node.op == "grad":
-                for finding in _under_grad(stage, node, id(node) in again):
-                    named = f"averaged({head})" if finding.name == "averaged" else finding.name
-                    yield replace(finding, place=_place(node, loss), path=f"losses.{head}", name=named)
+                for finding in _under_grad(stage, node, id(node) in again, head):
+                    yield replace(finding, place=_place(node, loss), path=f"losses.{head}")
 
 
-def _under_grad(stage: Stage, node: Node, again: bool) -> Iterator[Finding]:
+def _under_grad(stage: Stage, node: Node, again: bool, head: str) -> Iterator[Finding]:
     y, x = node.args
     if not _depends(stage, y, x):
         fact = f"no gradient passes from {_said(y)} to {_said(x)}"
         yield Finding(
             node.at, "", fact, "the first is not made of the second, or `stop`, a pool or an integer is between them"
         )
-    if x.type.samples is not None and any(
-        n.op == "expect" for n in visit([y], lambda n: () if n.op == "call" else n.args)
-    ):
+    if x.type.samples is not None and any(n.op == "expect" for n in below([y], CALLS)):
         fact = f"the derivative of a mean over the batch by {_said(x)} is N times smaller than each sample's own"
         help = "differentiate what each sample has, D(x) in place of expect(D(x)), or a total"
-        yield Finding(node.at, "", fact, help, "averaged", warning=True)
+        yield Finding(node.at, "", fact, help, f"averaged({head})", warning=True)
     for call in _between(y, x):
         network = call.fields["network"]
         inside = [m for m in _layers(stage, call) if m.layer is not None]
