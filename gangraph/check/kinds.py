@@ -1,4 +1,4 @@
-"""What values mean: probabilities and logits, ranges, domains, samples that see each other.
+"""What values mean: probabilities and logits, ranges, domains.
 
 A discriminator's output is a probability once it has been through a sigmoid. A value belongs to the domain of the
 stream that it comes from, or, where a network has made it, to that of the reals beside which it is judged.
@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 
-from gangraph.check.case import Finding, Sided, Stage, below, modules, nearest_calls
+from gangraph.check.case import Finding, Sided, Stage, below, nearest_calls
 from gangraph.errors import Place
 from gangraph.families import whole_loss
-from gangraph.graph import Phase
-from gangraph.ir import Module, Node, Range, visit, walk
-from gangraph.routing import passing
+from gangraph.ir import Module, Node, Range, visit
 
 CALLS = frozenset({"call"})
 DISTANCES = frozenset({"abs", "square", "pow", "norm"})
@@ -35,7 +32,7 @@ def probabilities(stage: Stage) -> Iterator[Finding]:
                 bounded = f"lies in {_interval(bounds)}" if bounds and max(map(abs, bounds)) < FAR else ""
                 how = "went through a sigmoid" if _kind(score) == "probability" else bounded
                 if how:
-                    fact = f"{sided.loss.family} takes unbounded scores, and {_said(score)} {how}"
+                    fact = f"{sided.loss.family} takes unbounded scores, and {said(score)} {how}"
                     help = "let the critic end in a linear layer"
                     yield Finding(sided.loss.at, sided.path, fact, help, f"probability({sided.name})", warning=True)
                     break
@@ -51,23 +48,23 @@ def _misfit(node: Node, name: str, loss: Node) -> Iterator[Finding]:
         score = _score(node.args[0])
         if score is not None and _kind(score) == "probability":
             squash = "softmax" if node.op in ("cross_entropy", "log_softmax") else "sigmoid"
-            fact = f"a logit is expected here, and {_said(score)} is a probability: it went through a {squash}"
+            fact = f"a logit is expected here, and {said(score)} is a probability: it went through a {squash}"
             help = f"leave the {squash} out of the network; the loss has it inside"
-            yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"probability({head})")
+            yield Finding(place(node, loss), f"losses.{head}", fact, help, f"probability({head})")
     if node.op == "log":
         score = _score(node.args[0])
         if score is not None and _linear_end(score):
-            fact = f"the logarithm of {_said(score)}, which can be negative: the network ends in a linear layer"
+            fact = f"the logarithm of {said(score)}, which can be negative: the network ends in a linear layer"
             help = "end it in Sigmoid(), or use a loss of logits: non_saturating, bce_logits"
-            yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"probability({head})")
+            yield Finding(place(node, loss), f"losses.{head}", fact, help, f"probability({head})")
     if node.op in ("log", "sqrt") and node.args[0].type.range and -FAR < node.args[0].type.range[0] < 0:
-        what = f"{_said(node.args[0])}, which lies in {_interval(node.args[0].type.range)}"
+        what = f"{said(node.args[0])}, which lies in {_interval(node.args[0].type.range)}"
         fact = f"{'the logarithm' if node.op == 'log' else 'the root'} of {what}, and can be negative"
         help = "give it another range: the last layer of a network, a shift, or clamp"
-        yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"probability({head})", warning=True)
+        yield Finding(place(node, loss), f"losses.{head}", fact, help, f"probability({head})", warning=True)
 
 
-def _place(node: Node, loss: Node) -> Place:
+def place(node: Node, loss: Node) -> Place:
     """The formula's place where the loss's own file writes it, else the loss's (the formula is the library's)."""
     return node.at if node.at.file == loss.at.file else loss.at
 
@@ -108,7 +105,7 @@ def _linear_end(score: Node) -> bool:
     return last.layer is not None and last.layer.weighted and last.title.startswith(("Conv", "Linear"))
 
 
-def _said(node: Node) -> str:
+def said(node: Node) -> str:
     """What the user calls a value."""
     if node.name:
         return node.name
@@ -128,7 +125,7 @@ def ranges(stage: Stage) -> Iterator[Finding]:
             a, b = real.type.range, _origin(fake).type.range
             if a and b and not _alike(a, b):
                 judge = next(iter(stage.names(sided.judges)), "the discriminator")
-                pair = f"{_said(real)} in {_interval(a)} beside {_said(fake)} in {_interval(b)}"
+                pair = f"{said(real)} in {_interval(a)} beside {said(fake)} in {_interval(b)}"
                 fact = f"{judge} sees {pair}, and tells them apart by that"
                 end = "Tanh()" if a[0] < 0 else "Sigmoid()"
                 help = f"end the generator in {end}, or declare the input's range: image(..., range={_interval(b)})"
@@ -194,10 +191,10 @@ def domains(stage: Stage) -> Iterator[Finding]:
                 a, b = node.args
                 left, right = of.get(id(a)), of.get(id(b))
                 if left and right and left != right:
-                    pair = f"{_said(a)} belongs to {left} and {_said(b)} to {right}"
+                    pair = f"{said(a)} belongs to {left} and {said(b)} to {right}"
                     fact = f"{pair}, and this is the difference between them"
                     help = "compare values of one domain"
-                    yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"domains({head})")
+                    yield Finding(place(node, loss), f"losses.{head}", fact, help, f"domains({head})")
 
 
 def distances(stage: Stage) -> Iterator[Finding]:
@@ -208,26 +205,24 @@ def distances(stage: Stage) -> Iterator[Finding]:
         head = whole_loss(name)
         for a, b in _compared(loss):
             if _origin(a) is _origin(b):
-                fact = f"{_said(a)} is compared with itself: the difference is 0"
+                fact = f"{said(a)} is compared with itself: the difference is 0"
                 help = "compare it with what it should be"
                 yield Finding(loss.at, f"losses.{head}", fact, help, f"unpaired({head})", warning=True)
                 continue
             if _stretched(a, b):
-                shapes = " and ".join(f"{_said(v)} is {v.type}" for v in (a, b))
+                shapes = " and ".join(f"{said(v)} is {v.type}" for v in (a, b))
                 fact = f"{shapes}: one is repeated along axes of the other, and they are compared entry by entry"
                 help = "compare values of one shape; axes are aligned from the left"
                 yield Finding(loss.at, f"losses.{head}", fact, help, f"stretched({head})", warning=True)
             x, y = _origin(a).type.range, _origin(b).type.range
             if x and y and not _alike(x, y):
-                pair = f"{_said(a)} in {_interval(x)} and {_said(b)} in {_interval(y)}"
+                pair = f"{said(a)} in {_interval(x)} and {said(b)} in {_interval(y)}"
                 fact = f"{pair} are compared entry by entry"
                 help = "give both one range: the last layer of a network, or the input's range=[low, high]"
                 yield Finding(loss.at, f"losses.{head}", fact, help, f"ranges({head})", warning=True)
             left, right = apart.get(id(a)), apart.get(id(b))
             if left and right and not left & right and of.get(id(a)) in (None, of.get(id(b))):
-                pair = (
-                    f"{_said(a)} is made of {' and '.join(sorted(left))}, {_said(b)} of {' and '.join(sorted(right))}"
-                )
+                pair = f"{said(a)} is made of {' and '.join(sorted(left))}, {said(b)} of {' and '.join(sorted(right))}"
                 fact = f"{pair}: they are sampled apart, and compared entry by entry"
                 help = "compare values of one stream, or what a mean over the samples leaves"
                 yield Finding(loss.at, f"losses.{head}", fact, help, f"unpaired({head})", warning=True)
@@ -260,9 +255,9 @@ def targets(stage: Stage) -> Iterator[Finding]:
             target = _target(node)
             bounds = _origin(target).type.range if target is not None else None
             if target is not None and bounds and -FAR < bounds[0] < 0:
-                fact = f"{_said(target)} lies in {_interval(bounds)}, and the target of a cross entropy in [0, 1]"
+                fact = f"{said(target)} lies in {_interval(bounds)}, and the target of a cross entropy in [0, 1]"
                 help = "give it that range: the input's range=[0, 1], a shift and a scale"
-                yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"ranges({head})", warning=True)
+                yield Finding(place(node, loss), f"losses.{head}", fact, help, f"ranges({head})", warning=True)
 
 
 def _target(node: Node) -> Node | None:
@@ -292,10 +287,10 @@ def pairs(stage: Stage) -> Iterator[Finding]:
             if node.op == "cross_entropy" and len(node.args) == 2 and apart(*node.args):
                 scores, labels = node.args
                 fact = (
-                    f"{_said(scores)} is made of {of(scores)}, the labels of {of(labels)}: they do not belong together"
+                    f"{said(scores)} is made of {of(scores)}, the labels of {of(labels)}: they do not belong together"
                 )
                 help = "compare with the labels that the samples have, or were made for"
-                yield Finding(_place(node, loss), f"losses.{head}", fact, help, f"unpaired({head})", warning=True)
+                yield Finding(place(node, loss), f"losses.{head}", fact, help, f"unpaired({head})", warning=True)
     for sided in stage.sided:
         calls = [[c for c in nearest_calls(s) if len(c.args) > 1] for s in (sided.real, (*sided.fake, *sided.shown))]
         for one, other in itertools.product(*calls):
@@ -311,7 +306,7 @@ def pairs(stage: Stage) -> Iterator[Finding]:
                     if len(wrong) == 1 or turned:
                         a, b = wrong[-1][i], wrong[-1][j]
                         network = other.fields["network"]
-                        fact = f"{network} judges {_said(a)}, made of {of(a)}, beside {_said(b)}, made of {of(b)}"
+                        fact = f"{network} judges {said(a)}, made of {of(a)}, beside {said(b)}, made of {of(b)}"
                         help = "a fake is judged beside what it was made for, a real beside what belongs to it"
                         yield Finding(sided.loss.at, sided.path, fact, help, f"unpaired({sided.name})", warning=True)
 
@@ -381,147 +376,3 @@ def domains_of(stage: Stage) -> dict[int, str]:
         elif known is None and node.type.domain and node.op not in ("mean", "sum", "max", "min", "norm", "std"):
             found[id(node)] = node.type.domain
     return found
-
-
-# --- samples that see each other ------------------------------------------------------------------------------------
-
-
-def penalties(stage: Stage) -> Iterator[Finding]:
-    """Between the y and the x of an inner derivative: layers that mix samples, or without second derivative."""
-    if not any(node.op == "grad" for node in stage.nodes):
-        return
-    again = _differentiated(stage)
-    done: set[int] = set()
-    for name, loss in stage.graph.losses.items():
-        head = whole_loss(name)
-        for node in below(loss.args, done=done):
-            if node.op == "grad":
-                for finding in _under_grad(stage, node, id(node) in again, head):
-                    yield replace(finding, place=_place(node, loss), path=f"losses.{head}")
-
-
-def _under_grad(stage: Stage, node: Node, again: bool, head: str) -> Iterator[Finding]:
-    y, x = node.args
-    if not _depends(stage, y, x):
-        fact = f"no gradient passes from {_said(y)} to {_said(x)}"
-        yield Finding(
-            node.at, "", fact, "the first is not made of the second, or `stop`, a pool or an integer is between them"
-        )
-    if x.type.samples is not None and any(n.op == "expect" for n in below([y], CALLS)):
-        fact = f"the derivative of a mean over the batch by {_said(x)} is N times smaller than each sample's own"
-        help = "differentiate what each sample has, D(x) in place of expect(D(x)), or a total"
-        yield Finding(node.at, "", fact, help, f"averaged({head})", warning=True)
-    for call in _between(y, x):
-        network = call.fields["network"]
-        inside = [m for m in _layers(stage, call) if m.layer is not None]
-        once = next((m for m in inside if m.layer is not None and not m.layer.differentiable_twice), None)
-        if once is not None and again:
-            what = f"{network} has {once.title}, which has no second derivative"
-            fact = f"{what}, and the objective differentiates this derivative again"
-            yield Finding(node.at, "", fact, f"use another layer than {once.title} under grad")
-        mixing = next((m for m in inside if m.layer is not None and m.layer.batch_coupled), None)
-        if mixing is not None and x.type.samples is not None and _training(stage, call):
-            what = f"through {mixing.title} in {network} the samples of a batch see each other"
-            fact = f"a derivative for each sample, and {what}"
-            help = "use a norm of one sample: InstanceNorm2d, GroupNorm(1)"
-            yield Finding(node.at, "", fact, help, f"batch_coupled({network})", warning=True)
-
-
-def _depends(stage: Stage, y: Node, x: Node) -> bool:
-    """Whether a gradient passes from y to x."""
-    if x.op == "parameter":
-        return bool(stage.feeds[id(y)] & stage.bits.get((x.name or "").split(".")[0], 0))
-    return any(node is x for node in visit([y], passing))
-
-
-def _between(y: Node, x: Node) -> Iterator[Node]:
-    """The calls on the way from x to y."""
-    fed: dict[int, bool] = {}
-    stack = [(y, False)]
-    while stack:
-        node, done = stack.pop()
-        if done:
-            fed[id(node)] = node is x or any(fed.get(id(a), False) for a in node.args)
-            if node.op == "call" and fed[id(node)] and node is not x:
-                yield node
-        elif id(node) not in fed:
-            fed[id(node)] = False
-            stack.append((node, True))
-            stack += [(a, False) for a in node.args if node is not x]
-
-
-def _layers(stage: Stage, call: Node) -> list[Module]:
-    """All modules that a call runs through, those of the networks inside included."""
-    found = list(modules(call.fields["module"]))
-    for name in stage.contained(call.fields["source"])[1:]:
-        for module in stage.graph.networks[name].variants.values():
-            found += modules(module)
-    return found
-
-
-def _training(stage: Stage, call: Node) -> bool:
-    mode = call.fields["view"].get("training")
-    network = stage.graph.networks[call.fields["source"]]
-    if mode is not None:
-        return bool(mode)
-    return not (network.frozen or call.fields["source"] != call.fields["network"]) or network.mode == "train"
-
-
-def _differentiated(stage: Stage) -> set[int]:
-    """Derivatives through which the gradient of some phase passes."""
-    return {id(node) for phase in stage.phases for node in _trained_through(stage, phase) if node.op == "grad"}
-
-
-def _trained_through(stage: Stage, phase: Phase) -> Iterator[Node]:
-    live = stage.schedule.routing.routes[phase.name].live
-    return visit([phase.objective], lambda node: [a for a in passing(node) if id(a) in live])
-
-
-# --- accumulation ---------------------------------------------------------------------------------------------------
-
-
-def accumulations(stage: Stage) -> Iterator[Finding]:
-    """Phases whose gradient accumulates although their objective is not a mean over samples."""
-    for phase in stage.phases:
-        if phase.accumulate not in (None, 1):
-            reasons = not_additive(stage, phase)
-            if reasons:
-                fact = f"accumulation changes this objective, which is no mean over samples: {reasons[0]}"
-                help = "its parts see another batch than the whole would"
-                yield Finding(
-                    phase.place, f"schedule.{phase.name}", fact, help, f"accumulate({phase.name})", warning=True
-                )
-
-
-def not_additive(stage: Stage, phase: Phase) -> list[str]:
-    """Why an objective over a batch is not the mean of the same over its parts (accumulation, many processes)."""
-    reasons: list[str] = []
-    pooled: set[int] = set()  # numbers that were made of all samples
-    for node in walk([phase.objective]):
-        behind = [a for a in node.args if id(a) in pooled]
-        if node.op == "call" and _training(stage, node):
-            mixing = next((m for m in _layers(stage, node) if m.layer is not None and m.layer.batch_coupled), None)
-            if mixing is not None:
-                reasons.append(f"{node.fields['network']} has {mixing.title}, through which samples see each other")
-        if node.op in ("total", "samples_of"):
-            reasons.append(f"`{node.op}` takes the samples together")
-        if behind and not _additive(node, behind):
-            reasons.append(f"`{node.op}` of an expectation")
-        if behind or node.op in ("expect", "total", "samples_of"):
-            pooled.add(id(node))
-    return list(dict.fromkeys(reasons))
-
-
-def _additive(node: Node, behind: list[Node]) -> bool:
-    if node.op in ("loss", "alias", "neg", "stop"):
-        return True
-    if node.op in ("add", "sub"):
-        return all(a.type.samples is None for a in node.args)
-    if node.op in ("mul", "div"):
-        others = [a for a in node.args if a not in behind]
-        return (
-            len(behind) == 1
-            and all(a.type.host for a in others)
-            and not (node.op == "div" and behind[0] is node.args[1])
-        )
-    return False
