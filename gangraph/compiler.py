@@ -204,7 +204,7 @@ def _fields(tree: Tree, path: str) -> Iterator[tuple[str, str]]:
 
 
 def load(
-    source: str | Path | Spec,
+    source: str | Path | Spec | Compiled,
     sizes: dict[str, Any] | None = None,
     constants: dict[str, Any] | None = None,
     tiny: bool = False,
@@ -212,7 +212,7 @@ def load(
     batch_size: int | None = None,
     settled: bool = False,
 ) -> Spec:
-    """Reads and checks a spec: a path, or the name of a system of the gallery.
+    """Reads and checks a spec: a path, or the name of a system of the gallery; of what is compiled, its spec.
 
     `sizes` and `constants` override those of the file, `tiny` takes the sizes that it declares for tests, `library`
     is a folder of blocks beside the standard one. A spec that is loaded keeps what was set then and is not set here. A
@@ -224,6 +224,9 @@ def load(
             raise GangraphError(f"{section} is a dict of names and values, not {given!r}")
     overrides: dict[str, Any] = {"sizes": sizes, "constants": constants, "tiny": tiny, "batch_size": batch_size}
     overrides["library"] = Path(library) if library is not None else None
+    source = getattr(source, "spec", source)
+    if not isinstance(source, str | Path | Spec):
+        raise GangraphError(f"a spec is a path, a name of the gallery or what `load` made of one, not {source!r}")
     if isinstance(source, Spec):
         anew = {key: value for key, value in overrides.items() if value}
         for key in anew.keys() & {"sizes", "constants"}:
@@ -235,7 +238,7 @@ def load(
     return Spec(parsed, overrides)
 
 
-def compile(source: str | Path | Spec, **overrides: Any) -> Compiled:
+def compile(source: str | Path | Spec | Compiled, **overrides: Any) -> Compiled:
     """A spec -> the program, loaded and ready to train (see `gangraph.load` for the arguments). Imports torch."""
     from gangraph.loader import load_program
 

@@ -297,8 +297,9 @@ class Expander(Evaluator):
         else:
             where.module.parts.append(module)
         samples = nodes[0].type.samples if nodes else None
-        if nodes and nodes[0].type.samples is None and layer.batch_coupled:
-            raise Fact(f"{layer} needs samples, and this value is shared by all of them")
+        if nodes and nodes[0].type.samples is None and (layer.batch_coupled or layer.needs_samples):
+            help = "let it meet what each sample has first, as in `shared + own`"
+            raise Fact(f"{layer} needs samples, and this value is shared by all of them", help)
         if samples is not None and layer.batch_coupled:
             layer.check_samples(samples.now, shape)
         kind = (

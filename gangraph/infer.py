@@ -127,6 +127,8 @@ class _Inference(Players):
         value = self.value(expr, self.scope())
         if isinstance(value, tuple):
             row = tuple(ops.tensor_of(v, "something to draw") for v in value)
+            if not row:
+                raise Fact("a row of no pictures", "name what it shows, or remove it")
             if len({node.type.shape for node in row}) > 1:
                 raise Fact(f"the pictures of a row have one shape, not {', '.join(str(n.type) for n in row)}")
             value = self.operate("stack", row, {}, expr) if len(row) > 1 else row[0]

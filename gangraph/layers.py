@@ -59,6 +59,7 @@ class Layer(Entry):
     keeps_range: ClassVar[bool] = False  # what comes out lies between what goes in
     probability: ClassVar[bool] = False  # what comes out is one
     reads_input: ClassVar[bool] = True  # the derivative by the input does
+    needs_samples: ClassVar[bool] = False  # torch takes the first axis of a value that all samples share for theirs
     function: ClassVar[str | None] = None  # of torch.nn.functional, if one takes the same arguments after the input
 
     @property
@@ -499,6 +500,7 @@ class InstanceNorm3d(_InstanceNorm):
 class GroupNorm(_Norm):
     """C x ...: over the map and the channels of one group of one sample; GroupNorm(1) over all of a sample."""
 
+    needs_samples = True
     names: ClassVar = {"groups": ""}
     groups: int
     eps: float = 1e-5
@@ -560,6 +562,7 @@ class LeakyReLU(Layer):
 class PReLU(Layer):
     """x where positive, else weight x; one weight for all, or one for each channel."""
 
+    needs_samples = True
     names: ClassVar = {"count": "num_parameters"}
     count: int = 1
     init: float = 0.25
@@ -637,6 +640,7 @@ class Hardtanh(Layer):
 class Softmax(Layer):
     """Along one axis, which counts the sample axis as 0, as everywhere."""
 
+    needs_samples = True
     names: ClassVar = {"dim": "dim="}
     bounds = (0.0, 1.0)
     probability = True
@@ -844,6 +848,7 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
 class Upsample(Layer):
     """C x L, C x H x W or C x D x H x W, each size times scale; "bilinear" (C x H x W) as without aligned corners."""
 
+    needs_samples = True
     reads_input = False
     keeps_range = True
     function = "interpolate"
@@ -867,6 +872,7 @@ class Upsample(Layer):
 class Flatten(Layer):
     """All axes become one, row-major."""
 
+    needs_samples = True
     reads_input = False
     keeps_range = True
 
@@ -924,6 +930,7 @@ class Filter2d(Layer):
     both sides; Fact where that does not come out.
     """
 
+    needs_samples = True
     axes = 2
     reads_input = False
     block = "filter2d"
@@ -1114,6 +1121,7 @@ def wrapped_parameters(layer: Layer, wrappers: Sequence[Wrapper], shape: Shape) 
 class Declared(Layer):
     """A layer that a spec declares: torch's own, and what the spec says of its shapes (see `gangraph.declared`)."""
 
+    needs_samples = True
     name: str
     torch: str  # nn.NAME
     arguments: tuple[tuple[str, object], ...]

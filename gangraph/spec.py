@@ -42,6 +42,12 @@ class Key(str):
         return str(self), self.place
 
 
+class Items(list[Any]):
+    """A list of a spec file with its place."""
+
+    place = Place()
+
+
 # --- leaves -------------------------------------------------------------------------------------------------------
 
 
@@ -59,7 +65,7 @@ def _expression(value: Any) -> Expr:
             raise _misread(fact, value.place) from None
     if isinstance(value, list):
         items = tuple(map(_expression, value))
-        return List(getattr(items[0], "at", Place()) if items else Place(), items)
+        return List(getattr(value, "place", items[0].at if items else Place()), items)
     raise PydanticCustomError("kind", "an expression was expected, not a mapping")
 
 
@@ -764,7 +770,9 @@ def _plain(tree: Tree, path: tuple[str, ...] = ()) -> Any:
         made = {Key(k, tree.key_place(k)): _plain(v, (*path, k)) for k, v in tree.entries.items()}
         return _player_parts(made) if len(path) == 2 and path[0] == "players" else made
     if isinstance(tree, Sequence):
-        return [_plain(item, (*path, "")) for item in tree.items]
+        items = Items(_plain(item, (*path, "")) for item in tree.items)
+        items.place = tree.place
+        return items
     return tree
 
 

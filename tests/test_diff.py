@@ -155,6 +155,15 @@ def pictured(a: str, b: str) -> tuple[Picture, dict[str, str]]:
     return merged, {name: marks[id] for id, name in named.items()}
 
 
+@pytest.mark.parametrize("name", GALLERY)
+def test_every_edge_of_a_picture_ends_at_something(name: str) -> None:
+    """Also where several boxes say the same, as the calls of drit in place do."""
+    for a, b in (("drit", name), (name, "drit")):
+        merged, _ = pictured(a, b)
+        things = {thing.id for thing in (*merged.boxes, *merged.losses, *merged.players)}
+        assert {end for edge in merged.edges for end in (edge.tail, edge.head)} <= things
+
+
 def test_a_picture_of_equal_specs_keeps_everything() -> None:
     merged, marks = merge(*[describe(gangraph.load("cyclegan"))] * 2)
     assert set(marks.values()) == {"kept"} and len(marks) > 40

@@ -350,6 +350,9 @@ def test_what_the_table_says_of_a_layer_is_so(name):
         if not layer.batch_coupled:
             other = torch.cat([x[:1], sample(name, shape, 2, seed=3)])
             torch.testing.assert_close(call(layer, module, x)[0], call(layer, module, other)[0])
+            if not layer.needs_samples:  # a value that all samples share has no axis of theirs
+                shared = call(layer, build(layer.construct(shape)), x[0])
+                torch.testing.assert_close(shared, call(layer, build(layer.construct(shape)), x[:1])[0])
         if layer.integers:
             return
 

@@ -307,6 +307,14 @@ players: {G: {networks: [G, f], after.G: "clamp(p, -9, 9)"}}
     testing.assert_matches_reference(tmp_path / "named.yaml", tiny=True, cases=2)
 
 
+def test_what_is_compiled_is_verified_by_its_spec() -> None:
+    gan = gangraph.compile("gan", tiny=True)
+    testing.assert_matches_reference(gan, cases=1)
+    assert load(gan) is gan.spec
+    with pytest.raises(gangraph.GangraphError, match="a spec is a path"):
+        verify(3)  # type: ignore[arg-type]
+
+
 def test_a_root_at_zero_is_no_difference(tmp_path: Path) -> None:
     """The slope of a root at 0 is infinite; times the 0 of a bias it is no number, and torch has no path there."""
     text = """

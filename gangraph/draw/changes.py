@@ -14,6 +14,7 @@ the texts, `+`, `−`, and `±` where both have a thing that says something else
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
@@ -152,10 +153,13 @@ class _Merger:
 
 def _pairs(old: Iterable[T], new: Iterable[T], key: Key[T]) -> Iterator[tuple[T | None, T | None]]:
     """What two sequences have, side by side where the keys agree: in the order of the second, the rest behind."""
-    left = {key(item): item for item in old}
+    left: defaultdict[Hashable, list[T]] = defaultdict(list)
+    for item in old:
+        left[key(item)].append(item)
     for item in new:
-        yield left.pop(key(item), None), item
-    yield from ((item, None) for item in left.values())
+        same = left[key(item)]
+        yield same.pop(0) if same else None, item
+    yield from ((item, None) for items in left.values() for item in items)
 
 
 def _mark(old: object, new: object, same: bool) -> str:

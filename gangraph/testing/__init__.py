@@ -30,7 +30,7 @@ __all__ = ["assert_matches_reference", "batches", "cases", "draws", "specs", "we
 Tensors = dict[str, Any]
 
 
-def assert_matches_reference(spec: Spec | str | Path, cases: int = 6, **options: Any) -> None:
+def assert_matches_reference(spec: Spec | Compiled | str | Path, cases: int = 6, **options: Any) -> None:
     """The compiled program means what the spec says; an AssertionError has the report. Options are `verify`'s."""
     report = verify(spec, cases=cases, **options)
     assert report.good, f"\n{report}"

@@ -25,11 +25,17 @@ def samples(
     The images are brought into the range of the view.
     """
     inputs = list(gan.view_inputs(view))
-    batch = data.first(n) if data else {}
-    missing = [name for name in inputs if name not in batch]
-    if missing:
-        raise RunError(f"the view {view} is made from {', '.join(missing)}: data are needed")
-    made = made_from(gan, view, {name: batch[name] for name in inputs}, n, seed, fabric)
+    for rows in (n, 2 * n, 4 * n, 8 * n):  # a view may have fewer samples than the batch: those of one of its parts
+        batch = data.first(rows) if data else {}
+        missing = [name for name in inputs if name not in batch]
+        if missing:
+            raise RunError(f"the view {view} is made from {', '.join(missing)}: data are needed")
+        made = made_from(gan, view, {name: batch[name] for name in inputs}, rows, seed, fabric)
+        if len(made) >= n:
+            break
+    made = made[:n]
+    if not len(made):
+        raise RunError(f"the view {view} has no sample for a batch of {rows}")
     image = next((name for name in inputs if batch[name].ndim == 4), None)
     image = image if gan.view_row(view) == 1 else None  # a row says itself what stands beside what
     beside = None

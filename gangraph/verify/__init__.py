@@ -40,6 +40,7 @@ from gangraph.verify.report import PROPERTIES, Difference, Report, Row
 
 if TYPE_CHECKING:
     from gangraph.compiler import Spec
+    from gangraph.loader import Compiled
 
 __all__ = ["PROPERTIES", "Difference", "Report", "Row", "verify", "verify_with_bar"]
 
@@ -48,7 +49,7 @@ MOST_WORKERS = 4  # for six cases
 
 
 def verify(
-    spec: Spec | str | Path,
+    spec: Spec | Compiled | str | Path,
     cases: int = 6,
     seed: int = 0,
     program: str | Path | None = None,
