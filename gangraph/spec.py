@@ -292,6 +292,9 @@ class StateSpec(Model):
         return {name: self.becomes for name in named if self.becomes is not None}
 
 
+PART_KEYS = ("optimizer", "gradient", "before", "after")
+
+
 class PlayerSpec(Model):
     """`optimizer.NET`, `gradient.NET`, `before.NET`, `after.NET` are collected in `parts`."""
 
@@ -398,11 +401,38 @@ class StageKeys(Model):
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of the file format."""
-    made = FileSpec.model_json_schema(by_alias=True)
-    made["properties"]["stages"] = {"type": "object", "description": "keys merged over the spec, stage by stage"}
+    """The JSON Schema of a file as it is written: a spec, whose parent may have what it leaves out, or a library's."""
+    made: dict[str, Any] = _as_written(FileSpec.model_json_schema(by_alias=True))
+    keys, player = made["properties"], made["$defs"]["PlayerSpec"]
+    del player["properties"]["parts"]
+    player["patternProperties"] = {rf"^({'|'.join(PART_KEYS)})\.": {"type": VALUES, "description": "an expression"}}
+    keys["gangraph"] = {"const": 1}
+    stage = {key: value for key, value in keys.items() if key not in COMMON}
+    stage |= _as_written(StageKeys.model_json_schema(by_alias=True))["properties"]
+    inside = {"type": ["object", "null"], "properties": stage, "additionalProperties": False}
+    keys["stages"] = {"type": ["object", "null"], "additionalProperties": inside}
+    library = {"propertyNames": {"enum": list(LibrarySpec.model_fields)}}
+    made["anyOf"] = [{"required": ["gangraph", "name"]}, library]
     made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     made["title"] = "gangraph spec"
+    return made
+
+
+def _as_written(part: Any, key: str = "") -> Any:
+    """A schema of a file that others complete: nothing is required, and what a parent has is taken away by null."""
+    if isinstance(part, list):
+        return [_as_written(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    made = {
+        "anyOf" if k == "oneOf" else k: _as_written(v, k)
+        for k, v in part.items()
+        if key in ("properties", "$defs") or k not in ("required", "default", "discriminator")
+    }
+    if key == "properties":
+        return {k: {"anyOf": [v, {"type": "null"}]} for k, v in made.items()}
+    if isinstance(made.get("additionalProperties"), dict):
+        made["additionalProperties"] = {"anyOf": [made["additionalProperties"], {"type": "null"}]}
     return made
 
 
@@ -778,9 +808,7 @@ def _plain(tree: Tree, path: tuple[str, ...] = ()) -> Any:
 
 def _player_parts(made: dict[Key, Any]) -> dict[Key, Any]:
     """`optimizer.F: ...` of a player goes to `parts`."""
-    parts = {
-        k: v for k, v in made.items() if k.split(".")[0] in ("optimizer", "gradient", "before", "after") and "." in k
-    }
+    parts = {k: v for k, v in made.items() if k.split(".")[0] in PART_KEYS and "." in k}
     rest = {k: v for k, v in made.items() if k not in parts}
     return rest | {Key("parts", next(iter(parts)).place): parts} if parts else rest
 

@@ -4,6 +4,7 @@ Nothing is downloaded. The empty environments see the packages of the present on
 an editable gangraph is not followed from there, so gangraph itself is in an environment only if the wheel is.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -13,8 +14,14 @@ import tomllib
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
+
+from gangraph import _paths
+from gangraph.spec import schema
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.xdist_group("package")  # one worker builds the wheel, once
@@ -178,6 +185,34 @@ def without_extras(cwd: Path, *command: str) -> str:
 def test_without_torch_a_command_answers(command: str, tmp_path: Path) -> None:
     output = without_extras(tmp_path, *command.split())
     assert output or command.startswith("check")  # `check` is silent where all is well
+
+
+def test_the_schema_takes_what_the_project_writes_and_refuses_misspelt_keys() -> None:
+    read = Draft202012Validator(schema())
+    Draft202012Validator.check_schema(schema())
+
+    def plain(file: Path) -> Any:
+        return json.loads(json.dumps(YAML(typ="safe").load(file), default=str))
+
+    files = [*_paths.specs().rglob("*.yaml"), *(ROOT / "benchmarks" / "specs").glob("*.yaml")]
+    assert len(files) > 60
+    for file in files:
+        assert not [error.message for error in read.iter_errors(plain(file))], file
+    start = {"gangraph": 1, "name": "x"}
+    parts = {"D": {"optimizer.F": "SGD(lr=1)", "gradient.F": "clip_norm(1)", "after.F.mix": "clamp(p, 0, 1)"}}
+    for good in ({"players": parts}, {"stages": {"s": {"iterations": 3, "draws": {"z": None}}}}, {"inputs": None}):
+        assert read.is_valid(start | good), good
+    for bad in (
+        {"gangraph": 2},
+        {"sizs": {}},
+        {"players": {"D": {"netwrks": ["D"]}}},
+        {"players": {"D": {"parts": {}}}},
+        {"schedule": {"D": {"minimze": "a"}}},
+        {"stages": {"s": {"iteration": 3}}},
+        {"networks": {"G": {"is": "Linear(2)", "mode": "tran"}}},
+    ):
+        assert not read.is_valid(start | bad), bad
+    assert not read.is_valid({"networks": {}}) and not read.is_valid({"name": "x"})
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf", "dot", "html"])
