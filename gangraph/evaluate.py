@@ -635,7 +635,10 @@ class Evaluator:
             if gone(right):
                 return left
             return right if name == "add" else self.operate("neg", (right,), {}, expr)
-        if name in ("neg", "expect", "total", "mean", "sum", "div") and gone(bound[0]):
+        power = name == "pow" and not gone(bound[1]) and (ops.node_of(bound[1]).value or 0) > 0
+        if gone(bound[0]) and (
+            power or name in ("neg", "expect", "total", "mean", "sum", "div", "abs", "square", "relu")
+        ):
             _, type_, _ = ops.OPERATORS[name].rule(*bound)
             return Node("dropped", (), type_, expr.at)
         return MISSING

@@ -457,3 +457,55 @@ def names(expr: Expr) -> Iterator[Name]:
             yield node
         else:
             stack += parts(node)[::-1]
+
+
+def substitute(expr: Expr, bound: dict[str, Expr]) -> Expr:
+    """Names replaced by expressions; indices are simplified, so that `1 - (1 - d)` is `d`."""
+    if not bound:
+        return expr
+
+    def change(e: Expr) -> Expr:
+        if isinstance(e, Name):
+            return bound.get(e.id, e)
+        made = mapped(e, change)
+        return replace(made, items=tuple(map(simple, made.items))) if isinstance(made, Index) else made
+
+    return change(expr)
+
+
+def simple(expr: Expr) -> Expr:
+    """A sum of names and integers, collected; anything else as it is."""
+    found, at = _linear(expr), expr.at
+    if found is None:
+        return expr
+    rest = found.pop("", 0)
+    terms: list[tuple[int, Expr]] = [(n, _times(n, Name(at, name))) for name, n in found.items() if n]
+    terms.sort(key=lambda term: term[0] < 0)
+    if not terms or terms[0][0] < 0:
+        terms.insert(0, (rest, Number(at, rest)))
+    elif rest:
+        terms.append((rest, Number(at, abs(rest))))
+    return functools.reduce(
+        lambda total, term: Binary(at, "+" if term[0] > 0 else "-", total, term[1]), terms[1:], terms[0][1]
+    )
+
+
+def _times(count: int, name: Name) -> Expr:
+    return name if abs(count) == 1 else Binary(name.at, "*", Number(name.at, abs(count)), name)
+
+
+def _linear(expr: Expr) -> dict[str, int] | None:
+    match expr:
+        case Number(value=int() as value):
+            return {"": value}
+        case Name(id=name):
+            return {name: 1}
+        case Binary(operator="+" | "-", left=left, right=right):
+            a, b = _linear(left), _linear(right)
+            if a is None or b is None:
+                return None
+            sign = 1 if expr.operator == "+" else -1
+            return {k: a.get(k, 0) + sign * b.get(k, 0) for k in {**a, **b}}
+        case Binary(operator="*", left=Number(value=int() as value), right=Name(id=name)):
+            return {name: value}
+    return None

@@ -15,7 +15,7 @@ from typing import Any
 
 from gangraph.errors import Fact, Place, nearest
 from gangraph.frozen import frozen
-from gangraph.ir import HOST, Length, Node, Range, Shape, Type, walk
+from gangraph.ir import HOST, Length, Node, Range, Shape, Type, bracketed, walk
 
 Made = tuple[tuple[Node, ...], Type, dict[str, Any]]
 Rule = Callable[..., Made]
@@ -817,7 +817,7 @@ def _batch_concat(values: Any) -> Made:
         assert node.type.samples is not None
         total = total.combine("+", node.type.samples)
     if all(n.type.samples == nodes[0].type.samples for n in nodes) and nodes[0].type.samples is not None:
-        total = Length(f"{len(nodes)} * {nodes[0].type.samples}", total.values)
+        total = Length(f"{len(nodes)} * {bracketed(nodes[0].type.samples)}", total.values)
     types = [n.type for n in nodes]
     counts = [t.classes for t in types if t.classes is not None]
     classes = max(counts) if len(counts) == len(types) else None

@@ -347,8 +347,8 @@ class Players(Values):
         terms = self._terms(move.minimize, move.bound)
         idle = tuple(t for t in terms if t.value == 0)
         return Phase(
-            move.name, name, networks, objective, tuple(t for t in terms if t not in idle), show(move.minimize), when,
-            move.place, self._count(move.repeat, move.bound, "repeat"), move.fresh, accumulate, idle,
+            move.name, name, networks, objective, tuple(t for t in terms if t not in idle), move.said(move.minimize),
+            when, move.place, self._count(move.repeat, move.bound, "repeat"), move.fresh, accumulate, idle,
         )  # fmt: skip
 
     def _objective(self, expr: Expr, bound: dict[str, Any]) -> Node:

@@ -16,7 +16,7 @@ from gangraph import ops
 from gangraph.code import MODULE
 from gangraph.errors import Fact, Place, Problem, SpecError, nearest
 from gangraph.evaluate import Evaluator
-from gangraph.expressions import Expr, Index, List, Name, Number, parse
+from gangraph.expressions import Expr, Index, List, Name, Number, parse, show, substitute
 from gangraph.families import Families, Member, Rule, expand_keys, family_of, free_indices, member_name
 from gangraph.frozen import frozen
 from gangraph.ir import Length, batch
@@ -51,10 +51,17 @@ class Move:
     def __str__(self) -> str:
         return "\n".join(self._lines(0))
 
+    def said(self, expr: Expr) -> str:
+        """An expression of the move, its indices in place."""
+        numbers = {k: v for k, v in self.bound.items() if isinstance(v, int)}
+        return show(substitute(expr, {k: Number(expr.at, v) for k, v in numbers.items()}))
+
     def _lines(self, depth: int) -> Iterator[str]:
-        what = {"phase": f"minimize {self.minimize}", "update": f"update {', '.join(map(str, self.names))}"}
+        what = {"update": f"update {', '.join(map(self.said, self.names))}"}
+        if self.minimize is not None:
+            what["phase"] = f"minimize {self.said(self.minimize)}"
         extra = [
-            f"{k} {v}"
+            f"{k} {self.said(v)}"
             for k, v in (("when", self.when), ("repeat", self.repeat), ("accumulate", self.accumulate))
             if v is not None
         ]

@@ -1249,7 +1249,8 @@ def calls(gan: Any, name: str, act: Callable[[], Any]) -> int:
     return counted[0]
 
 
-def test_a_term_with_a_constant_factor_0_is_not_evaluated(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["off * d + g + 0 * d", "g + (off * d)**2 - abs(off * d)"])
+def test_a_term_with_a_constant_factor_0_is_not_evaluated(text: str, tmp_path: Path) -> None:
     head = swapped(HEAD, ("sizes:", "constants: {off: 0}\nsizes:"))
     gan = system(tmp_path, "schedule:\n  D: d\n  G: off * d + g + 0 * d\n", head)
     given, draws = batch(gan, 4), gan.draw(4, 0)

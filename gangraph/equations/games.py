@@ -7,8 +7,7 @@ import math
 
 from gangraph.equations.facts import Facts
 from gangraph.equations.settle import unfolded
-from gangraph.equations.trees import substitute
-from gangraph.expressions import Binary, Call, Expr, List, Name
+from gangraph.expressions import Binary, Call, Expr, List, Name, substitute
 from gangraph.library import Definition
 
 SCORES = (-1.7, -0.3, 0.4, 1.9)

@@ -1,6 +1,6 @@
 """Expr -> Expr: a formula of the spec in the form that papers print.
 
->>> from gangraph.expressions import parse
+>>> from gangraph.expressions import parse, substitute
 >>> print(settled(parse("expect(-relu(x)) + softplus(-y) * 1"), lambda expr: None))
 -expect(relu(x)) - log(sigmoid(y))
 """
@@ -11,8 +11,8 @@ import dataclasses
 from collections.abc import Callable
 
 from gangraph.equations.facts import SIDES, Facts
-from gangraph.equations.trees import has_word, head, signed, substitute, summed
-from gangraph.expressions import Attribute, Binary, Call, Expr, IfElse, List, Name, Negative, Number, mapped
+from gangraph.equations.trees import has_word, head, signed, summed
+from gangraph.expressions import Attribute, Binary, Call, Expr, IfElse, List, Name, Negative, Number, mapped, substitute
 from gangraph.library import Definition
 
 

@@ -7,8 +7,8 @@ from collections import Counter
 from typing import Any
 
 from gangraph.equations.facts import Facts, NotGeneric
-from gangraph.equations.trees import bindings, called, given, substitute
-from gangraph.expressions import Call, Expr, Index, List, Name, Slice, mapped, parts, show, within
+from gangraph.equations.trees import bindings, called, given
+from gangraph.expressions import Call, Expr, Index, List, Name, Slice, mapped, parts, show, substitute, within
 from gangraph.frozen import frozen
 from gangraph.spec import expressions
 

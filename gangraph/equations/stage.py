@@ -39,9 +39,24 @@ from gangraph.equations.symbols import (
     upright,
     words,
 )
-from gangraph.equations.trees import bindings, called, has_word, simple, split, substitute
+from gangraph.equations.trees import bindings, called, has_word, split
 from gangraph.equations.write import NOTES, Writer
-from gangraph.expressions import Binary, Call, Expr, IfElse, Index, Logic, Name, Negative, Number, names, parse, within
+from gangraph.expressions import (
+    Binary,
+    Call,
+    Expr,
+    IfElse,
+    Index,
+    Logic,
+    Name,
+    Negative,
+    Number,
+    names,
+    parse,
+    simple,
+    substitute,
+    within,
+)
 from gangraph.families import Member, family_of, indices_of
 from gangraph.graph import Graph, Phase
 from gangraph.ir import Node, leaves, walk

@@ -49,7 +49,7 @@ from gangraph.equations.symbols import (
     weight,
     words,
 )
-from gangraph.equations.trees import called, entries, given, head, simple, split
+from gangraph.equations.trees import called, entries, given, head, split
 from gangraph.expressions import (
     Attribute,
     Binary,
@@ -69,6 +69,7 @@ from gangraph.expressions import (
     Truth,
     parse,
     show,
+    simple,
     within,
 )
 from gangraph.library import Definition
