@@ -25,7 +25,7 @@ def rows() -> list[dict[str, Any]]:
             {
                 "name": parsed.name,
                 "title": str(file.paper.title),
-                "year": str(file.paper.year),
+                "year": int(file.paper.year) if str(file.paper.year).isdecimal() else None,
                 "players": players,
                 "line": line,
             }

@@ -380,6 +380,13 @@ def test_side_by_side_images_are_pairs(tmp_path: Path) -> None:
     assert (batch["a"][:, 0] == 1).all() and (batch["b"][:, 0] == -1).all()
 
 
+def test_class_folders_are_no_pairs(tmp_path: Path) -> None:
+    for name in ("cats", "dogs"):
+        picture(tmp_path / name / "0.png")
+    with pytest.raises(RunError, match=r"has classes \(cats, dogs\) and no pairs: a pair is one picture"):
+        fit(str(tmp_path), PAIR, {}, 1)
+
+
 def test_two_train_folders_are_two_domains(tmp_path: Path) -> None:
     for name, count in (("trainA", 5), ("trainB", 9)):
         for i in range(count):

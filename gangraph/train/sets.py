@@ -301,6 +301,9 @@ EMBEDDED: dict[str, Callable[[str, Want], Dataset]] = {
 # --- folders ------------------------------------------------------------------------------------------------------
 
 
+PAIR = "a pair is one picture whose halves stand side by side"
+
+
 def _folder(path: Path, want: Want) -> Dataset:
     """Images, perhaps with a table, class folders, side-by-side pairs, or `trainA/ trainB/ ...`; below `train/` where
     there is one.
@@ -310,8 +313,7 @@ def _folder(path: Path, want: Want) -> Dataset:
     domains = sorted(p for p in _listed(path) if p.is_dir() and p.name.startswith("train") and len(p.name) == 6)
     if domains:
         if want.pictures == 2 and not want.labels:
-            help = "a pair is one picture whose halves stand side by side"
-            raise RunError(f"{path} has domains ({', '.join(p.name for p in domains)}) and no pairs: {help}")
+            raise RunError(f"{path} has domains ({', '.join(p.name for p in domains)}) and no pairs: {PAIR}")
         return _classes(path, {p.name[-1]: _images(p) for p in domains}, want)
     if (path / "train").is_dir():
         return _folder(path / "train", want)
@@ -320,6 +322,8 @@ def _folder(path: Path, want: Want) -> Dataset:
         return _left_out(path, _files(path, plain, want))
     classes = {p.name: found for p in sorted(_listed(path)) if p.is_dir() and (found := _images(p))}
     if classes:
+        if want.pictures == 2 and not want.labels:
+            raise RunError(f"{path} has classes ({', '.join(list(classes)[:4])}) and no pairs: {PAIR}")
         return _left_out(path, _classes(path, classes, want))
     raise RunError(f"{path} holds no images, no class folders with images, no trainA/ and trainB/, and no {TABLES[0]}")
 
