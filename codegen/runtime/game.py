@@ -243,18 +243,19 @@ class Game:
         return found
 
     def ruled(self, phase, gradients):
-        """The player's rule for gradients: `clip_norm`, over all gradients of the phase or those of a part."""
+        """The player's rules for gradients, of all that the phase trains or of a part: `clip_norm`, `clip_value`."""
         rules = self.rules().get(self.phases[phase][0], {}).get("gradient", [])
         for kind, names, bound in rules:
             chosen = set(map(id, self.parameters(names)))
             some = [i for i, p in enumerate(self.trained(phase)) if id(p) in chosen and gradients[i] is not None]
-            if kind == "clip_norm" and some:
+            if kind == "clip_value":
+                for i in some:
+                    gradients[i] = gradients[i].clamp(-bound, bound)
+            elif some:
                 norm = torch.stack([gradients[i].norm() for i in some]).norm()
                 factor = (bound / (norm + 1e-6)).clamp(max=1.0)
                 for i in some:
                     gradients[i] = gradients[i] * factor
-            for i in some if kind == "clip_value" else []:
-                gradients[i] = gradients[i].clamp(-bound, bound)
         return gradients
 
     def move(self, phase, gradients):
