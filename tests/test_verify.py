@@ -307,6 +307,27 @@ players: {G: {networks: [G, f], after.G: "clamp(p, -9, 9)"}}
     testing.assert_matches_reference(tmp_path / "named.yaml", tiny=True, cases=2)
 
 
+def test_batches_that_the_spec_refuses_are_not_tried(tmp_path: Path) -> None:
+    text = """
+gangraph: 1
+name: pairs
+sizes: {B: 4}
+inputs: {x: vector(3)}
+networks:
+  E: Linear(2)
+  w: Parameter(B)
+losses:
+  l: sum(w() * samples_of(sum(E(x)))) + sum(w()**2)
+players:
+  E: {networks: [E, w], optimizer: SGD(lr=0.1)}
+schedule:
+  E: l
+train: {batch: 4}
+"""
+    assert Bench(load(written(tmp_path, text))).batch_sizes == [1, 4]  # a batch of one meets any length
+    testing.assert_matches_reference(written(tmp_path, text), cases=2)
+
+
 def test_what_is_compiled_is_verified_by_its_spec() -> None:
     gan = gangraph.compile("gan", tiny=True)
     testing.assert_matches_reference(gan, cases=1)

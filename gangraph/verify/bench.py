@@ -87,21 +87,32 @@ class Bench:
 
     # --- the range of cases
 
+    @property
+    def usual(self) -> int:
+        """The batch of `train`."""
+        return self.spec.resolved[0].batch.now
+
     @cached_property
     def batch_sizes(self) -> list[int]:
-        """The smallest batch that the spec allows, that of `train`, and twice that."""
-        usual = self.spec.resolved[0].batch.now
-        for n in range(1, usual):
+        """The smallest batch that the spec allows, that of `train`, and twice that where it allows it."""
+        sizes = [self.usual]
+        with contextlib.suppress(SpecError):  # `samples_of` makes an axis of the batch, which may have to be so long
+            self._check(2 * self.usual)
+            sizes.append(2 * self.usual)
+        for n in range(1, self.usual):
             try:
                 self._try(n)
             except (SpecError, ValueError, RuntimeError):  # the check's reason, or torch's
                 continue
-            return [n, usual, 2 * usual]
-        return [usual, 2 * usual]
+            return [n, *sizes]
+        return sizes
+
+    def _check(self, n: int) -> None:
+        Spec(self.spec.parsed, {**self.spec.overrides, "batch_size": n})
 
     def _try(self, n: int) -> None:
         """Whether the check and torch let a batch of n through."""
-        Spec(self.spec.parsed, {**self.spec.overrides, "batch_size": n})
+        self._check(n)
         own, case = self.made(), Case(n)
         batches, draws = given(own, case, 0)
         with contextlib.suppress(KeyError):  # a draw that is missing is a difference, not a batch that is too small

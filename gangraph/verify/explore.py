@@ -70,7 +70,7 @@ class Explorer:
             named = range(len(MOMENTS), len(MOMENTS) + len(bench.edited_times))  # moments that an edited program names
             around = [Case(bench.batch_sizes[0], stage, moment=i) for i in named] + edges(bench, stage, self.count)
             if stage + 1 < self.stages:  # over its end, into the next one
-                around.append(Case(bench.batch_sizes[-2], stage, turns=3, left=2))
+                around.append(Case(bench.usual, stage, turns=3, left=2))
             yield from (Task(case, (ITERATIONS,), False) for case in around)
 
     def _ask(self, stage: int, test: Callable[[Case], None]) -> None:
