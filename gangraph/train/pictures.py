@@ -43,7 +43,7 @@ def png(
 
 
 def as_images(values: Tensor) -> Tensor | None:
-    """[n, C, H, W] with one or three channels; a vector whose length is a square becomes a grey image."""
+    """[n, C, H, W] with one or three channels, the first of more; a vector of square length becomes a grey image."""
     if values.ndim == 2:
         side = math.isqrt(values.shape[1])
         if side * side != values.shape[1] or side < 4:
@@ -51,7 +51,7 @@ def as_images(values: Tensor) -> Tensor | None:
         values = values.reshape(-1, 1, side, side)
     if values.ndim != 4:
         return None
-    return values if values.shape[1] in (1, 3) else values[:, :1]
+    return values[:, :3] if values.shape[1] >= 3 else values[:, :1]
 
 
 def alternating(inputs: Tensor, outputs: Tensor) -> tuple[Tensor, int]:
