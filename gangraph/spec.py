@@ -65,7 +65,7 @@ def _expression(value: Any) -> Expr:
             raise _misread(fact, value.place) from None
     if isinstance(value, list):
         items = tuple(map(_expression, value))
-        return List(getattr(value, "place", items[0].at if items else Place()), items)
+        return List(items[0].at if items else getattr(value, "place", Place()), items)
     raise PydanticCustomError("kind", "an expression was expected, not a mapping")
 
 

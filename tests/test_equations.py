@@ -17,10 +17,9 @@ from gangraph.equations.formats import as_text
 from gangraph.equations.pieces import MARKS, plain
 from gangraph.equations.stage import Stage
 from gangraph.equations.symbols import escape, number, symbol
-from gangraph.equations.trees import simple
 from gangraph.equations.write import Writer
 from gangraph.errors import RunError
-from gangraph.expressions import parse, show
+from gangraph.expressions import parse, show, simple
 
 GALLERY = sorted(path.stem for path in _paths.specs().glob("*.yaml"))
 MATHML = "{http://www.w3.org/1998/Math/MathML}"
