@@ -93,7 +93,7 @@ def learn(name: str, known: dict[str, Plan]) -> list[str]:
         sizes = "tiny" if not (plan.sizes or plan.constants) else f"tiny, {sizes}"
     head = f"| {name} | {sizes} | {batch} | {plan.iterations} | {seconds:.0f}"
     found = figures(after.measures, after.variety)
-    return [f"{head} | {metric} | {before[metric]} | {value} |" for metric, value in found.items()]
+    return [f"{head} | {metric} | {before.get(metric, '-')} | {value} |" for metric, value in found.items()]
 
 
 def trained(name: str, plan: Plan, folder: Path, weights: Sequence[tuple[str, str]] = ()) -> Path:

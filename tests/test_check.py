@@ -584,3 +584,10 @@ def test_the_sides_of_a_prepared_picture_may_be_named_in_any_order(tmp_path: Pat
     spec.write_text(WIDE.replace("w=12, h=8", "w=8, h=12"))
     with pytest.raises(gangraph.SpecError, match="data ends at 12 x 8, and x is 8 x 12"):
         gangraph.load(spec)
+
+
+def test_a_product_of_a_two_sided_loss_with_itself_is_checked(tmp_path: Path) -> None:
+    """Each fake stands twice among its scores."""
+    text = "gangraph: 1\nname: squared\nextends: gan\nlosses: {w: adv * adv}\n"
+    (tmp_path / "squared.yaml").write_text(f"{text}schedule: {{D: w.discriminator, G: w.generator}}\n")
+    assert not gangraph.load(tmp_path / "squared.yaml").warnings

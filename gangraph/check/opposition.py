@@ -78,7 +78,7 @@ def _slopes(
     places = {id(n): i for nodes in (sided.fake, sided.shown) for i, n in enumerate(nodes)}
     for point in (*GRID, *(None,) * TRIES):
         values = {key: _at(node, [rng.gauss(0, 2) for _ in range(BATCH)], rng) for key, node in leaves.items()}
-        count = len({*places.values()})  # the first fake of one side is the first of the other
+        count = 1 + max(places.values(), default=-1)  # the first fake of one side is the first of the other
         scores = [[rng.gauss(0, 2) if point is None else point for _ in range(BATCH)] for _ in range(count)]
         values |= {key: _at(leaves[key], scores[i], rng) for key, i in places.items() if key in leaves}
         for mine in one[1]:
