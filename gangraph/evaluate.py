@@ -635,11 +635,10 @@ class Evaluator:
             if gone(right):
                 return left
             return right if name == "add" else self.operate("neg", (right,), {}, expr)
-        power = name == "pow" and not gone(bound[1]) and (ops.node_of(bound[1]).value or 0) > 0
-        if gone(bound[0]) and (
-            power or name in ("neg", "expect", "total", "mean", "sum", "div", "abs", "square", "relu")
-        ):
-            _, type_, _ = ops.OPERATORS[name].rule(*bound)
+        operator, known = ops.OPERATORS[name], [0 if gone(b) else getattr(b, "value", None) for b in bound]
+        nothing = operator.host is not None and None not in known and self._fold(operator, tuple(known)) == 0
+        if gone(bound[0]) and (nothing or name in ("expect", "total", "mean", "sum", "div")):
+            _, type_, _ = operator.rule(*bound)
             return Node("dropped", (), type_, expr.at)
         return MISSING
 

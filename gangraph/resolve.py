@@ -57,18 +57,18 @@ class Move:
         return show(substitute(expr, {k: Number(expr.at, v) for k, v in numbers.items()}))
 
     def _lines(self, depth: int) -> Iterator[str]:
-        what = {"update": f"update {', '.join(map(self.said, self.names))}"}
+        what = self.kind
         if self.minimize is not None:
-            what["phase"] = f"minimize {self.said(self.minimize)}"
+            what = f"minimize {self.said(self.minimize)}"
+        elif self.kind == "update":
+            what = f"update {', '.join(map(self.said, self.names))}"
         extra = [
             f"{k} {self.said(v)}"
             for k, v in (("when", self.when), ("repeat", self.repeat), ("accumulate", self.accumulate))
             if v is not None
         ]
         yield (
-            "  " * depth
-            + f"{self.name}: {what.get(self.kind, self.kind)}"
-            + "".join(f", {e}" for e in [*extra, *["fresh batch"] * self.fresh])
+            "  " * depth + f"{self.name}: {what}" + "".join(f", {e}" for e in [*extra, *["fresh batch"] * self.fresh])
         )
         for move in self.moves:
             yield from move._lines(depth + 1)

@@ -8,14 +8,13 @@ parameter and buffer is equal in float64.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from support import build, written
+from support import batches, build, written
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, leaky_relu, normalize, relu
 from torch.optim import SGD, Adam, Optimizer
@@ -299,18 +298,6 @@ def contrast(networks: nn.ModuleDict) -> Iteration:
     return iteration
 
 
-def batches_of(gan: Any, count: int, seed: int) -> Iterator[Tensors]:
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(count):
-        batch = {}
-        for name, kind in gan.inputs.items():
-            if kind.classes:
-                batch[name] = torch.randint(kind.classes, (N,), generator=generator)
-            else:
-                batch[name] = torch.rand(N, *kind.shape, generator=generator, dtype=torch.float64)
-        yield batch
-
-
 SYSTEMS = {
     "fisher": (FISHER, fisher),
     "relativistic": (RELATIVISTIC, relativistic),
@@ -327,9 +314,8 @@ def test_three_iterations_are_those_of_the_paper(name: str, tmp_path: Path) -> N
     networks = copy.deepcopy(gan.networks)
     iteration = by_hand(networks)
     for step in range(3):
-        batches = list(batches_of(gan, gan.fetches(), step))
-        draws = gan.draw(N, step)
-        expected, log = iteration(batches, draws), gan.step(batches, draws)
+        given, draws = batches(gan, N, step), gan.draw(N, step)
+        expected, log = iteration(given, draws), gan.step(given, draws)
         for phase, value in expected.items():
             torch.testing.assert_close(log[phase], value.detach(), rtol=1e-12, atol=1e-12)
         for (where, ours), theirs in zip(

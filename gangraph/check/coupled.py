@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -24,9 +23,13 @@ def penalties(stage: Stage) -> Iterator[Finding]:
         head = whole_loss(name)
         for node in below(loss.args, done=done):
             if node.op == "grad":
-                twice = _without_second(stage, node) if id(node) in again else ()
-                found = (_unmade(stage, node), _averaged(node, head), twice, _mixed(stage, node))
-                for finding in itertools.chain(*found):
+                calls = list(_between(*node.args))
+                found = [*_unmade(stage, node), *_averaged(node, head)]
+                if id(node) in again:
+                    found += _without_second(stage, node, calls)
+                if node.args[1].type.samples is not None:
+                    found += _mixed(stage, node, calls)
+                for finding in found:
                     yield replace(finding, place=place(node, loss), path=f"losses.{head}")
 
 
@@ -46,8 +49,8 @@ def _averaged(node: Node, head: str) -> Iterator[Finding]:
         yield Finding(node.at, "", fact, help, f"averaged({head})", warning=True)
 
 
-def _without_second(stage: Stage, node: Node) -> Iterator[Finding]:
-    for call in _between(*node.args):
+def _without_second(stage: Stage, node: Node, calls: list[Node]) -> Iterator[Finding]:
+    for call in calls:
         once = next((m for m in _layers(stage, call) if m.layer and not m.layer.differentiable_twice), None)
         if once is not None:
             what = f"{call.fields['network']} has {once.title}, which has no second derivative"
@@ -55,8 +58,8 @@ def _without_second(stage: Stage, node: Node) -> Iterator[Finding]:
             yield Finding(node.at, "", fact, f"use another layer than {once.title} under grad")
 
 
-def _mixed(stage: Stage, node: Node) -> Iterator[Finding]:
-    for call in _between(*node.args) if node.args[1].type.samples is not None else ():
+def _mixed(stage: Stage, node: Node, calls: list[Node]) -> Iterator[Finding]:
+    for call in calls:
         network, mixing = call.fields["network"], _mixing(stage, call)
         if mixing is not None:
             what = f"through {mixing.title} in {network} the samples of a batch see each other"

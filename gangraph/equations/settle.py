@@ -1,6 +1,6 @@
 """Expr -> Expr: a formula of the spec in the form that papers print.
 
->>> from gangraph.expressions import parse, substitute
+>>> from gangraph.expressions import parse
 >>> print(settled(parse("expect(-relu(x)) + softplus(-y) * 1"), lambda expr: None))
 -expect(relu(x)) - log(sigmoid(y))
 """

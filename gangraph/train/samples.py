@@ -25,11 +25,12 @@ def samples(
     The images are brought into the range of the view.
     """
     inputs = list(gan.view_inputs(view))
+    held = {name for stream in data.streams for name in stream.members} if data else set()
+    missing = [name for name in inputs if name not in held]
+    if missing:
+        raise RunError(f"the view {view} is made from {', '.join(missing)}: data are needed")
     for rows in (n, 2 * n, 4 * n, 8 * n):  # a view may have fewer samples than the batch: those of one of its parts
         batch = data.first(rows) if data else {}
-        missing = [name for name in inputs if name not in batch]
-        if missing:
-            raise RunError(f"the view {view} is made from {', '.join(missing)}: data are needed")
         made = made_from(gan, view, {name: batch[name] for name in inputs}, rows, seed, fabric)
         if len(made) >= n:
             break

@@ -45,6 +45,10 @@ class Want:
     domains: int = 1
     labels: bool = False
 
+    @property
+    def pairs(self) -> bool:
+        return self.pictures == 2 and not self.labels
+
 
 @frozen
 class Dataset:
@@ -216,7 +220,7 @@ def _photos(variant: str, want: Want) -> Dataset:
     crops = _crops("photos", photographs, want)
     if variant == "attributes":
         return _with_attributes("photos:attributes", crops, drawn.PHOTO, drawn.photo)
-    if want.pictures != 2 or want.labels:
+    if not want.pairs:
         return crops
     degrade = DEGRADED[variant or "edges"]
 
@@ -312,7 +316,7 @@ def _folder(path: Path, want: Want) -> Dataset:
         return _tabled(path, table, want)
     domains = sorted(p for p in _listed(path) if p.is_dir() and p.name.startswith("train") and len(p.name) == 6)
     if domains:
-        if want.pictures == 2 and not want.labels:
+        if want.pairs:
             raise RunError(f"{path} has domains ({', '.join(p.name for p in domains)}) and no pairs: {PAIR}")
         return _classes(path, {p.name[-1]: _images(p) for p in domains}, want)
     if (path / "train").is_dir():
@@ -322,7 +326,7 @@ def _folder(path: Path, want: Want) -> Dataset:
         return _left_out(path, _files(path, plain, want))
     classes = {p.name: found for p in sorted(_listed(path)) if p.is_dir() and (found := _images(p))}
     if classes:
-        if want.pictures == 2 and not want.labels:
+        if want.pairs:
             raise RunError(f"{path} has classes ({', '.join(list(classes)[:4])}) and no pairs: {PAIR}")
         return _left_out(path, _classes(path, classes, want))
     raise RunError(f"{path} holds no images, no class folders with images, no trainA/ and trainB/, and no {TABLES[0]}")
@@ -386,7 +390,7 @@ def _files(path: Path, paths: Sequence[Path], want: Want) -> Dataset:
             raise RunError(f"the name of {file!r} is not UTF-8: rename it")
     hugging_face = _package("datasets")
     table = hugging_face.Dataset.from_dict({"image": files}).cast_column("image", hugging_face.Image(decode=False))
-    halves = 2 if want.pictures == 2 and not want.labels else 1
+    halves = 2 if want.pairs else 1
     grey = set(map(_header, files)) == {True}
 
     def read(i: int) -> Pictures:
