@@ -29,7 +29,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "elu": "", "selu": "", "mish": "", "leaky_relu": "", "clamp": "the bounds are numbers",
         "where": "entries of a where the condition holds, else of b; by a clock, all of one",
         "lerp": "a + t (b - a)",
-        "max": "of one value over its own axes, of two entry by entry; ties share the gradient",
+        "max": "of one value over its own axes, of two entry by entry; ties share the gradient, which at a number passes whole",
         "min": "as `max`",
     },
     "gradients": {"stop": "a constant", "reverse": "the gradient times -s"},
@@ -44,7 +44,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "samples_of": "all samples as the first own axis of a shared value; "
         "`reshape(v, 1, n) - samples_of(w)`: all pairs",
         "batch_concat": "of a list",
-        "batch_repeat": "each sample n times",
+        "batch_repeat": "the samples n times over: a b, a b",
         "take": "reorders the samples by integers, or takes entries of an own axis: `take(x, [2, 1, 0], dim=1)`",
         "select": "one entry for each sample, by its label", "one_hot": "the new axis is the first own one",
     },
