@@ -29,7 +29,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "elu": "", "selu": "", "mish": "", "leaky_relu": "", "clamp": "the bounds are numbers",
         "where": "entries of a where the condition holds, else of b; by a clock, all of one",
         "lerp": "a + t (b - a)",
-        "max": "of one value over its own axes, of two entry by entry; ties share the gradient, which at a number passes whole",
+        "max": "of one value over its own axes, of two entry by entry; ties share the gradient; a number takes none",
         "min": "as `max`",
     },
     "gradients": {"stop": "a constant", "reverse": "the gradient times -s"},
