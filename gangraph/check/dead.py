@@ -41,26 +41,18 @@ def unread_names(case: Case) -> Iterator[Finding]:
                 continue  # training logs it; or it is a problem itself
             if case.own(place) and name not in read.names:
                 yield Finding(place, f"{section}.{name}", f"nobody reads the {word} {name}", "use it, or remove it")
+    last = case.stages[-1].graph.resolved
     for section in ("inputs", "draws", "values"):
-        for stage in case.stages[-1:]:
-            for member in getattr(stage.graph.resolved, section):
-                heads = [family_of(name) for name in member.names]
-                if not case.own(member.place) or any(head in read.names or head.startswith("_") for head in heads):
-                    continue
-                if section == "values":
-                    fact = f"nobody reads the value {', '.join(dict.fromkeys(heads))}"
-                    yield Finding(
-                        member.place,
-                        f"graph.{heads[0]}",
-                        fact,
-                        "use it, or remove it",
-                        f"unread({heads[0]})",
-                        warning=True,
-                    )
-                else:
-                    yield Finding(
-                        member.place, f"{section}.{heads[0]}", f"nobody reads {heads[0]}", "use it, or remove it"
-                    )
+        for member in getattr(last, section):
+            heads = [family_of(name) for name in member.names]
+            if not case.own(member.place) or any(head in read.names or head.startswith("_") for head in heads):
+                continue
+            help = "use it, or remove it"
+            if section == "values":
+                path, fact = f"graph.{heads[0]}", f"nobody reads the value {', '.join(dict.fromkeys(heads))}"
+                yield Finding(member.place, path, fact, help, f"unread({heads[0]})", warning=True)
+            else:
+                yield Finding(member.place, f"{section}.{heads[0]}", f"nobody reads {heads[0]}", help)
 
 
 def formulas(case: Case) -> Iterator[Finding]:
@@ -102,17 +94,12 @@ def _declared(case: Case, section: str) -> dict[str, Place]:
 def losses(case: Case) -> Iterator[Finding]:
     """Losses that no phase minimizes and nothing else reads."""
     read = case.read
-    for stage in case.stages[-1:]:
-        for member in stage.graph.resolved.losses:
-            head = family_of(member.name)
-            if case.own(member.place) and head not in read.losses and member.name not in read.losses:
-                help = "write it into a phase of the schedule, or remove it"
-                yield Finding(
-                    member.place,
-                    f"losses.{member.name}",
-                    f"nobody minimizes the loss {member.name}, and nothing reads it",
-                    help,
-                )
+    for member in case.stages[-1].graph.resolved.losses:
+        head = family_of(member.name)
+        if case.own(member.place) and head not in read.losses and member.name not in read.losses:
+            fact = f"nobody minimizes the loss {member.name}, and nothing reads it"
+            help = "write it into a phase of the schedule, or remove it"
+            yield Finding(member.place, f"losses.{member.name}", fact, help)
 
 
 def inner_values(case: Case) -> Iterator[Finding]:
