@@ -195,9 +195,14 @@ class Compiled:
     # --- running
 
     def fetches(self) -> int:
-        """How many batches the next iteration takes."""
+        """How many batches the next iteration takes; where `when` reads a loss, how many at most."""
         self.game.constants()
         return int(self.game.fetches())
+
+    @property
+    def left(self) -> int:
+        """How many batches of those that it was given the last iteration did not take."""
+        return len(self.game.coming) if self.game.several else 0
 
     def step(
         self, batch: Batch | list[Batch] | None = None, draws: Batch | None = None, seed: int | None = None
@@ -325,9 +330,9 @@ class Compiled:
             totals: dict[str, Any] = {p.name: None for p in evaluation.phases}
             for turn in range(accumulate):
                 label = evaluation.name if turn == 0 else f"{evaluation.name}.{turn + 1}"
-                if turn and self.game.reading:
+                if turn and self.schedule.reads(evaluation.name, held=False):
                     self.game.fetch()
-                _, found = self.game.evaluated(evaluation.name, function(self.game.draws(label)), False)
+                _, found = self.game.evaluated(evaluation.name, function(self.game.draws(label)), evaluation.retain)
                 totals = {p: self.module.added(total, found[p]) for p, total in totals.items()}
             # By what the program steps, not by what the spec says: an edited program may step another network.
             known = {id(p): name for name, p in reversed(self.named_parameters().items())}
@@ -380,7 +385,6 @@ class Compiled:
         before = {name: getattr(game, name) for name in names}
         self._kept = kept = self._keep()
         game.begin(batch, draws, seed)
-        game.reading = False
         for pool in game.pools.values():
             pool.writing = False
         try:

@@ -241,6 +241,8 @@ class Players(Values):
     def _step(self, move: Move, players: dict[str, Player], path: str) -> Step:
         inner = f"{path}.{move.name}"
         when, repeat = self._condition(move.when, move.bound, own=False), self._count(move.repeat, move.bound, "repeat")
+        if any(m.fresh or m.accumulate is not None for m in moves_in((move,))):
+            _count_of_batches(repeat, move.repeat, "repeat")
         common: dict[str, Any] = {"when": when, "repeat": repeat, "fresh": move.fresh}
         if move.kind == "phase":
             return Step("phase", move.name, move.place, (self._phase(move, players, False),), **common)
@@ -344,6 +346,7 @@ class Players(Values):
         objective = self._objective(move.minimize, move.bound)
         when = self._condition(move.when, move.bound, own=True) if member else None
         accumulate = self._count(move.accumulate, move.bound, "accumulate")
+        _count_of_batches(accumulate, move.accumulate, "accumulate")
         terms = self._terms(move.minimize, move.bound)
         idle = tuple(t for t in terms if t.value == 0)
         return Phase(
@@ -473,3 +476,11 @@ class Players(Values):
             if move.minimize is not None:
                 with suppress(Fact, Silent):  # told when the phase is made
                     self._objective(move.minimize, move.bound)
+
+
+def _count_of_batches(count: Node | int | None, expr: Expr | None, word: str) -> None:
+    """How many batches an iteration takes is told before it begins: raises Fact where losses decide it."""
+    for node in visit([count] if isinstance(count, Node) else [], lambda n: n.args):
+        if node.op == "latest":
+            fact = f"`{word}` reads {node.name}, and how many batches an iteration takes is known before it begins"
+            raise Fact(fact, "`when` may read losses").at(expr.at if expr else node.at)

@@ -13,7 +13,7 @@ from dataclasses import field
 
 from gangraph.frozen import frozen
 from gangraph.graph import Graph, Phase, Step
-from gangraph.ir import Node, leaves, walk
+from gangraph.ir import Node, leaves, visit, walk
 from gangraph.routing import Reach, Route, Routing, by
 
 
@@ -120,6 +120,12 @@ class Schedule:
         }
         return {part: list(dict.fromkeys(n or "" for n in names)) for part, names in found.items()}
 
+    def reads(self, name: str, held: bool = True) -> bool:
+        """Whether an evaluation reads the batch, by itself or, with `held`, where it makes a held value."""
+        made = {id(h.node): h.nodes for h in self.held.values()} if held else {}
+        read = visit(self.evaluations[name].nodes, lambda node: made.get(id(node), ()))
+        return any(node.op == "input" and node.name in self.graph.inputs for node in read)
+
     def __str__(self) -> str:
         lines = [f"stage {self.graph.resolved.stage}"] if self.graph.resolved.stage else []
         for name, evaluation in self.evaluations.items():
@@ -212,7 +218,9 @@ class _Planner:
 
     def _retain(self, name: str, phases: tuple[Phase, ...]) -> bool:
         mine = self._through(phases)
-        return not self.planned or any(mine & self._through(others) for other, others in self.groups if other != name)
+        others = [self._through(phases) for other, phases in self.groups if other != name]
+        several = any(phase.accumulate not in (None, 1) for phase in phases)
+        return not self.planned or bool(several and mine) or any(mine & other for other in others)
 
     def _needless(self) -> None:
         """What only one held value reads is made with it, and needs no place of its own."""

@@ -75,6 +75,8 @@ class StandIn:
         self.burst, self.poison = burst, poison
         self.heard: list[dict[str, Any]] = []
 
+    left = 0
+
     def fetches(self) -> int:
         return self.burst if self.clocks["step"] % 2 else 1
 

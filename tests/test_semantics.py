@@ -1099,6 +1099,17 @@ def test_accumulated_gradients_are_the_mean_with_batches_and_draws_of_their_own(
     assert twin.same(gan)
 
 
+def test_a_held_value_that_is_trained_may_be_accumulated(tmp_path: Path) -> None:
+    """Each turn differentiates through the graph that the first one made."""
+    gan = system(tmp_path, "once: [fake]\nschedule:\n  G: {minimize: g, accumulate: 2}\n  D: d\n")
+    plain = system(tmp_path, "schedule:\n  G: g\n  D: d\n")
+    assert gan.fetches() == 1
+    given, draws = batch(gan, 4), gan.draw(4, 0)
+    for name, g in plain.gradients("G", given, {"z": draws["z"]}).items():
+        assert torch.allclose(gan.gradients("G", given, draws)[name], g, rtol=1e-13)
+    assert_matches_reference(gan)
+
+
 def test_gradients_of_an_accumulating_phase_take_a_batch_for_each_turn(tmp_path: Path) -> None:
     gan = system(tmp_path, "schedule:\n  D: {minimize: d, accumulate: 3}\n  G: g\n")
     twin, given, draws = Twin(gan), batches(gan, 4), gan.draw(4, 0)
@@ -2036,15 +2047,27 @@ SCHEDULES = {
         "INNER", "{player: D, minimize: d, batch: fresh, repeat: 2}"
     ),
     "fresh group": "  s: {repeat: 2, batch: fresh, together: {D: d, G: g}}\n  D2: {player: D, minimize: d}\n",
+    "repeated moves": "  s: {repeat: 2, moves: {D: d, G: g}}\n",
+    "accumulated in moves": "  s: {repeat: 3, moves: {D: {minimize: d, accumulate: 2, when: step % 2 == 1}, G: g}}\n",
+    "repeated by a clock": "  D: {minimize: d, repeat: step // 2, batch: fresh}\n"
+    "  D2: {player: D, minimize: d}\n  G: g\n",
+    "accumulated of a held value": "  G: {minimize: g + near, accumulate: 3}\n  D: d\n",
     "conditional last": "  D: d\n  D2: {player: D, minimize: d, batch: fresh, when: step % 2 == 1}\n  G: g\n",
     "conditional first": "  D: {minimize: d, batch: fresh, when: step % 2 == 1}\n  G: g\n"
     "  D2: {player: D, minimize: d}\n",
 }
 
 
+HELD = swapped(
+    HEAD,
+    ("  fake: G(z)\n", "  fake: G(z)\n  mixed: fake + x\nonce: [mixed]\n"),
+    ("losses:\n", "losses:\n  near: expect(mean(D(mixed)))\n"),
+)
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_an_iteration_takes_as_many_batches_as_it_says(name: str, tmp_path: Path) -> None:
-    gan = system(tmp_path, "schedule:\n" + SCHEDULES[name])
+    gan = system(tmp_path, "schedule:\n" + SCHEDULES[name], HELD if "near" in SCHEDULES[name] else HEAD)
     for seed in range(3):
         gan.game.constants()
         wanted, given = gan.fetches(), [batch(gan, 4, i) for i in range(9)]

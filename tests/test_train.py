@@ -224,6 +224,42 @@ def test_clocks_count_epochs_of_the_data(tmp_path: Path) -> None:
     ]
 
 
+RARE = """
+gangraph: 1
+name: rare
+inputs: {x: vector(64)}
+draws: {z: normal(8)}
+networks: {G: "mlp([8, 64])", D: "mlp([8, 1])"}
+losses: {adv: "non_saturating(real=D(x), fake=D(G(z)))"}
+players:
+  D: {networks: [D], optimizer: SGD(lr=0.1)}
+  G: {networks: [G], optimizer: SGD(lr=0.1)}
+schedule:
+  D: adv.discriminator
+  more: {player: D, minimize: adv.discriminator, batch: fresh, when: adv.discriminator > 100}
+  G: adv.generator
+train: {data: digits8, batch: 16, iterations: 5}
+"""
+
+
+def test_batches_that_a_condition_leaves_are_those_of_the_next_iteration(tmp_path: Path) -> None:
+    (tmp_path / "rare.yaml").write_text(RARE)
+    gan = compile(load_spec(tmp_path / "rare.yaml"))
+    assert gan.fetches() == 2
+    train(gan, tmp_path / "run")
+    assert last(tmp_path / "run")["cursor"]["fetched"] == 5
+
+
+def test_an_iteration_that_stops_is_told_with_its_number(tmp_path: Path) -> None:
+    left_out = "state: {k: {start: 0, becomes: k + adv.generator}}\nmeant: [left_out(k)]\n"
+    text = (
+        RARE.replace("  G: adv.generator", "  G: {minimize: adv.generator * (1 + 0.01 * k), when: step < 2}") + left_out
+    )
+    (tmp_path / "rare.yaml").write_text(text)
+    message = refused(compile(load_spec(tmp_path / "rare.yaml")), tmp_path / "run")
+    assert message.startswith("iteration 2 stops: adv.generator is read before any phase")
+
+
 @pytest.mark.parametrize("pause", range(1, 6))
 def test_epochs_begin_at_the_same_step_when_a_run_resumes(tmp_path: Path, pause: int) -> None:
     """An epoch has two batches here; a resumed run may begin with one."""

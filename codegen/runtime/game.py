@@ -129,7 +129,6 @@ class Game:
             self.fetch()
         if name not in self.batch:
             raise KeyError(f"the batch has no '{name}'")
-        self.reading = True
         self.batch[name] = self.placed(self.batch[name])
         return self.batch[name]
 
@@ -173,13 +172,15 @@ class Game:
         """The batch size N of a batch: the length of an input that has one sample for each."""
         return next((len(batch[name]) for name in self.plain_inputs if name in batch), self.batch_size)
 
-    def play(self, name, evaluate, fresh=False, accumulate=1, retain=False):
-        """One evaluation (or several, accumulated) of a phase or group, then the steps of its members in order."""
+    def play(self, name, evaluate, fresh=False, accumulate=1, same=False, retain=False):
+        """One evaluation of a phase or group, then the steps of its members in order.
+
+        Several evaluations are accumulated, each of a batch of its own, or all of the `same`.
+        """
         sums = {}
         for turn in range(accumulate):
-            if (fresh and turn == 0) or (turn and self.reading):
+            if (fresh and turn == 0) or (turn and not same):
                 self.fetch()
-            self.reading = False
             self.counts[name] = self.counts.get(name, 0) + 1
             result, gradients = self.evaluated(name, evaluate(self.draws(self.label(name))), retain)
             for phase, found in gradients.items():

@@ -119,10 +119,12 @@ class Evaluation(Blocks):
                 self.made[name] = self.game.held[name]
             else:
                 before, self.within_once = self.within_once, once
+                reading = self.game.reading
                 found = self.make(name)
                 self.within_once = before
                 self.made |= found
                 if once:
+                    self.game.reading = reading  # what is held is of the first batch, whoever makes it
                     self.game.held |= {k: v for k, v in found.items() if k not in self.stage.inputs}
         return self.made[name]
 

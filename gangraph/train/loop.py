@@ -381,9 +381,12 @@ def _train(fabric: Fabric, gan: Any, data: Data, run: Run, state: State | None, 
                     gan.clocks[name] = value
                 # One iteration.
                 batches = [fabric.to_device(batch) for batch in data.take(cursor.fetched, count)]
-                with fabric.autocast():
-                    values = gan.step(batches, seed=_step_seed(options.seed, step, fabric.global_rank))
-                step, cursor.fetched = step + 1, cursor.fetched + count
+                try:
+                    with fabric.autocast():
+                        values = gan.step(batches, seed=_step_seed(options.seed, step, fabric.global_rank))
+                except (IndexError, RuntimeError) as error:
+                    raise RunError(f"iteration {step} stops: {error}") from error
+                step, cursor.fetched = step + 1, cursor.fetched + count - gan.left
                 numbers = _numbers(values)
                 _check_finite(numbers, gan, step, run)
                 if gan.clocks.get("stage") != stage:  # inputs may have grown
