@@ -43,6 +43,7 @@ for, and how varied they are. `benchmarks/gallery.yaml` has the settings.
 | `diversity` | mean distance between two outputs for one input |
 | `estimate` | of a known divergence or distance, over its value; the penalty of WGAN-GP lets it be 1.1 |
 | `told/VIEW` | share of samples that a classifier takes for what was asked, a class, attributes or a domain; of reals |
+| `path`, `separability` | how entangled the latent spaces z and w are, less is better (StyleGAN, section 4) |
 | `collapse/modes` | known modes that samples lie near, of all; `near` is the share of the samples that lie near any |
 | `collapse/spread` | mean distance of two samples : of two real items |
 | `collapse/classes` | effective number of classes that a classifier sees; of real items in brackets |
