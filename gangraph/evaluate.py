@@ -184,6 +184,8 @@ class Evaluator:
                 results.append((left == right) == (sign == "=="))
             else:
                 results.append(self.operate(ops.BINARY[sign], (left, right), {}, expr))
+            if self.truth(results[-1]) is False:
+                return results[-1]
         if len(results) > 1 and any(isinstance(r, Node) and not r.type.host for r in results):
             pairs = zip(expr.operators, expr.operands, expr.operands[1:], strict=False)
             help = " * ".join(f"({show(left)} {sign} {show(right)})" for sign, left, right in pairs)
@@ -201,13 +203,20 @@ class Evaluator:
         return self.logic(expr.operator, values, expr)
 
     def logic(self, operator: str, values: list[Any], expr: Expr) -> Any:
-        truths = [self.truth(v) for v in values]
-        if None not in truths:
-            return any(truths) if operator == "or" else all(truths)
-        unknown = [v for v, t in zip(values, truths, strict=True) if t is None]
-        if any(t == (operator == "or") for t in truths if t is not None):
-            return operator == "or"
-        nodes = tuple(self.host(v, f"`{operator}`") for v in unknown)
+        """The operand that decides, as in Python, or a node where the run decides."""
+        *front, last = values
+        unknown = [v for v in front if self.truth(v) is None]  # what is known and does not decide is left out
+        if not unknown:
+            return last
+        truth = self.truth(last)
+        if truth is not None and all(isinstance(v, Node) and v.op in ops.CONDITIONS for v in unknown):
+            last = self._hosted(last)  # beside conditions, which are 1 or 0 themselves, 1 or 0 says nothing more
+            if not isinstance(last, Node) or last.value in (0, 1):
+                if truth == (operator == "or"):
+                    return truth
+                values, unknown = unknown, unknown[:-1]
+                last = values[-1]
+        nodes = tuple(self.host(v, f"`{operator}`") for v in (*unknown, last))
         return Node(operator, nodes, HOST, expr.at) if len(nodes) > 1 else nodes[0]
 
     def truth(self, value: Any) -> bool | None:

@@ -122,9 +122,10 @@ def host_value(value: Any, clocks: Mapping[str, float]) -> float | bool | None:
         return None if test is None else host_value(value.args[1 if test else 2], clocks)
     found = [host_value(argument, clocks) for argument in value.args]
     if value.op in ("and", "or"):
-        decisive = value.op == "or"
-        truths = [None if v is None else bool(v) for v in found]
-        return decisive if decisive in truths else None if None in truths else not decisive
+        for operand in found:
+            if operand is None or bool(operand) == (value.op == "or"):
+                return operand
+        return found[-1]
     known = [v for v in found if v is not None]
     if not found or len(known) < len(found):
         return None

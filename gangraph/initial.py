@@ -14,7 +14,8 @@ from gangraph.layers import LAYERS
 from gangraph.templates import Init
 from gangraph.values import known
 
-EVERY, KIND, NETWORK, LAYERS_BELOW, LAYER = range(5)  # how special a pattern is
+EVERY, KIND, NETWORK, LAYERS_BELOW, LAYER = range(5)  # how special a pattern is, and among equals how far inside
+Rank = tuple[int, int]
 WEIGHTED = tuple(name for name, layer in LAYERS.items() if layer.weighted)
 
 
@@ -65,10 +66,10 @@ def evaluated(graph: Graph, expr: Expr) -> Init | Node:
     return value  # type: ignore[no-any-return]
 
 
-def _fits(graph: Graph, key: str, rank: int, value: Node) -> None:
+def _fits(graph: Graph, key: str, rank: Rank, value: Node) -> None:
     """A value of the data begins one parameter, whose shape it has."""
     head, _, parameter = key.rpartition(".")
-    if rank != LAYER:
+    if rank[0] != LAYER:
         raise Fact(f"a value made of the data begins one layer, and '{key}' means more", "name it: NETWORK.LAYER.bias")
     name = next(n for n in graph.networks if head.startswith(f"{n}."))
     layer = next(m for path, m in graph.networks[name].module.layers() if _within(path, head[len(name) + 1 :]))
@@ -79,24 +80,24 @@ def _fits(graph: Graph, key: str, rank: int, value: Node) -> None:
         raise Fact(f"{key} is {list(shape)}, and the value that it would begin with is {list(value.type.shape)}")
 
 
-def _dimensions(graph: Graph, key: str, rank: int) -> int:
+def _dimensions(graph: Graph, key: str, rank: Rank) -> int:
     """The least number of axes that a parameter has which a pattern means."""
     head, _, parameter = key.rpartition(".")
     if parameter == "bias":
         return 1
-    if rank in (EVERY, NETWORK):
+    if rank[0] in (EVERY, NETWORK):
         return 2
     shapes = [
         layer.parameters().get(parameter, ())
         for name, network in graph.networks.items()
         for module in network.variants.values()
         for path, layer in module.layers()
-        if (layer.title == head if rank == KIND else _within(f"{name}.{path}", head))
+        if (layer.title == head if rank[0] == KIND else _within(f"{name}.{path}", head))
     ]
     return min((len(shape) for shape in shapes if shape), default=2)
 
 
-def _targets(graph: Graph, key: str) -> list[tuple[int, str, str]]:
+def _targets(graph: Graph, key: str) -> list[tuple[Rank, str, str]]:
     """What a pattern means: its rank, the modules as text, and the parameter."""
     head, _, parameter = key.rpartition(".")
     if parameter not in ("weight", "bias"):
@@ -105,17 +106,20 @@ def _targets(graph: Graph, key: str) -> list[tuple[int, str, str]]:
     kinds = _kinds(graph, list(graph.networks))
     weighted = [k for k in WEIGHTED if k in kinds]
     if not head:
-        return [(EVERY, f"layers_of(networks, {_classes(weighted)})", parameter)] if weighted else []
+        return [((EVERY, 0), f"layers_of(networks, {_classes(weighted)})", parameter)] if weighted else []
     if head in LAYERS:
-        return [(KIND, f"layers_of(networks, {_classes([head])})", parameter)] if head in kinds else []
+        return [((KIND, 0), f"layers_of(networks, {_classes([head])})", parameter)] if head in kinds else []
     family = graph.resolved.families.get(head)
     names = list(family.values()) if family else [head]
     if all(n in graph.networks for n in names):
         found = []
         for name in names:
-            own = [k for k in WEIGHTED if k in _kinds(graph, graph.contained(name))]
-            if own:
-                found.append((NETWORK, f"layers_of(networks[{literal(name)}], {_classes(own)})", parameter))
+            contained = graph.contained(name)
+            own = [k for k in WEIGHTED if k in _kinds(graph, contained)]
+            if own:  # who holds another contains more
+                found.append(
+                    ((NETWORK, -len(contained)), f"layers_of(networks[{literal(name)}], {_classes(own)})", parameter)
+                )
         return found
     for name, network in graph.networks.items():
         if head.startswith(f"{name}."):
@@ -126,7 +130,7 @@ def _targets(graph: Graph, key: str) -> list[tuple[int, str, str]]:
     raise Fact(f"'{head}' is neither a network, nor one of its layers, nor a type of layers", nearest(head, known))
 
 
-def _layer_targets(graph: Graph, name: str, inner: str, parameter: str) -> list[tuple[int, str, str]]:
+def _layer_targets(graph: Graph, name: str, inner: str, parameter: str) -> list[tuple[Rank, str, str]]:
     """Layers of a network at a path, counted among those of the same kinds; a `Parameter` only where it is alone."""
     layers = list(graph.networks[name].module.layers())
     below = [m for path, m in layers if _within(path, inner)]
@@ -138,7 +142,8 @@ def _layer_targets(graph: Graph, name: str, inner: str, parameter: str) -> list[
         kinds = ["Parameter"]
     numbers = [i for i, path in enumerate(path for path, m in layers if m.title in kinds) if _within(path, inner)]
     found = f"list(layers_of(networks[{literal(name)}], {_classes(kinds)}))"
-    return [(LAYER if len(below) == 1 else LAYERS_BELOW, f"{found}[{i}:{i + 1}]", parameter) for i in numbers]
+    rank = (LAYER if len(below) == 1 else LAYERS_BELOW, inner.count("."))
+    return [(rank, f"{found}[{i}:{i + 1}]", parameter) for i in numbers]
 
 
 def _within(path: str, inner: str) -> bool:

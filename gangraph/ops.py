@@ -389,6 +389,7 @@ _binary("eq", lambda a, b: a == b, dtype="bool", blocked=(0, 1))
 _binary("ne", lambda a, b: a != b, dtype="bool", blocked=(0, 1))
 BINARY = {sign: name for name, sign in SIGNS.items()}
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
+CONDITIONS = COMPARISONS | {"not"}  # what is 1 or 0
 
 
 @operator("neg(v)", affine=True, host=lambda v: -v)

@@ -735,7 +735,7 @@ def test_weight_norm_gives_each_row_its_length(case):
     torch.nn.init.normal_(module.weight_g)
     rows = [g * row / row.norm() for g, row in zip(module.weight_g, module.weight, strict=True)]
     torch.testing.assert_close(module(x), apart(case, plain, x, torch.stack(rows)))
-    module.match()
+    module.match(module.weight)
     torch.testing.assert_close(module.weight_g, torch.stack([row.norm() for row in module.weight]))
 
 

@@ -1007,6 +1007,29 @@ def test_a_phase_may_train_a_part_of_its_player(tmp_path: Path) -> None:
     ]
 
 
+def test_and_and_or_give_an_operand_as_in_python(tmp_path: Path) -> None:
+    """Known numbers, numbers of the run, and both together; a network counts as true."""
+    terms = {
+        "0 or 7": lambda s: 7,
+        "2 and 3": lambda s: 3,
+        "step and 5": lambda s: s and 5,
+        "7 or step": lambda s: 7,
+        "7 and step and 2": lambda s: s and 2,
+        "step > 0 and 4": lambda s: s > 0 and 4,
+        "step > 0 or 4": lambda s: s > 0 or 4,
+        "step > 0 and True": lambda s: s > 0,
+        "step or 0.5 or step": lambda s: s or 0.5,
+        "3 < 2 < step": lambda s: False,
+    }
+    states = "".join(f'  k{i}: {{start: -1, becomes: "0 + ({text})"}}\n' for i, text in enumerate(terms))
+    read = " + ".join(f"0 * k{i}" for i in range(len(terms)))
+    gan = system(tmp_path, f"schedule:\n  D: d\n  G: g * (1 + {read})\nstate:\n{states}")
+    for step in range(3):
+        gan.step(batch(gan, 4), gan.draw(4, step))
+        assert [float(v) for v in gan.state.values()] == [float(f(step)) for f in terms.values()]
+    assert_matches_reference(gan)
+
+
 # --- when, repeat, accumulate
 
 
@@ -2114,6 +2137,34 @@ def test_the_functions_of_the_package_stay_functions(tmp_path: Path) -> None:
     assert (
         callable(gangraph.load) and callable(gangraph.compile) and callable(gangraph.draw) and callable(gangraph.train)
     )
+
+
+# --- how weights begin
+
+
+def test_the_scale_of_a_weight_norm_begins_at_that_of_its_weight(tmp_path: Path) -> None:
+    """By a pattern, by an initializer of its own, and inside of another wrapper."""
+    own, inside = "WeightNorm(Linear(4, weight=constant(2)))", "SpectralNorm(WeightNorm(Linear(1)))"
+    layers = f"  - WeightNorm(Linear(4)), Tanh(), {own}, {inside}"
+    head = swapped(HEAD, ("  - Linear(4), Tanh(), Linear(1)", layers))
+    gan = system(tmp_path, f"{PHASES}init:\n  weight: normal(0, 0.02)\n", head)
+    found = gan.named_parameters()
+    pairs = [(found[k.removesuffix("_g").replace(".first", "")], g) for k, g in found.items() if k.endswith("weight_g")]
+    assert len(pairs) == 3 and all(torch.allclose(w.norm(dim=1), g, rtol=1e-13) for w, g in pairs)
+    assert [bool(w.abs().max() < 0.2) for w, _ in pairs] == [True, False, True]
+
+
+@pytest.mark.parametrize("outer_first", [True, False])
+def test_the_pattern_of_a_network_is_more_special_than_that_of_one_that_holds_it(
+    tmp_path: Path, outer_first: bool
+) -> None:
+    lines = ["  D.weight: constant(1)\n", "  E.weight: constant(2)\n"]
+    head = swapped(
+        HEAD, ("  - Linear(4), Tanh(), Linear(1)", "  - E, Linear(1)"), ("networks:\n", "networks:\n  E: [Linear(4)]\n")
+    )
+    gan = system(tmp_path, f"{PHASES}init:\n{''.join(lines if outer_first else lines[::-1])}", head)
+    found = {k: v.unique().tolist() for k, v in gan.named_parameters().items() if k.endswith("weight")}
+    assert [found[k] for k in found if k[0] in "DE"] == [[2.0], [1.0]]
 
 
 # --- layers' draws

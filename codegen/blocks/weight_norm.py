@@ -5,7 +5,7 @@ from torch import nn
 class WeightNorm(nn.Module):
     """A layer that uses its weight as weight_g * weight / norm(weight) (Salimans and Kingma 2016, equation 2).
 
-    One norm an entry of the first axis. `match` sets `weight_g` to these norms, so that the layer is as it was.
+    One norm an entry of the first axis. `match` sets `weight_g` to these norms: the layer is as if it were bare.
     """
 
     def __init__(self, layer):
@@ -15,11 +15,11 @@ class WeightNorm(nn.Module):
         layer.weight = layer.bias = None
         self.layer = layer.layer if self.first else layer
         self.weight_g = nn.Parameter(torch.empty(len(self.weight)))
-        self.match()
+        self.match(self.weight)
 
     @torch.no_grad()
-    def match(self):
-        self.weight_g.copy_(self.weight.flatten(1).norm(dim=1))
+    def match(self, weight):
+        self.weight_g.copy_(weight.flatten(1).norm(dim=1))
 
     def use(self, weight, bias):
         """Weight and bias as the layer is to use them."""

@@ -12,10 +12,20 @@ def layers_of(network, *kinds):
 @torch.no_grad()
 def begin(module, **initializers):
     """A module whose weight or bias begins in a way of its own, which no general rule overrides."""
-    for name, initialize in initializers.items():
-        initialize(getattr(module, name))
+    for name, rule in initializers.items():
+        rule(getattr(module, name))
+        matched(module, name)
     module.begun = set(initializers)
     return module
+
+
+def matched(module, name):
+    """A wrapper that keeps the scale of the weight apart begins at the scale of the weight that was given."""
+    wrapper = module if name == "weight" else None
+    while wrapper is not None:
+        if hasattr(wrapper, "match"):
+            wrapper.match(module.weight)
+        wrapper = getattr(wrapper, "first", None)
 
 
 @torch.no_grad()
@@ -25,3 +35,4 @@ def initialize(modules, name, rule):
         parameter = getattr(module, name, None)
         if parameter is not None and name not in getattr(module, "begun", ()):
             rule(parameter)
+            matched(module, name)

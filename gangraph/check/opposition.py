@@ -190,8 +190,8 @@ def _function(node: Node) -> Callable[..., float]:
         "where": lambda c, a, b: a if c else b,
         "ifelse": lambda c, a, b: a if c else b,
         "leaky_relu": lambda v: v if v > 0 else v * node.fields["slope"],
-        "and": lambda *v: float(all(v)),
-        "or": lambda *v: float(any(v)),
+        "and": lambda *v: next((a for a in v if not a), v[-1]),
+        "or": lambda *v: next((a for a in v if a), v[-1]),
         "not": lambda v: float(not v),
     }
     found = special.get(node.op) or ops.OPERATORS[node.op].host

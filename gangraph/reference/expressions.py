@@ -197,18 +197,15 @@ class Interpreter:
         return Live(together) if any(isinstance(r, Live) for r in results) else together
 
     def logic(self, expr: Logic, scope: Scope) -> Any:
-        """What is known now decides at once; numbers of the run are all read."""
+        """The operand that decides; what is known now ends the reading, numbers of the run do not."""
         wanted = expr.operator == "or"
-        live: list[bool] = []
+        found: list[Any] = []
         for operand in expr.operands:
-            value = self.value(operand, scope)
-            if isinstance(value, Live):
-                live.append(bool(value.value))
-            elif truth(value) == wanted:
-                return wanted
-        if not live:
-            return not wanted
-        return Live(any(live) if wanted else all(live))
+            found.append(self.value(operand, scope))
+            if not isinstance(found[-1], Live) and truth(found[-1]) == wanted:
+                break
+        decided = next((v for v in found if truth(v) == wanted), found[-1])
+        return Live(number(decided)) if any(isinstance(v, Live) for v in found) else decided
 
     def attribute(self, expr: Attribute, scope: Scope) -> Any:
         parameter = self._parameter(expr, scope)
