@@ -328,6 +328,7 @@ ScheduleSpec = Annotated[
 ]
 
 
+NO_PHASE = {"moves", "together", "update", "reset"}  # what makes a mapping of the schedule something else
 LENGTHS = ("iterations", "epochs", "images")  # in one of which a training says how long it is
 
 
@@ -605,6 +606,8 @@ def _over(
             sources.removed[key] = above.key_place(key)
             keys[key] = above.keys[key]  # whoever misses it is told here
             continue
+        if path == "schedule" or path.endswith(".moves") or path.endswith(".together"):
+            old, value = _minimizing(old, value), _minimizing(value, old)
         entries[key] = (
             _over(old, value, sources, (), inner, problems)
             if isinstance(old, Mapping) and isinstance(value, Mapping)
@@ -623,6 +626,13 @@ def _over(
             problems.append(sources.problem(above.key_place("order"), "schedule.order", fact))
         entries = {key: entries[key] for key in [*order, *(k for k in entries if k not in order)]}
     return Mapping(entries, above.place, keys)
+
+
+def _minimizing(phase: Tree | None, other: Tree | None) -> Tree | None:
+    """A phase that is an expression as the mapping that it is short for, where the other one is such a mapping."""
+    if isinstance(phase, Scalar) and isinstance(other, Mapping) and not other.entries.keys() & NO_PHASE:
+        return Mapping({"minimize": phase}, phase.place, {"minimize": phase})
+    return phase
 
 
 def parse_spec(tree: Mapping, sources: Sources) -> GraphSpec:

@@ -300,6 +300,33 @@ def test_whatever_is_inherited_may_lie_idle(tmp_path: Path) -> None:
     assert load(child, tmp_path).warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("below", "above", "repeat", "text"),
+    [
+        ("{minimize: adv.discriminator, repeat: 3, batch: fresh}", "2 * adv.discriminator", 3, "2 * adv.discriminator"),
+        ("adv.discriminator", "{repeat: 3, batch: fresh}", 3, "adv.discriminator"),
+        ("{minimize: adv.discriminator, repeat: 3}", "{minimize: 2 * adv.discriminator, repeat: ~}", None, "2 * "),
+        (
+            "{moves: {D1: {player: D, minimize: adv.discriminator}}, repeat: 3}",
+            "2 * adv.discriminator",
+            None,
+            "2 * adv.discriminator",
+        ),
+    ],
+)
+def test_a_phase_that_is_an_expression_is_a_mapping_that_minimizes_it(
+    below: str, above: str, repeat: int | None, text: str, tmp_path: Path
+) -> None:
+    """In a child and in a stage alike, whichever of both is short."""
+    parent = changed(HEAD, ("  D: adv.discriminator\n", f"  D: {below}\n"))
+    (tmp_path / "parent.yaml").write_text(parent)
+    child = f"gangraph: 1\nname: child\nextends: parent.yaml\nschedule: {{D: {above}}}\n"
+    stage = f"stages: {{one: {{iterations: 1}}, two: {{schedule: {{D: {above}}}}}}}\n"
+    for step in (load(child, tmp_path).graph.schedule[0], load(parent + stage, tmp_path).graphs[1].schedule[0]):
+        assert step.kind == "phase" and step.repeat == repeat and step.phases[0].text.startswith(text)
+        assert step.fresh == ("fresh" in below + above)
+
+
 @pytest.mark.parametrize("name", MEANT)
 def test_a_name_under_meant_that_declares_nothing_is_an_error(name: str, tmp_path: Path) -> None:
     with pytest.raises(gangraph.SpecError, match="declares nothing"):
