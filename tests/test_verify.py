@@ -281,6 +281,12 @@ def test_what_readers_wrote_means_what_it_says(rest: tuple[str, str], tmp_path: 
     testing.assert_matches_reference(tmp_path / "small.yaml", cases=3)
 
 
+def test_what_an_optimizer_keeps_in_float32_stays_so_after_a_snapshot(tmp_path: Path) -> None:
+    text = SMALL.replace("SGD(lr=0.1)", '"NAdam(lr=0.1, momentum_decay=0.1)"')
+    text += 'losses: {rec: "expect(l2(G(z), x))", score: expect(mean(D(x)**2))}\nschedule: {G: rec, D: score}\n'
+    testing.assert_matches_reference(written(tmp_path, text), cases=3)
+
+
 def test_a_wrapper_stands_in_a_wrapper(tmp_path: Path) -> None:
     text = SMALL.replace("D: Linear(1)", "D: SpectralNorm(WeightNorm(Linear(1)))")
     text += 'losses: {rec: "expect(l2(G(z), x))", score: expect(mean(D(x)**2))}\nschedule: {G: rec, D: score}\n'

@@ -255,6 +255,9 @@ class Subject:
         """Another instance, which goes on from what this one keeps; copied, as a file would be."""
         made = self.made()
         made.load_state_dict(copy.deepcopy(gan.state_dict()))
+        for name, player in made.game.players.items():
+            for new, old in zip(player, gan.game.players[name], strict=True):
+                _as_kept(new.state_dict()["state"], old.state_dict()["state"])
         return made
 
     def made(self) -> Compiled:
@@ -266,6 +269,12 @@ class Subject:
         game = getattr(executed(source, "gangraph_other"), title)().to(torch.float64)
         game.load_state_dict(self.start(beginning).state_dict())
         return game
+
+
+def _as_kept(loaded: dict[int, dict[str, Any]], kept: dict[int, dict[str, Any]]) -> None:
+    """What an optimizer has loaded, as it was: torch casts to the weights' precision what NAdam keeps in float32."""
+    for number, state in loaded.items():
+        state |= {k: v.to(kept[number][k].dtype) for k, v in state.items() if torch.is_tensor(v)}
 
 
 @frozen
