@@ -45,7 +45,8 @@ def count_at(value: Any, game: Any) -> int:
 def number_at(node: Node, game: Any) -> Any:
     """A number of clocks, constants and losses, as they are at a game's present clocks, in its latest evaluations."""
     writer = PhaseWriter.__new__(PhaseWriter)
-    writer.names = {id(part): f"self.last({part.name!r})" for part in walk([node]) if part.op == "loss"}
+    losses = [part for part in walk([node]) if part.op == "loss" and not part.type.host]
+    writer.names = {id(part): f"self.last({part.name!r})" for part in losses}
     return eval(writer.code(node).plain(), game.fetches.__func__.__globals__, {"self": game})  # text that gangraph made
 
 

@@ -259,11 +259,8 @@ class StageWriter:
                 continue
             finals += fit(f"{variable} = {code}", 8)
             objectives.append(f"{literal(phase.name)}: {variable}")
-        losses = [
-            f"{literal(n.name)}: {writer.names[id(n)]}"
-            for n in evaluation.losses
-            if id(n) in writer.names and not n.type.host
-        ]
+        seen = {n.name: (writer.names[id(n)], n.type.host) for n in evaluation.losses if id(n) in writer.names}
+        losses = [f"{literal(name)}: {f'self.full({v})' if host else v}" for name, (v, host) in seen.items()]
         more = []
         whens = [
             f"{literal(p.name)}: {writer.code(p.when).plain()}" for p in evaluation.phases if isinstance(p.when, Node)

@@ -272,6 +272,15 @@ graph: {fake: G(z), target: "where(step < 1, x, stop(fake) + x)", other: "x if s
 losses: {rec: "expect(l2(fake, target)) + expect(l1(fake, other))", score: expect(mean(D(x)**2))}
 schedule: {G: rec, D: score}
 """,
+        "losses that are numbers": """
+losses: {rec: "expect(l2(G(z), x))", score: expect(mean(D(x)**2)), half: 0.5, late: half * step}
+state: {s: {start: 0, becomes: s + late}, t: {start: 0, becomes: 2 * half, in: [judged]}}
+schedule: {G: rec + late, judged: {together: {D: {minimize: score * half, when: late > 0.1}}}}
+""",
+        "a derivative by a loss": """
+losses: {rec: "expect(l2(G(z), x))", score: expect(mean(D(x)**2)), two: score**2, all: "grad(two, score) * score"}
+schedule: {G: "rec + grad(rec, rec)", D: all}
+""",
     }.items(),
     ids=lambda item: item[0],
 )
@@ -285,6 +294,16 @@ def test_what_an_optimizer_keeps_in_float32_stays_so_after_a_snapshot(tmp_path: 
     text = SMALL.replace("SGD(lr=0.1)", '"NAdam(lr=0.1, momentum_decay=0.1)"')
     text += 'losses: {rec: "expect(l2(G(z), x))", score: expect(mean(D(x)**2))}\nschedule: {G: rec, D: score}\n'
     testing.assert_matches_reference(written(tmp_path, text), cases=3)
+
+
+def test_a_group_updates_states_after_all_its_steps(tmp_path: Path) -> None:
+    text = SMALL.replace("SGD(lr=0.1)", "SGD(lr=0.1 * s)")
+    text += """
+losses: {rec: "expect(l2(G(z), x))", score: expect(mean(D(x)**2))}
+state: {s: {start: 0.1, becomes: score, in: [D]}, t: {start: 0, becomes: t + rec, in: [both]}}
+schedule: {both: {together: {D: score, G: rec}}}
+"""
+    testing.assert_matches_reference(written(tmp_path, text), cases=2)
 
 
 def test_a_wrapper_stands_in_a_wrapper(tmp_path: Path) -> None:

@@ -349,7 +349,7 @@ class Evaluation(Blocks):
         assert value.shared and constant(value.data).size == 1, f"{name} is no number: {value}"
         found = Value(np.reshape(value.data, (1,)), True, value.order)
         if name:
-            self.log[name] = found
+            found = self.log[name] = self.marked(found, name)
         return found
 
     def objective(self, move: Any) -> Value:

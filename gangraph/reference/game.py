@@ -39,7 +39,7 @@ class Result:
     objectives: dict[str, float]
     losses: dict[str, float]
     conditions: dict[str, bool]
-    states: dict[str, Arrays]  # by member: what its states become
+    states: Arrays  # what they become
 
 
 class Reference:
@@ -247,15 +247,15 @@ class Reference:
         """A phase, or a group with all its members: objectives, then conditions, then what states read."""
         stage = self.stage
         members = list(move.moves) if move.kind == "group" else [move]
-        states = {m.name: self._states_after(m.name) for m in members}
+        states = {name: self._states_after(name) for name in (move.name, *(m.name for m in members))}
 
         def read(evaluation: Evaluation) -> None:
             for member in members:
                 evaluation.objective(member)
             for member in members if move.kind == "group" else ():
                 evaluation.condition(member.when, member.bound, member.name, True)
-            for member in members:
-                for state, expr in states[member.name].items():
+            for found in states.values():
+                for state, expr in found.items():
                     self._become(evaluation, state, expr)
 
         evaluation = self._evaluation(label, move.name, read)
@@ -264,7 +264,7 @@ class Reference:
             m.name: bool(evaluation.condition(m.when, m.bound, m.name, True)) if move.kind == "group" else True
             for m in members
         }
-        becoming = {m: {s: self._become(evaluation, s, e) for s, e in found.items()} for m, found in states.items()}
+        becoming = {s: self._become(evaluation, s, e) for found in states.values() for s, e in found.items()}
         gradients = {}
         for member in members:
             names = self.owned(stage, member)
@@ -434,7 +434,7 @@ class Reference:
         for member in move.moves if move.kind == "group" else (move,):
             if result.conditions[member.name]:
                 self._move(member, self._ruled(member, result.gradients[member.name]))
-            self.state |= result.states[member.name]
+        self.state |= result.states
 
     # --- a step
 
