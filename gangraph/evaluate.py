@@ -415,7 +415,7 @@ class Evaluator:
             found = self.value(function, scope)
         if isinstance(found, Template | Named | View):
             arguments, keywords = self.arguments(expr, scope)
-            return self.apply(found, arguments, keywords, expr, scope)
+            return self.apply(found, present(arguments), {k: present(v) for k, v in keywords.items()}, expr, scope)
         arguments, keywords = self.arguments(expr, scope)
         if callable(getattr(found, "bind", None)):
             return self.make(found, arguments, keywords, expr)
@@ -427,7 +427,7 @@ class Evaluator:
 
     def arguments_of(self, name: str, expr: Call, scope: Scope) -> dict[str, Any]:
         """The arguments of one of `ops.SPECIAL`, by name."""
-        return ops.SPECIAL[name].bind(*self.arguments(expr, scope))
+        return {k: present(v) for k, v in ops.SPECIAL[name].bind(*self.arguments(expr, scope)).items()}
 
     def _callee(self, function: Name, scope: Scope) -> Any:
         """What a name in front of brackets is: local and spec names hide the library, the core hides nothing."""
@@ -510,10 +510,10 @@ class Evaluator:
             tuple(self._hosted(a) for a in arguments), {k: self._hosted(v) for k, v in keywords.items()}
         )
         if self.dropping:
-            kept = self._dropped(name, list(bound.values()), expr)
+            kept = self._dropped(operator, bound, expr)
             if kept is not MISSING:
                 return kept
-            bound = {key: self._present(value) for key, value in bound.items()}
+        bound = {key: present(value) for key, value in bound.items()}
         if name == "lerp" and isinstance(bound["t"], Node) and bound["t"].type.host and bound["t"].value in (0, 1):
             side = ops.node_of(bound["b"] if bound["t"].value == 1 else bound["a"])
             whole = operator.rule(**bound)[1]
@@ -533,12 +533,6 @@ class Evaluator:
         if type_.host and operator.host is not None and all(n.value is not None for n in nodes):
             node.value = self._fold(operator, tuple(n.value for n in nodes))
         return node
-
-    def _present(self, value: Any) -> Any:
-        """0 for a term that is not there."""
-        if isinstance(value, tuple):
-            return tuple(map(self._present, value))
-        return self._hosted(0) if isinstance(value, Node) and value.op == "dropped" else value
 
     def _plain(self, operator: ops.Operator, arguments: tuple[Any, ...], expr: Expr) -> Node | None:
         """The common case, without detours: an entry by entry operator on tensors and numbers."""
@@ -584,7 +578,7 @@ class Evaluator:
         return value
 
     def node(self, value: Any) -> Node:
-        return ops.node_of(self._hosted(value))
+        return ops.node_of(present(self._hosted(value)))
 
     def _map(self, function: Callable[..., Any], name: str, arguments: tuple[Any, ...]) -> Any:
         lists = [a for a in arguments if isinstance(a, tuple)]
@@ -617,39 +611,31 @@ class Evaluator:
                 return Init(init.name, init.arguments, init.scale * ops.static_number(factor, "a factor"))
         raise Fact("an initializer may be multiplied by a number, and nothing else")
 
-    def _dropped(self, name: str, bound: list[Any], expr: Expr) -> Any:
-        """A term whose factor is a constant 0 is not there."""
-
-        def gone(value: Any) -> bool:
-            return isinstance(value, Node) and value.op == "dropped"
+    def _dropped(self, operator: ops.Operator, bound: dict[str, Any], expr: Expr) -> Any:
+        """A term whose factor is a constant 0 is not there, nor what is 0 where it is; its node is what it would be."""
+        name, values = operator.name, list(bound.values())
 
         def zero(value: Any) -> bool:
             return (
                 isinstance(value, Node) and value.type.host and value.value == 0 and not isinstance(value.value, bool)
             )
 
-        if (
-            name == "mul"
-            and any(zero(b) or gone(b) for b in bound)
-            and not all(ops.node_of(b).type.host for b in bound)
-        ):
-            _, type_, _ = ops.OPERATORS[name].rule(*bound)
-            return Node("dropped", (), type_, expr.at, value=None)
-        if not any(map(gone, bound)):
+        gone = [isinstance(v, Node) and v.op == "dropped" for v in values]
+        if not any(gone) and not (name == "mul" and any(map(zero, values))):
             return MISSING
-        if name in ("add", "sub"):
-            left, right = bound
-            if gone(left) and gone(right):
-                return left
-            if gone(right):
-                return left
-            return right if name == "add" else self.operate("neg", (right,), {}, expr)
-        operator, known = ops.OPERATORS[name], [0 if gone(b) else getattr(b, "value", None) for b in bound]
-        nothing = operator.host is not None and None not in known and self._fold(operator, tuple(known)) == 0
-        if gone(bound[0]) and (nothing or name in ("expect", "total", "mean", "sum", "div")):
-            _, type_, _ = operator.rule(*bound)
-            return Node("dropped", (), type_, expr.at)
-        return MISSING
+        nodes, type_, fields = operator.rule(**{key: present(value) for key, value in bound.items()})
+        if name in ("add", "sub") and not all(gone):
+            left, right = values
+            kept = left if gone[1] else right if name == "add" else self.operate("neg", (right,), {}, expr)
+            found = ops.node_of(kept).type
+            return kept if (found.shape, found.samples, found.host) == (type_.shape, type_.samples, False) else MISSING
+        if name not in ("add", "sub", "mul", "expect", "total", "mean", "sum") and not (name == "div" and gone[0]):
+            known = [0 if g else getattr(v, "value", None) for g, v in zip(gone, values, strict=True)]
+            if not gone[0] or operator.host is None or None in known or self._fold(operator, tuple(known)) != 0:
+                return MISSING
+        if type_.host:
+            return MISSING
+        return Node("dropped", (), type_, expr.at, {"whole": Node(name, nodes, type_, expr.at, fields)})
 
     # --- lists
 
@@ -743,6 +729,13 @@ def _bound(bound: Any, values: tuple[int, ...], size: Length) -> str:
         return f"{bracketed(size)} - {-values[0]}"
     beyond = any(n > whole for n, whole in zip(values, size.values, strict=True))
     return f"min({bound}, {size})" if beyond else str(bound)
+
+
+def present(value: Any) -> Any:
+    """Terms whose factor is 0 as what they would be, where they cannot be left out."""
+    if isinstance(value, tuple):
+        return tuple(map(present, value))
+    return value.fields["whole"] if isinstance(value, Node) and value.op == "dropped" else value
 
 
 def _flat(values: tuple[Any, ...]) -> list[Any]:

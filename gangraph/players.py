@@ -361,9 +361,9 @@ class Players(Values):
             raise Fact(f"{show(expr)} has two sides", "say which: .discriminator or .generator").at(expr.at)
         if isinstance(value, tuple):
             raise Fact(f"{show(expr)} is a list of {len(value)}", "reduce it with add(...)").at(expr.at)
-        node = self.node(value)
-        if node.op == "dropped":
+        if isinstance(value, Node) and value.op == "dropped":
             raise Fact("no term of the objective is left: every factor is 0").at(expr.at)
+        node = self.node(value)
         if node.type.samples is not None or node.type.size > 1 or node.type.host:
             what = "a number that no network makes" if node.type.host else f"{node.type}, not one number"
             raise Fact(

@@ -596,7 +596,7 @@ def _over(
         if path == "schedule" and key == "order" and isinstance(value, Sequence):
             order = [item.text for item in value.items if isinstance(item, Scalar)]
             continue
-        old = entries.get(key, Mapping({}, value.place, {}) if not path else None)
+        old: Tree | None = entries.get(key, Mapping({}, value.place, {}) if not path else None)
         inner = f"{path}.{key}" if path else key
         if isinstance(value, Scalar) and value.null:
             if key not in entries:
@@ -607,7 +607,7 @@ def _over(
             keys[key] = above.keys[key]  # whoever misses it is told here
             continue
         if path == "schedule" or path.endswith(".moves") or path.endswith(".together"):
-            old, value = _minimizing(old, value), _minimizing(value, old)
+            old, value = old and _minimizing(old, value), _minimizing(value, old)
         entries[key] = (
             _over(old, value, sources, (), inner, problems)
             if isinstance(old, Mapping) and isinstance(value, Mapping)
@@ -628,7 +628,7 @@ def _over(
     return Mapping(entries, above.place, keys)
 
 
-def _minimizing(phase: Tree | None, other: Tree | None) -> Tree | None:
+def _minimizing(phase: Tree, other: Tree | None) -> Tree:
     """A phase that is an expression as the mapping that it is short for, where the other one is such a mapping."""
     if isinstance(phase, Scalar) and isinstance(other, Mapping) and not other.entries.keys() & NO_PHASE:
         return Mapping({"minimize": phase}, phase.place, {"minimize": phase})

@@ -280,7 +280,7 @@ class PhaseWriter(Writer):
         """A loss or objective as one number."""
         inner = node.args[0] if node.op == "loss" else node
         code = self.code(inner)
-        squeezed = inner.type.rank > 0 and not code.plain().endswith((".mean()", ".sum()"))
+        squeezed = inner.type.rank > 0 and inner.op != "dropped" and not code.plain().endswith((".mean()", ".sum()"))
         return code.at(ATOM) + ".squeeze()" if squeezed else code
 
     # --- leaves

@@ -575,7 +575,7 @@ class Values(Expander):
             return made
         if isinstance(value, tuple):
             raise Fact(f"the loss {name} is a list of {len(value)}", "reduce it with add(...) or average(...)").at(at)
-        node = self.node(value)
+        node, gone = self.node(value), isinstance(value, Node) and value.op == "dropped"
         if node.type.samples is not None:
             raise Fact(
                 f"the loss {name} is {node.type}, one for each sample",
@@ -587,8 +587,8 @@ class Values(Expander):
                 "reduce its own axes: write mean(...) or sum(...) inside expect",
             ).at(at)
         made_node = Node("loss", (node,), Type() if not node.type.host else node.type, at, name=name)
-        self.losses[name] = made_node
-        return made_node
+        self.losses[name] = made_node if not gone else Node("loss", (value,), made_node.type, at, name=name)
+        return made_node if not gone else Node("dropped", (), made_node.type, at, {"whole": made_node})
 
 
 def known(resolved: Resolved, expr: Expr, arguments: bool = False, beginning: bool = False) -> Any:

@@ -1301,6 +1301,31 @@ def test_a_dropped_term_inside_another_operator_is_0(text: str, tmp_path: Path) 
     assert torch.allclose(found["f"], found["g"])
 
 
+@pytest.mark.parametrize(
+    ("loss", "objective", "logged"),
+    [
+        ("off * expect(sum(abs(fake - x)))", "g + 2 * w - w", False),
+        ("expect(off * sum(abs(fake - x)))", "g + w", False),
+        ("total(off * sum(D(fake)))", "w + g", False),
+        ("expect(sum((off * D(fake))**2))", "g + w", False),
+        ("off * hinge(real=D(x), fake=D(fake))", "g + w.generator", False),
+        ("expect(sum(D(off * fake)))", "g + w", True),
+        ("expect(sum(exp(off * D(fake))))", "g + w", True),
+        ("expect(sum((off * D(fake) + 1) * D(fake)))", "g + w", True),
+        ("expect(sum(grad(off * D(fake), fake)**2))", "g + w", True),
+    ],
+)
+def test_what_is_dropped_is_a_summand_and_what_is_left_runs(
+    loss: str, objective: str, logged: bool, tmp_path: Path
+) -> None:
+    """A loss whose every term is dropped is not there; inside of what is not 0 at 0 nothing is dropped."""
+    head = swapped(HEAD, ("sizes:", "constants: {off: 0}\nsizes:"), ("losses:\n", f"losses:\n  w: {loss}\n"))
+    gan = system(tmp_path, f"schedule:\n  D: d\n  G: {objective}\n", head)
+    log = gan.step(batch(gan, 4), gan.draw(4, 0))
+    assert any(name.startswith("G/w") for name in log) == logged
+    assert_matches_reference(gan)
+
+
 def test_a_factor_that_reads_a_clock_is_never_dropped(tmp_path: Path) -> None:
     head = swapped(HEAD, ("sizes:", 'constants: {off: "0 * step"}\nsizes:'))
     gan = system(tmp_path, "schedule:\n  D: d\n  G: off * d + g\n", head)

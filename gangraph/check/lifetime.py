@@ -92,7 +92,10 @@ class _Clockwork:
                 self._note((path, node.name), Finding(at, path, fact, help, name, warning=True))
             else:
                 fact = f"{state.name} reads {node.name}, which no phase evaluates"
-                self._note((path, node.name), Finding(at, path, fact, "minimize it in a phase"))
+                whole = self.stage.graph.losses.get(node.name or "")
+                gone = whole is not None and whole.args[0].op == "dropped"
+                help = "its factor is 0" if gone else "minimize it in a phase"
+                self._note((path, node.name), Finding(at, path, fact, help))
 
     def _evaluate(self, step: Step, evaluation: Evaluation, always: bool) -> None:
         held = [n for n in evaluation.nodes if id(n) in self.once]

@@ -19,7 +19,7 @@ from gangraph.reference.expressions import CLOCKS, each_side
 from gangraph.reference.scopes import MISSING, Place, Scope
 from gangraph.reference.stage import Expansion, Stage
 from gangraph.reference.tape import Tape, constant, same
-from gangraph.reference.values import DROPPED, Live, Outputs, TwoSided, Value, integer, number
+from gangraph.reference.values import Dropped, Live, Outputs, TwoSided, Value, integer, number, present
 from gangraph.spec import Chain, GivenNetwork, TwoSides
 
 if TYPE_CHECKING:
@@ -324,16 +324,19 @@ class Evaluation(Blocks):
                 body = member.body
                 self.losses[name] = self._sided(name, lambda side: self.value(getattr(body, side), scope))
             else:
-                value = self.value(member.body, scope)
-                if isinstance(value, TwoSided):
-                    self.losses[name] = self._sided(name, value.side)
-                else:
-                    self.losses[name] = self.scalar(value, name)
+                self.losses[name] = self._named(self.value(member.body, scope), name)
         found = self.losses[name]
+        if knowing:
+            found = present(found)
         return Live(float(constant(found.data).reshape(()))) if knowing and isinstance(found, Value) else found
 
+    def _named(self, value: Any, name: str) -> Any:
+        if isinstance(value, Dropped):
+            return Dropped(lambda: self._named(value.whole(), name))
+        return self._sided(name, value.side) if isinstance(value, TwoSided) else self.scalar(value, name)
+
     def _sided(self, name: str, side: Callable[[str], Any]) -> TwoSided:
-        return each_side(lambda s: self.scalar(side(s), f"{name}.{s}"))
+        return each_side(lambda s: self._named(side(s), f"{name}.{s}"))
 
     def _latest(self, name: str) -> Any:
         if name in self.game.latest:
@@ -345,7 +348,7 @@ class Evaluation(Blocks):
         if isinstance(value, tuple):
             return tuple(self.scalar(v, f"{name}[{i}]" if name else "") for i, v in enumerate(value))
         if not isinstance(value, Value):
-            value = Value(np.array([0.0 if value is DROPPED else float(number(value))]), True)
+            value = Value(np.array([float(number(value))]), True)
         assert value.shared and constant(value.data).size == 1, f"{name} is no number: {value}"
         found = Value(np.reshape(value.data, (1,)), True, value.order)
         if name:

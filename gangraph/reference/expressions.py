@@ -35,7 +35,6 @@ from gangraph.reference.layers import LAYERS, WRAPPERS, make
 from gangraph.reference.scopes import MISSING, Scope
 from gangraph.reference.tape import constant
 from gangraph.reference.values import (
-    DROPPED,
     Dropped,
     Live,
     Outputs,
@@ -45,6 +44,7 @@ from gangraph.reference.values import (
     integer,
     is_number,
     number,
+    present,
 )
 
 CLOCKS = ("step", "epoch", "epoch_step", "epoch_steps", "images", "stage", "stage_step", "stage_images")
@@ -157,7 +157,9 @@ class Interpreter:
         if expr.operator == "*" and scope.dropping and not self.trial:
             factors = [self.fixed(side, scope) for side in (expr.left, expr.right)]
             if None in factors and any(f is not None and f == 0 for f in factors):
-                return DROPPED
+                return Dropped(
+                    lambda: self.operate("*", (self.value(expr.left, scope), self.value(expr.right, scope)), {})
+                )
         left = self.value(expr.left, scope)
         return self.operate(expr.operator, (left, self.value(expr.right, scope)), {})
 
@@ -216,6 +218,8 @@ class Interpreter:
     def _part(self, value: Any, name: str, scope: Scope) -> Any:
         if isinstance(value, Outputs) and name in value.names:
             return value[value.names.index(name)]
+        if isinstance(value, Dropped):
+            return Dropped(lambda: self._part(value.whole(), name, scope))
         if isinstance(value, TwoSided):
             side = value.side(name)
             return Live(float(constant(side.data).reshape(()))) if scope.knowing and isinstance(side, Value) else side
@@ -299,7 +303,7 @@ class Interpreter:
         if not isinstance(found, Network):
             raise TypeError(f"{function} cannot be called")
         arguments, keywords = self.arguments(expr, scope)
-        return self.apply(found, arguments, keywords, expr, scope)
+        return self.apply(found, present(arguments), {k: present(v) for k, v in keywords.items()}, expr, scope)
 
     def arguments(self, expr: Call, scope: Scope) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return tuple(self.value(a, scope) for a in expr.arguments), {k: self.value(v, scope) for k, v in expr.keywords}
@@ -362,7 +366,10 @@ class Interpreter:
         if any(isinstance(a, Init) for a in arguments):
             return Init()
         if any(isinstance(a, Dropped) for a in arguments):
-            return self._without(name, arguments, keywords)
+            kept = self._without(name, arguments, keywords)
+            if kept is not MISSING:
+                return kept
+        arguments, keywords = present(arguments), {k: present(v) for k, v in keywords.items()}
         if name in ("log2", "range", "len"):
             return _count(name, arguments)
         if name not in o.WHOLE_LISTS:
@@ -380,17 +387,20 @@ class Interpreter:
         return o.OPERATORS[name](*arguments, **keywords)
 
     def _without(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        """A sum without the terms that are not there."""
+        """A sum without the terms that are not there, and nothing where nothing comes of them."""
         gone = [isinstance(a, Dropped) for a in arguments]
-        if name in ("+", "-"):
-            if all(gone):
-                return DROPPED
-            if gone[1]:
-                return arguments[0]
-            return arguments[1] if name == "+" else self.operate("neg", (arguments[1],), {})
-        if name in ("*", "neg", "expect", "total", "mean", "sum") or (name == "/" and gone[0]):
-            return DROPPED
-        return self.operate(name, tuple(0.0 if g else a for a, g in zip(arguments, gone, strict=True)), keywords)
+        if name in ("+", "-") and not all(gone):
+            kept = arguments[0] if gone[1] else arguments[1]
+            if not isinstance(kept, Value):
+                return MISSING  # a number would be without the axes of the other
+            return self.operate("neg", (kept,), {}) if name == "-" and gone[0] else kept
+        if name not in ("+", "-", "*", "neg", "expect", "total", "mean", "sum") and not (name == "/" and gone[0]):
+            known = [0.0 if g else a for a, g in zip(arguments, gone, strict=True)]
+            if not gone[0] or name not in o.HOST or keywords or not all(isinstance(a, int | float) for a in known):
+                return MISSING
+            if o.on_numbers(name, *known) != 0:
+                return MISSING
+        return Dropped(lambda: self.operate(name, present(arguments), keywords))
 
     # --- special forms
 
@@ -427,7 +437,7 @@ class Interpreter:
 
     def do_grad(self, expr: Call, scope: Scope) -> Any:
         arguments, keywords = self.arguments(expr, scope)
-        y, x = (*arguments, *(keywords[k] for k in ("y", "x") if k in keywords))
+        y, x = present((*arguments, *(keywords[k] for k in ("y", "x") if k in keywords)))
         if isinstance(x, tuple):
             return tuple(self.gradient(y, each) for each in x)
         return self.gradient(y, x)
@@ -443,6 +453,8 @@ def each_side(function: Callable[[str], Any]) -> TwoSided:
 
 
 def _side(value: Any, side: str) -> Any:
+    if isinstance(value, Dropped):
+        return Dropped(lambda: _side(value.whole(), side))
     return value.side(side) if isinstance(value, TwoSided) else value
 
 

@@ -24,7 +24,7 @@ from gangraph.reference.expressions import CLOCKS
 from gangraph.reference.optimizers import OPTIMIZERS, clipped_norm, clipped_value
 from gangraph.reference.stage import Expansion, Stage
 from gangraph.reference.tape import Tape, constant
-from gangraph.reference.values import Live, Value, integer, number
+from gangraph.reference.values import Dropped, Live, Value, integer, number, present
 from gangraph.resolve import Move, Resolved
 
 Arrays = dict[str, Any]
@@ -297,13 +297,13 @@ class Reference:
 
                 def read(evaluation: Evaluation, chosen: list[tuple[str, str | None]] = together) -> list[Any]:
                     values = [(evaluation.loss(name), side) for name, side in chosen]
-                    return [value.side(side) if side else value for value, side in values]
+                    return [v.side(side) if side and not isinstance(v, Dropped) else v for v, side in values]
 
                 values = read(self._evaluation(("", 1), f"losses {together}", read))
                 for (name, side), value in zip(together, values, strict=True):
                     for i, one in enumerate(value) if isinstance(value, tuple) else [(None, value)]:
                         text = ".".join(filter(None, (name, side))) + (f"[{i}]" if i is not None else "")
-                        found[text] = float(constant(one.data).reshape(()))
+                        found[text] = 0.0 if isinstance(one, Dropped) else float(constant(one.data).reshape(()))
         return found
 
     def shown(self, batch: Any, draws: Arrays | None = None) -> Arrays:
@@ -330,7 +330,7 @@ class Reference:
         found: list[tuple[str, str | None]] = []
         with np.errstate(all="ignore"):
             for name in self.stage.losses:
-                value = rehearsal.loss(name)
+                value = present(rehearsal.loss(name))
                 found += [(name, s) for s in value.sides] if hasattr(value, "sides") else [(name, None)]
         return found
 

@@ -49,13 +49,6 @@ class Live:
         return f"Live({self.value})"
 
 
-class Dropped:
-    """A term whose factor is a constant 0 (semantics 3): it is not there."""
-
-
-DROPPED = Dropped()
-
-
 class Thunk:
     """Something that is evaluated where it is first read, and once."""
 
@@ -79,6 +72,21 @@ class Thunk:
             self.made = True
             self.make = self.scope = None  # whatever they held may go
         return self.value
+
+
+class Dropped:
+    """A term whose factor is a constant 0 (semantics 3): it is not there. `whole` is what it would be."""
+
+    def __init__(self, whole: Callable[[], Any]):
+        self.whole = whole
+
+
+def present(value: Any) -> Any:
+    """Terms that are not there as what they would be, where they cannot be left out."""
+    if isinstance(value, tuple):
+        found = tuple(map(present, value))
+        return found if any(a is not b for a, b in zip(value, found, strict=True)) else value
+    return value.whole() if isinstance(value, Dropped) else value
 
 
 class TwoSided:
