@@ -190,6 +190,7 @@ def test_what_cancels_to_zero_on_one_side_alone_is_no_difference() -> None:
     [
         ("munit", 7, Case(1, weights="large", data="zero", seed=2069)),  # norms of flat maps make rounding large
         ("flat", 3, Case(1, weights="large", data="zero", seed=2)),
+        ("kink", 3, Case(4, weights="sparse", data="ties", seed=26)),  # equal samples, at the kink behind a norm
         ("cogan", 6, Case(2, weights="large", data="zero")),  # noise of float32 is larger than the gradients
     ],
 )

@@ -368,6 +368,7 @@ class Reference:
         """One iteration; `batch` is a dict, or a list of them taken in order. Returns what each evaluation saw."""
         self._begin(batch, draws)
         self.log: dict[str, float] = {}
+        self.pulled: dict[str, Arrays] = {}  # by phase and turn: the gradients that its step was made of
         self._shake()
         with self._recording():
             self._play(self.stage.resolved.schedule)
@@ -433,7 +434,9 @@ class Reference:
         result, _ = self._evaluations(move, self.log)
         for member in move.moves if move.kind == "group" else (move,):
             if result.conditions[member.name]:
-                self._move(member, self._ruled(member, result.gradients[member.name]))
+                found = self._ruled(member, result.gradients[member.name])
+                self.pulled[f"{member.name}.{self.counts[move.name]}"] = found
+                self._move(member, found)
         self.state |= result.states
 
     # --- a step

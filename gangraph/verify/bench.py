@@ -285,6 +285,7 @@ class After:
     state: dict[str, Any]
     left: int  # batches that were not taken
     clocks: dict[str, int]
+    pulled: dict[str, Arrays]  # the gradients of each step
 
 
 class Beginning:
@@ -413,7 +414,7 @@ class Answers:
         for batches, draws in self.beginning.turns:
             log = game.step([self.shaken(b) for b in batches], self.shaken(draws))
             state = everything(self.beginning.bench, game)
-            found.append(After(log, state, len(game.coming), dict(game.clocks)))
+            found.append(After(log, state, len(game.coming), dict(game.clocks), game.pulled))
         return found
 
 

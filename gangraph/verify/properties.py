@@ -160,6 +160,8 @@ class Comparison:
             moved = {k: [abs(a.log[k] - v) for a in afters if k in a.log] for k, v in after.log.items()}
             if any(by > LOST * max(abs(after.log[k]), SMALL) for k, found in moved.items() for by in found):
                 return  # rounding alone makes other games of it
+            if any(_turned(after.pulled, a.pulled) for a in afters):
+                return  # a slope at a kink: Adam makes full steps of a gradient whose sign rounding decides
             spread = max((by for found in moved.values() for by in found), default=0.0)
             for key in [k for k in after.log if k in theirs]:
                 self.scalar(f"{place}{key}", theirs[key], after.log[key], spread, key.split("/")[-1])
@@ -472,6 +474,17 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
 
 def _finite(after: After) -> bool:
     return all(abs(value) < DIVERGED for value in after.log.values())
+
+
+def _turned(ours: dict[str, Arrays], theirs: dict[str, Arrays]) -> bool:
+    """Whether gradients of a phase are apart by more than a part of its largest entry."""
+    pairs = [(found, theirs[phase]) for phase, found in ours.items() if phase in theirs]
+    return any(
+        _distance(g, others[name]) > LOST * max([FLAT, *map(_largest, found.values())])
+        for found, others in pairs
+        for name, g in found.items()
+        if name in others
+    )
 
 
 def _largest(values: Any) -> float:
