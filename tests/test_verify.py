@@ -123,6 +123,16 @@ def test_noise_of_float32_is_of_its_size_and_reaches_backward() -> None:
     assert 0 < off.max() < 10 * SIZE
 
 
+@pytest.mark.parametrize("function", [torch.log_softmax, torch.logsumexp])
+def test_noise_of_float32_is_inside_what_sums_and_takes_the_logarithm(function: Any) -> None:
+    """log(1 + 6e-6), which is as far off as 1 + 6e-6."""
+    x = torch.tensor([[0.0, -12.0]], dtype=torch.float64)
+    single = (function(x.float(), 1).double() - function(x, 1)).flatten()[0].abs()
+    with Noisy(0):
+        shaken = function(x, 1)
+    assert (shaken - function(x, 1)).flatten()[0].abs() > single > 1e-9
+
+
 # --- gangraph.testing, and the plugin of pytest
 
 ASK = settings(database=None, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.generate,))

@@ -25,6 +25,8 @@ FUSED = get_decompositions(  # operators that subtract inside: there, too, round
         aten.native_layer_norm_backward,
         aten.native_group_norm,
         aten.native_group_norm_backward,
+        aten._log_softmax,
+        aten.logsumexp,
     ]
 )
 
