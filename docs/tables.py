@@ -167,6 +167,7 @@ def _learned(name: str) -> str:
     """
     page = (DOCS / "learning.md").read_text(encoding="utf-8")
     rows = [line.strip("| ").split(" | ")[-3:] for line in page.splitlines() if line.startswith(f"| {name} |")]
+    rows = [row for row in rows if row[1] != "-"]  # of a last stage there is nothing from before
     best = next((row for row in rows if row[0].startswith("told/")), rows[0] if rows else None)
     return f"{best[0]} {best[1].partition(' (')[0]} to {best[2]}" if best else "not trained ([why](docs/learning.md))"
 

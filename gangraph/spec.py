@@ -206,8 +206,8 @@ Named = dict[Word, Expression]
 
 def _shape_of(value: Any) -> str:
     if isinstance(value, dict):
-        return "mapping"
-    return "list" if isinstance(value, list) else "scalar"
+        return "<mapping>"
+    return "<list>" if isinstance(value, list) else "<scalar>"
 
 
 class Model(BaseModel):
@@ -239,11 +239,11 @@ class GraphNetwork(Model):
 
 def _network_kind(value: Any) -> str:
     kind = _shape_of(value)
-    return ("given" if "is" in value else "graph") if kind == "mapping" else "chain"
+    return ("<given>" if "is" in value else "<graph>") if kind == "<mapping>" else "<chain>"
 
 
 Definition = Annotated[
-    Annotated[GraphNetwork, Tag("graph")] | Annotated[Value, Tag("chain")],
+    Annotated[GraphNetwork, Tag("<graph>")] | Annotated[Value, Tag("<chain>")],
     Discriminator(_network_kind),
 ]
 
@@ -258,7 +258,7 @@ class GivenNetwork(Model):
 
 
 NetworkSpec = Annotated[
-    Annotated[GraphNetwork, Tag("graph")] | Annotated[GivenNetwork, Tag("given")] | Annotated[Value, Tag("chain")],
+    Annotated[GraphNetwork, Tag("<graph>")] | Annotated[GivenNetwork, Tag("<given>")] | Annotated[Value, Tag("<chain>")],
     Discriminator(_network_kind),
 ]
 
@@ -269,11 +269,11 @@ class TwoSides(Model):
 
 
 LossSpec = Annotated[
-    Annotated[TwoSides, Tag("mapping")] | Annotated[Expression, Tag("scalar")] | Annotated[Expression, Tag("list")],
+    Annotated[TwoSides, Tag("<mapping>")] | Annotated[Expression, Tag("<scalar>")] | Annotated[Expression, Tag("<list>")],
     Discriminator(_shape_of),
 ]
 InputSpec = Annotated[
-    Annotated[Named, Tag("mapping")] | Annotated[Expression, Tag("scalar")] | Annotated[Expression, Tag("list")],
+    Annotated[Named, Tag("<mapping>")] | Annotated[Expression, Tag("<scalar>")] | Annotated[Expression, Tag("<list>")],
     Discriminator(_shape_of),
 ]
 
@@ -323,7 +323,7 @@ class MoveSpec(Model):
 
 
 ScheduleSpec = Annotated[
-    Annotated[MoveSpec, Tag("mapping")] | Annotated[Expression, Tag("scalar")] | Annotated[Expression, Tag("list")],
+    Annotated[MoveSpec, Tag("<mapping>")] | Annotated[Expression, Tag("<scalar>")] | Annotated[Expression, Tag("<list>")],
     Discriminator(_shape_of),
 ]
 
@@ -864,8 +864,9 @@ def _problems(
 
 
 def _locate(tree: Tree, loc: tuple[Any, ...]) -> tuple[Place, list[str], Mapping | None]:
-    """The place that a pydantic location means; tags of unions are no part of the file and are skipped."""
+    """The place that a pydantic location means; tags of unions, in pointed brackets, are no part of the file."""
     node, path, parent = tree, [], None
+    loc = tuple(part for part in loc if not str(part).startswith("<"))
     for part in loc:
         if isinstance(node, Mapping) and str(part) in node.entries:
             parent, node = node, node.entries[str(part)]
@@ -876,8 +877,7 @@ def _locate(tree: Tree, loc: tuple[Any, ...]) -> tuple[Place, list[str], Mapping
             node = node.items[part]
             path.append(str(part))
     missing = str(loc[-1]) if loc else ""
-    tags = ("mapping", "scalar", "list", "graph", "given", "chain")
-    if isinstance(node, Mapping) and missing not in (*path[-1:], *tags, "") and not missing.isdigit():
+    if isinstance(node, Mapping) and missing not in (*path[-1:], "") and not missing.isdigit():
         path.append(missing)
     place = (
         parent.key_place(path[-1])
@@ -902,7 +902,7 @@ def _fields(model: type[BaseModel], loc: list[str]) -> list[str]:
     }
     found = model
     if loc:
-        found = models.get(loc[0], GivenNetwork if "given" in loc else GraphNetwork)
+        found = models.get(loc[0], GivenNetwork if "<given>" in loc else GraphNetwork)
         if loc[:2] == ["tiny", "train"]:
             found = TrainSpec
     keys = [field.alias or name for name, field in found.model_fields.items()]

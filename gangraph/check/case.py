@@ -12,7 +12,7 @@ from typing import Any
 from gangraph import ops
 from gangraph.check.read import Read
 from gangraph.errors import Place
-from gangraph.families import SIDES, family_of
+from gangraph.families import SIDES, family_of, whole_loss
 from gangraph.frozen import frozen
 from gangraph.graph import Graph, Phase
 from gangraph.ir import Module, Node, visit, walk
@@ -36,6 +36,16 @@ class Finding:
     help: str | None = None
     name: str | None = None
     warning: bool = False
+
+
+@frozen(eq=False)
+class Formula:
+    """What a loss is, or an objective, from whose place it is told and under which name it may be meant."""
+
+    path: str
+    name: str
+    at: Place
+    root: Node
 
 
 @frozen(eq=False)
@@ -104,6 +114,16 @@ class Stage:
             *self.graph.shown.values(),
         ]
         return walk([*roots, *(phase.objective for phase in self.phases)])
+
+    @cached_property
+    def formulas(self) -> list[Formula]:
+        """The losses, then what objectives say beside them."""
+        losses = [(f"losses.{whole_loss(name)}", whole_loss(name), node) for name, node in self.graph.losses.items()]
+        phases = [(f"schedule.{phase.name}", phase.name, phase.objective) for phase in self.phases]
+        return [
+            *(Formula(path, name, node.at, node.args[0]) for path, name, node in losses),
+            *(Formula(path, name, node.at, node) for path, name, node in phases),
+        ]
 
     @cached_property
     def made_of(self) -> dict[int, int]:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from gangraph.check.case import Finding, Stage, below, modules
 from gangraph.check.kinds import CALLS, place, said
-from gangraph.families import whole_loss
 from gangraph.graph import Phase
 from gangraph.ir import Module, Node, visit, walk
 from gangraph.routing import passing
@@ -19,9 +18,9 @@ def penalties(stage: Stage) -> Iterator[Finding]:
         return
     again = _differentiated(stage)
     done: set[int] = set()
-    for name, loss in stage.graph.losses.items():
-        head = whole_loss(name)
-        for node in below(loss.args, done=done):
+    for formula in stage.formulas:
+        path, head = formula.path, formula.name
+        for node in below([formula.root], done=done):
             if node.op == "grad":
                 calls = list(_between(*node.args))
                 found = [*_unmade(stage, node), *_averaged(node, head)]
@@ -30,7 +29,7 @@ def penalties(stage: Stage) -> Iterator[Finding]:
                 if node.args[1].type.samples is not None:
                     found += _mixed(stage, node, calls)
                 for finding in found:
-                    yield replace(finding, place=place(node, loss), path=f"losses.{head}")
+                    yield replace(finding, place=place(node, formula), path=path)
 
 
 def _unmade(stage: Stage, node: Node) -> Iterator[Finding]:

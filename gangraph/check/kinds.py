@@ -9,12 +9,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from gangraph.check.case import Finding, Sided, Stage, below, nearest_calls
+from gangraph.check.case import Finding, Formula, Sided, Stage, below, nearest_calls
 from gangraph.errors import Place
-from gangraph.families import whole_loss
 from gangraph.ir import Module, Node, Range, visit
 
 CALLS = frozenset({"call"})
+FORMULA = CALLS | {"loss"}  # where a formula ends: a loss that it reads is another one
 DISTANCES = frozenset({"abs", "square", "pow", "norm"})
 UNBOUNDED_SCORES = ("wasserstein", "hinge")
 FAR = 1e9  # an end of a range beyond it is none
@@ -37,36 +37,36 @@ def probabilities(stage: Stage) -> Iterator[Finding]:
                     yield Finding(sided.loss.at, sided.path, fact, help, f"probability({sided.name})", warning=True)
                     break
     done: set[int] = set()
-    for name, loss in stage.graph.losses.items():
-        for node in below([loss], CALLS, done):
-            yield from _misfit(node, name, loss)
+    for formula in stage.formulas:
+        for node in below([formula.root], FORMULA, done):
+            yield from _misfit(node, formula)
 
 
-def _misfit(node: Node, name: str, loss: Node) -> Iterator[Finding]:
-    head = whole_loss(name)
+def _misfit(node: Node, formula: Formula) -> Iterator[Finding]:
+    path, head = formula.path, formula.name
     if node.op in ("softplus", "sigmoid", "cross_entropy", "log_softmax"):
         score = _score(node.args[0])
         if score is not None and _kind(score) == "probability":
             squash = "softmax" if node.op in ("cross_entropy", "log_softmax") else "sigmoid"
             fact = f"a logit is expected here, and {said(score)} is a probability: it went through a {squash}"
             help = f"leave the {squash} out of the network; the loss has it inside"
-            yield Finding(place(node, loss), f"losses.{head}", fact, help, f"probability({head})")
+            yield Finding(place(node, formula), path, fact, help, f"probability({head})")
     if node.op == "log":
         score = _score(node.args[0])
         if score is not None and _linear_end(score):
             fact = f"the logarithm of {said(score)}, which can be negative: the network ends in a linear layer"
             help = "end it in Sigmoid(), or use a loss of logits: non_saturating, bce_logits"
-            yield Finding(place(node, loss), f"losses.{head}", fact, help, f"probability({head})")
+            yield Finding(place(node, formula), path, fact, help, f"probability({head})")
     if node.op in ("log", "sqrt") and node.args[0].type.range and -FAR < node.args[0].type.range[0] < 0:
         what = f"{said(node.args[0])}, which lies in {_interval(node.args[0].type.range)}"
         fact = f"{'the logarithm' if node.op == 'log' else 'the root'} of {what}, and can be negative"
         help = "give it another range: the last layer of a network, a shift, or clamp"
-        yield Finding(place(node, loss), f"losses.{head}", fact, help, f"probability({head})", warning=True)
+        yield Finding(place(node, formula), path, fact, help, f"probability({head})", warning=True)
 
 
-def place(node: Node, loss: Node) -> Place:
-    """The formula's place where the loss's own file writes it, else the loss's (the formula is the library's)."""
-    return node.at if node.at.file == loss.at.file else loss.at
+def place(node: Node, formula: Formula) -> Place:
+    """The node's place where the formula's own file writes it, else the formula's (the node is the library's)."""
+    return node.at if node.at.file == formula.at.file else formula.at
 
 
 def _score(node: Node) -> Node | None:
@@ -182,11 +182,11 @@ def domains(stage: Stage) -> Iterator[Finding]:
     named = stage.graph.order.keys()
 
     def within(node: Node) -> tuple[Node, ...]:
-        return () if id(node) in named or node.op in ("call", "grad") else node.args[::-1]
+        return () if id(node) in named or node.op in ("call", "grad", "loss") else node.args[::-1]
 
-    for name, loss in stage.graph.losses.items():
-        head = whole_loss(name)
-        for node in visit([loss.args[0]], within):
+    for formula in stage.formulas:
+        path, head = formula.path, formula.name
+        for node in visit([formula.root], within):
             if node.op == "sub" and id(node) not in named and not any(a.type.host for a in node.args):
                 a, b = node.args
                 left, right = of.get(id(a)), of.get(id(b))
@@ -194,43 +194,43 @@ def domains(stage: Stage) -> Iterator[Finding]:
                     pair = f"{said(a)} belongs to {left} and {said(b)} to {right}"
                     fact = f"{pair}, and this is the difference between them"
                     help = "compare values of one domain"
-                    yield Finding(place(node, loss), f"losses.{head}", fact, help, f"domains({head})")
+                    yield Finding(place(node, formula), path, fact, help, f"domains({head})")
 
 
 def distances(stage: Stage) -> Iterator[Finding]:
     """Values that a loss compares entry by entry: of unequal ranges; of samples that do not belong together."""
     apart = _streams(stage) if len(stage.graph.resolved.streams) > 1 else {}
     of = domains_of(stage) if apart else {}
-    for name, loss in stage.graph.losses.items():
-        head = whole_loss(name)
-        for a, b in _compared(loss):
+    for formula in stage.formulas:
+        path, head = formula.path, formula.name
+        for a, b in _compared(formula.root):
             if _origin(a) is _origin(b):
                 fact = f"{said(a)} is compared with itself: the difference is 0"
                 help = "compare it with what it should be"
-                yield Finding(loss.at, f"losses.{head}", fact, help, f"unpaired({head})", warning=True)
+                yield Finding(formula.at, path, fact, help, f"unpaired({head})", warning=True)
                 continue
             if _stretched(a, b):
                 shapes = " and ".join(f"{said(v)} is {v.type}" for v in (a, b))
                 fact = f"{shapes}: one is repeated along axes of the other, and they are compared entry by entry"
                 help = "compare values of one shape; axes are aligned from the left"
-                yield Finding(loss.at, f"losses.{head}", fact, help, f"stretched({head})", warning=True)
+                yield Finding(formula.at, path, fact, help, f"stretched({head})", warning=True)
             x, y = _origin(a).type.range, _origin(b).type.range
             if x and y and not _alike(x, y):
                 pair = f"{said(a)} in {_interval(x)} and {said(b)} in {_interval(y)}"
                 fact = f"{pair} are compared entry by entry"
                 help = "give both one range: the last layer of a network, or the input's range=[low, high]"
-                yield Finding(loss.at, f"losses.{head}", fact, help, f"ranges({head})", warning=True)
+                yield Finding(formula.at, path, fact, help, f"ranges({head})", warning=True)
             left, right = apart.get(id(a)), apart.get(id(b))
             if left and right and not left & right and of.get(id(a)) in (None, of.get(id(b))):
                 pair = f"{said(a)} is made of {' and '.join(sorted(left))}, {said(b)} of {' and '.join(sorted(right))}"
                 fact = f"{pair}: they are sampled apart, and compared entry by entry"
                 help = "compare values of one stream, or what a mean over the samples leaves"
-                yield Finding(loss.at, f"losses.{head}", fact, help, f"unpaired({head})", warning=True)
+                yield Finding(formula.at, path, fact, help, f"unpaired({head})", warning=True)
 
 
-def _compared(loss: Node) -> Iterator[tuple[Node, Node]]:
+def _compared(root: Node) -> Iterator[tuple[Node, Node]]:
     """The two sides of every distance in a formula, through names and up to calls of networks."""
-    for node in visit(loss.args, lambda node: () if node.op in ("call", "grad") else node.args[::-1]):
+    for node in visit([root], lambda node: () if node.op in ("call", "grad", "loss") else node.args[::-1]):
         if node.op in DISTANCES:
             inner = _origin(node.args[0])
             if inner.op == "sub" and not any(a.type.host for a in inner.args):
@@ -238,10 +238,10 @@ def _compared(loss: Node) -> Iterator[tuple[Node, Node]]:
 
 
 def _stretched(a: Node, b: Node) -> bool:
-    """Whether a sample of one is repeated along axes of the other, unless that is a mean of this, or the like."""
+    """Whether a sample of one is repeated along axes of the other, but for a mean of this, or given axes."""
     if a.type.shape == b.type.shape or not (a.type.shape and b.type.shape):
         return False
-    if a.type.samples is None or b.type.samples is None:
+    if a.type.samples is None or b.type.samples is None or "reshape" in (a.op, b.op):
         return False
     return not any(node is b for node in below([a], CALLS)) and not any(node is a for node in below([b], CALLS))
 
@@ -249,15 +249,15 @@ def _stretched(a: Node, b: Node) -> bool:
 def targets(stage: Stage) -> Iterator[Finding]:
     """Cross entropies of what may be below 0."""
     done: set[int] = set()
-    for name, loss in stage.graph.losses.items():
-        head = whole_loss(name)
-        for node in below([loss], CALLS, done):
+    for formula in stage.formulas:
+        path, head = formula.path, formula.name
+        for node in below([formula.root], FORMULA, done):
             target = _target(node)
             bounds = _origin(target).type.range if target is not None else None
             if target is not None and bounds and -FAR < bounds[0] < 0:
                 fact = f"{said(target)} lies in {_interval(bounds)}, and the target of a cross entropy in [0, 1]"
                 help = "give it that range: the input's range=[0, 1], a shift and a scale"
-                yield Finding(place(node, loss), f"losses.{head}", fact, help, f"ranges({head})", warning=True)
+                yield Finding(place(node, formula), path, fact, help, f"ranges({head})", warning=True)
 
 
 def _target(node: Node) -> Node | None:
@@ -281,16 +281,16 @@ def pairs(stage: Stage) -> Iterator[Finding]:
         return " and ".join(sorted(name.lstrip("~") for name in made[id(node)]))
 
     done: set[int] = set()
-    for name, loss in stage.graph.losses.items():
-        head = whole_loss(name)
-        for node in below([loss], CALLS, done):
+    for formula in stage.formulas:
+        path, head = formula.path, formula.name
+        for node in below([formula.root], FORMULA, done):
             if node.op == "cross_entropy" and len(node.args) == 2 and apart(*node.args):
                 scores, labels = node.args
                 fact = (
                     f"{said(scores)} is made of {of(scores)}, the labels of {of(labels)}: they do not belong together"
                 )
                 help = "compare with the labels that the samples have, or were made for"
-                yield Finding(place(node, loss), f"losses.{head}", fact, help, f"unpaired({head})", warning=True)
+                yield Finding(place(node, formula), path, fact, help, f"unpaired({head})", warning=True)
     for sided in stage.sided:
         calls = [[c for c in nearest_calls(s) if len(c.args) > 1] for s in (sided.real, (*sided.fake, *sided.shown))]
         for one, other in itertools.product(*calls):
