@@ -152,8 +152,6 @@ class _Inference(Players):
             raise Fact("separability is a metric by itself", "nothing is made of it")
         if node.type.size != 1 and node.op != "separability":
             raise Fact(f"a metric is one number, or one for each sample, not {node.type}", "write mean(...) around it")
-        if "grad" in below or node.op == "grad":
-            raise Fact("a metric takes no derivative", "grad is for losses")
         return node
 
     def _once(self) -> tuple[str, ...]:

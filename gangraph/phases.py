@@ -8,11 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gangraph import ops
-from gangraph.code import WIDTH, fit, identifier, literal
+from gangraph.code import ATOM, WIDTH, fit, identifier, literal
 from gangraph.graph import Graph, Optimizer, Player, Step, network_of
 from gangraph.ir import Node, leaves, walk
 from gangraph.players import OPTIMIZERS
-from gangraph.schedule import Evaluation, Held, Schedule, held_name, ordered
+from gangraph.routing import Reach
+from gangraph.schedule import Evaluation, Held, Schedule, held_name, inner_leaves, ordered
 from gangraph.statements import PhaseWriter, attribute, registered
 from gangraph.writer import shape_comment
 
@@ -44,6 +45,10 @@ class StageWriter:
         methods.append(self._fetches())
         methods += self._views()
         return methods
+
+    @cached_property
+    def reach(self) -> Reach:
+        return Reach(self.graph)
 
     @cached_property
     def vectors(self) -> frozenset[int]:
@@ -411,16 +416,17 @@ class StageWriter:
             writer = PhaseWriter(self, drawing=True)
             writer.value_of = name
             nodes = ordered([root], self.graph.order, {})
-            body = writer.statements([n for n in nodes if n is not root or n.op == "input"], set(), frozenset())
-            code = writer.code(root).plain()
-            made.append(
-                self._method(
-                    shown_method(self.graph, name),
-                    ["draws"],
-                    [*writer.prologue, *body, *fit(f"return {code}", 8)],
-                    f"{name}: {_shown_type(self.graph, name)}.",
-                )
+            derived = any(n.op == "grad" for n in nodes)  # a derivative is taken where nothing else has a gradient
+            leaves = frozenset(inner_leaves(nodes, self.reach)) if derived else frozenset()
+            body = writer.statements([n for n in nodes if n is not root or n.op == "input"], set(), leaves)
+            code = writer.code(root).at(ATOM) + ".detach()" if derived else writer.code(root)
+            method = self._method(
+                shown_method(self.graph, name),
+                ["draws"],
+                [*writer.prologue, *body, *fit(f"return {code.plain()}", 8)],
+                f"{name}: {_shown_type(self.graph, name)}.",
             )
+            made.append(f"    @torch.enable_grad()\n{method}" if derived else method)
         return made
 
 

@@ -258,7 +258,9 @@ class GivenNetwork(Model):
 
 
 NetworkSpec = Annotated[
-    Annotated[GraphNetwork, Tag("<graph>")] | Annotated[GivenNetwork, Tag("<given>")] | Annotated[Value, Tag("<chain>")],
+    Annotated[GraphNetwork, Tag("<graph>")]
+    | Annotated[GivenNetwork, Tag("<given>")]
+    | Annotated[Value, Tag("<chain>")],
     Discriminator(_network_kind),
 ]
 
@@ -269,7 +271,9 @@ class TwoSides(Model):
 
 
 LossSpec = Annotated[
-    Annotated[TwoSides, Tag("<mapping>")] | Annotated[Expression, Tag("<scalar>")] | Annotated[Expression, Tag("<list>")],
+    Annotated[TwoSides, Tag("<mapping>")]
+    | Annotated[Expression, Tag("<scalar>")]
+    | Annotated[Expression, Tag("<list>")],
     Discriminator(_shape_of),
 ]
 InputSpec = Annotated[
@@ -323,7 +327,9 @@ class MoveSpec(Model):
 
 
 ScheduleSpec = Annotated[
-    Annotated[MoveSpec, Tag("<mapping>")] | Annotated[Expression, Tag("<scalar>")] | Annotated[Expression, Tag("<list>")],
+    Annotated[MoveSpec, Tag("<mapping>")]
+    | Annotated[Expression, Tag("<scalar>")]
+    | Annotated[Expression, Tag("<list>")],
     Discriminator(_shape_of),
 ]
 

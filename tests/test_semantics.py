@@ -2164,6 +2164,24 @@ def test_the_functions_of_the_package_stay_functions(tmp_path: Path) -> None:
     )
 
 
+# --- derivatives where nothing is trained
+
+
+def test_a_view_and_a_metric_may_read_a_derivative(tmp_path: Path) -> None:
+    """As in latent optimization, which samples with a step along a gradient."""
+    graph = "  fake: G(z)\n  better: z + 0.5 * grad(D(G(z)), z)\n"
+    tail = f"{PHASES}sample: {{v: G(better)}}\nmetrics: {{slope: 'norm(grad(D(x), x))'}}\n"
+    gan = system(tmp_path, tail, swapped(HEAD, ("  fake: G(z)\n", graph)))
+    twin, given, draws = Twin(gan), batch(gan, 4), gan.draw(4, 0)
+    z, x = draws["z"].clone().requires_grad_(), given["x"].clone().requires_grad_()
+    (g,) = torch.autograd.grad(twin.D(twin.G(z)).sum(), z)
+    shown = gan.sample("v", 4, given, draws=draws)
+    assert torch.allclose(shown, twin.G(z + 0.5 * g), rtol=1e-12) and not shown.requires_grad
+    (slope,) = torch.autograd.grad(twin.D(x).sum(), x)
+    assert torch.allclose(gan.sample("slope", 4, given, draws=draws), slope.norm(dim=1), rtol=1e-12)
+    assert_matches_reference(gan)
+
+
 # --- how weights begin
 
 
