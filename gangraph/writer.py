@@ -176,9 +176,9 @@ class Writer:
         """log(1 + exp(x)), exact for every x; of -x it is the familiar -logsigmoid(x)."""
         inner = node.args[0]
         negated = (
-            self.code(inner.args[0])
+            self.number(self.code(inner.args[0]), inner.args[0])
             if inner.op == "neg" and id(inner) not in self.names
-            else Code(("-", *self.code(inner, UNARY).parts), UNARY)
+            else Code(("-", *self.number(self.code(inner, UNARY), inner).at(UNARY).parts), UNARY)
         )
         made = call("number", "F.logsigmoid", negated) if node.type.host else call("F.logsigmoid", negated)
         return Code(("-", *made.parts), UNARY)
@@ -190,6 +190,8 @@ class Writer:
         if node.args[0].type.dtype != "bool":
             condition = join(" ", [condition.at(SUM), text("!= 0")], COMPARE)
         if not all(branch.type.host for branch in node.args[1:]):
+            if node.type.dtype == "float":
+                a, b = self.number(a, node.args[1]), self.number(b, node.args[2])
             return call("torch.where", condition, a, b)
         if (node.args[1].value, node.args[2].value) == (1, 0):
             return condition.at(ATOM) + f".to({self.dtype()})"
@@ -212,6 +214,8 @@ class Writer:
             return call(node.op, *[self.code(a) for a in node.args])
         if "pair" in node.fields:
             arguments = self.aligned(node)
+            if node.type.dtype == "float":
+                arguments = list(map(self.number, arguments, node.args))
             host = next((i for i, a in enumerate(node.args) if a.type.host), None)
             if host is not None:
                 bound = arguments[host]
@@ -232,7 +236,7 @@ class Writer:
         if axes is None:  # all, of whatever shape
             return code + (".flatten().logsumexp(dim=0)" if method == "logsumexp" else f".{method}()")
         if not axes:
-            return self.code(inner) if method != "norm" else code + ".abs()"
+            return self.number(self.code(inner), inner) if method != "norm" else code + ".abs()"
         shared = inner.type.samples is None
         whole = len(axes) == inner.type.rank
         if whole and shared and method in ("mean", "sum", "amax", "amin", "norm", "std"):

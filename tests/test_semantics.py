@@ -2164,6 +2164,21 @@ def test_the_functions_of_the_package_stay_functions(tmp_path: Path) -> None:
     )
 
 
+INTEGERS = [
+    "max(y, 2)", "min(y, y)", "where(y > 2, y, 1)", "clamp(y, 1, 3)", "sum(y)", "softplus(y)", "softplus(-y)",
+    "sum(y > 2)", "norm(stack(y, y))", "max(stack(y, y))", "sum(where(y > 2, x, y))", "abs(y - 2)", "y // 2 + y % 2",
+    "mean(y > 2)",
+]  # fmt: skip
+
+
+def test_integers_and_truths_are_numbers_to_every_operator(tmp_path: Path) -> None:
+    head = swapped(HEAD, ("  x: vector(X)\n", "  x: vector(X)\n  y: label(5)\n"))
+    losses = "".join(f"  l{i}: expect({text}) * d\n" for i, text in enumerate(INTEGERS))
+    objective = " + ".join(f"l{i}" for i in range(len(INTEGERS)))
+    gan = system(tmp_path, f"schedule:\n  D: {objective}\n  G: g\n", swapped(head, ("losses:\n", f"losses:\n{losses}")))
+    assert_matches_reference(gan)
+
+
 # --- derivatives where nothing is trained
 
 
