@@ -789,6 +789,10 @@ def _take(v: Any, p: Any, dim: Any) -> Made:
     if order.type.dtype != "int":
         raise Fact(f"take reorders by integers, not by {order.type}")
     if axis == 0 and order.type.rank == 0:
+        drawn = order.args[0] if order.op == "alias" else order
+        if drawn.op == "draw" and drawn.fields["kind"] == "permutation" and order.type.samples != node.type.samples:
+            said = f"{order.name or 'the permutation'} is of {order.type.samples} samples"
+            raise Fact(f"{said}, and the value is {node.type}", "permutation(samples=...) is of another count")
         return (node, order), node.type.but(samples=order.type.samples), {"dim": 0}
     if axis == 0 or axis > node.type.rank or order.type.rank != 1 or order.type.samples is not None:
         help = "the integers of an own axis are one list, which all samples share: integer(..., shared=True), or [2, 0]"
