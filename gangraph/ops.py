@@ -403,6 +403,8 @@ def _neg(v: Any) -> Made:
 def _where(condition: Any, a: Any, b: Any) -> Made:
     test = node_of(condition)
     if test.type.host:  # of clocks: the whole of one, or of the other
+        if node_of(a).type.host or node_of(b).type.host:
+            raise Fact("where by a clock picks one of two values", "of numbers it is `a if condition else b`")
         one, other = tensor_of(a).type, tensor_of(b).type
         if (one.shape, one.samples) != (other.shape, other.samples):
             raise Fact(f"where by a clock picks one of two alike, not {one} or {other}")

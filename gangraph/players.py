@@ -258,6 +258,9 @@ class Players(Values):
         if move.kind == "sequence":
             return Step("sequence", move.name, move.place, steps=self._steps(move.moves, players, inner), **common)
         names = tuple(n for expr in move.names for n in self._update_names(expr, move, players))
+        twice = [n for i, n in enumerate(names) if n in names[:i]]
+        if twice:
+            raise Fact(f"{twice[0]} stands twice", "`repeat` makes a move several times").at(move.names[-1].at)
         return Step(move.kind, move.name, move.place, names=names, **common)
 
     def _update_names(self, expr: Expr, move: Move, players: dict[str, Player]) -> list[str]:
@@ -446,7 +449,8 @@ class Players(Values):
                 )
                 for phase, expr, at in pairs:
                     if phase not in steps:
-                        raise Fact(f"no phase is called '{phase}'", nearest(phase, steps)).at(at)
+                        stage = f" in the stage {self.resolved.stage}" if self.resolved.stage else ""
+                        raise Fact(f"no phase is called '{phase}'{stage}", nearest(phase, steps)).at(at)
                     if expr is None:
                         raise Fact(f"what {name} becomes is missing", "`becomes: EXPRESSION`").at(at)
                     within[phase] = self._becomes(known, expr, None)

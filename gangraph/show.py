@@ -9,6 +9,7 @@ from gangraph.draw.words import circumstances
 from gangraph.expressions import show
 from gangraph.graph import Graph, Step
 from gangraph.ir import Node
+from gangraph.rules import player_rules
 from gangraph.schedule import Schedule
 
 STAGES = ("document", "spec", "resolved", "graph", "routing", "schedule", "program")
@@ -41,10 +42,13 @@ def overview(spec: Spec) -> str:
     for name in names:
         lines.append(f"  {name:<{width}}  {graph.count([name]):>12,} parameters  {_signature(graph, name)}")
     lines += ["", "players"]
+    bodies = {member.name: member.body for member in graph.resolved.players}
     for player in graph.players.values():
         optimizers = ", ".join(f"{n + ': ' if n else ''}{o}" for n, o in player.optimizers.items())
         count = f"{graph.count(list(player.networks)):,} parameters"
         lines.append(f"  {player.name}: {', '.join(player.networks)}; {count}; {optimizers}")
+        rules = player_rules(bodies[player.name])
+        lines += [f"    {key}: {show(expr)}" for key, expr in rules if not key.startswith("optimizer")]
     lines += ["", "objectives (weight  term)"]
     for phase in graph.phases():
         lines.append(f"  {phase.name} ({phase.player})")
@@ -79,7 +83,7 @@ def _shape(node: Node) -> str:
 
 def _timeline(step: Step, schedule: Schedule, depth: int) -> list[str]:
     pad = "  " * depth
-    extra = circumstances([step], {})
+    extra = circumstances([step, *(step.phases if step.kind == "phase" else ())], {})
     head = f"{pad}{step.name}" + (f" ({extra})" if extra else "")
     if step.kind == "sequence":
         return [head, *(line for child in step.steps for line in _timeline(child, schedule, depth + 1))]

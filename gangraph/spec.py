@@ -596,10 +596,11 @@ def _over(
         entries = {key: value for key, value in entries.items() if key not in LENGTHS or key in above.entries}
     keys = dict(below.keys)
     order: list[str] | None = None
+    phases = path == "schedule" or (path.startswith("schedule.") and path.endswith(".moves"))
     for key, value in above.entries.items():
         if key in drop:
             continue
-        if path == "schedule" and key == "order" and isinstance(value, Sequence):
+        if phases and key == "order" and isinstance(value, Sequence):
             order = [item.text for item in value.items if isinstance(item, Scalar)]
             continue
         old: Tree | None = entries.get(key, Mapping({}, value.place, {}) if not path else None)
@@ -612,7 +613,7 @@ def _over(
             sources.removed[key] = above.key_place(key)
             keys[key] = above.keys[key]  # whoever misses it is told here
             continue
-        if path == "schedule" or path.endswith(".moves") or path.endswith(".together"):
+        if phases or path.endswith(".together"):
             old, value = old and _minimizing(old, value), _minimizing(value, old)
         entries[key] = (
             _over(old, value, sources, (), inner, problems)
@@ -624,12 +625,12 @@ def _over(
         missing = [key for key in order if key not in entries]
         if missing:
             fact = Fact(f"no phase is called {missing[0]}", nearest(missing[0], entries))
-            problems.append(sources.problem(above.key_place("order"), "schedule.order", fact))
+            problems.append(sources.problem(above.key_place("order"), f"{path}.order", fact))
             order = []
         elif len(set(order)) < len(order):
             twice = next(key for i, key in enumerate(order) if key in order[:i])
             fact = Fact(f"{twice} stands twice", "order has each phase once; `repeat` plays one several times")
-            problems.append(sources.problem(above.key_place("order"), "schedule.order", fact))
+            problems.append(sources.problem(above.key_place("order"), f"{path}.order", fact))
         entries = {key: entries[key] for key in [*order, *(k for k in entries if k not in order)]}
     return Mapping(entries, above.place, keys)
 

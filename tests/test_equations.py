@@ -762,3 +762,23 @@ def test_states_say_where_they_start_and_what_they_become(tmp_path: Path) -> Non
         "m = 0   at the start",
         "m ← 0.9 m + 0.1 𝔼_{z ∼ 𝒩(0, I)}[mean(fake)]   after G",
     ]
+
+
+def test_a_state_starts_in_the_stage_that_begins_it(tmp_path: Path) -> None:
+    stages = "state: {k: {start: 0.5, becomes: k + 0.1 * adv.generator}}\n"
+    stages += "stages: {one: {iterations: 2}, two: {state: {k: {becomes: 0.5 * k}}}}\n"
+    text = filled("hinge(real=D(x), fake=D(fake))", "k * expect(mean(fake))") + stages
+    found = equations(gangraph.load(written(tmp_path, text)))
+    assert found.count("at the start") == 1 and "k ← ½ k   at the end" in found
+
+
+def test_accumulation_and_rules_stand_in_the_equations_and_at_a_glance(tmp_path: Path) -> None:
+    from gangraph.show import overview
+
+    text = filled("hinge(real=D(x), fake=D(fake))", "expect(mean(fake))")
+    text = text.replace("D: adv.discriminator", "D: {minimize: adv.discriminator, accumulate: 3}")
+    text = re.sub(r"D: \{networks: \[D\], ", "D: {networks: [D], gradient: clip_norm(1), ", text)
+    spec = gangraph.load(written(tmp_path, text))
+    assert "D, the mean gradient of 3 evaluations" in equations(spec)
+    assert "  D (the mean gradient of 3 evaluations)\n" in overview(spec)
+    assert "    gradient: clip_norm(1)\n" in overview(spec)

@@ -27,6 +27,7 @@ class _Clockwork:
         self.once = once_nodes(stage.graph)
         self.now = 0
         self.batch = 0
+        self.fetcher = ("", "")  # what took the present batch: a key, and of which step
         self.made: dict[int, tuple[int, int]] = {}  # once value -> when, and in which batch
         self.stepped: dict[str, tuple[int, str]] = {}  # network -> when, and by which phase
         self.evaluated: set[str] = set()
@@ -60,7 +61,8 @@ class _Clockwork:
                 self._conditions(step, expr)
             for _ in range(1 if step.repeat in (None, 0, 1) else 2):
                 self.now += 1
-                self.batch += step.fresh
+                if step.fresh:
+                    self.batch, self.fetcher = self.batch + 1, ("batch: fresh", step.name)
                 if step.kind == "sequence":
                     self._steps(step.steps, always)
                 elif step.kind in ("phase", "group"):
@@ -103,7 +105,7 @@ class _Clockwork:
             self._read(node, step)
         accumulated = any(p.accumulate not in (None, 1) for p in evaluation.phases)
         if accumulated and evaluation.inputs:  # every further evaluation reads a batch of its own
-            self.batch += 1
+            self.batch, self.fetcher = self.batch + 1, ("accumulate", step.name)
             for node in held:
                 self._read(node, step)
         losses = {n.name or "" for n in evaluation.losses}
@@ -128,7 +130,10 @@ class _Clockwork:
                 fact = (
                     f"{top.name} is made once an iteration and of an earlier batch than the one that {step.name} reads"
                 )
-                help = f"leave out `batch: fresh` here, or take {top.name} out of `once`"
+                key, by = self.fetcher
+                help = (
+                    f"leave out `{key}` {'here' if by == step.name else f'of {by}'}, or take {top.name} out of `once`"
+                )
                 self._note(("batch", id(top)), Finding(step.place, f"schedule.{step.name}", fact, help))
 
     def _parts(self, node: Node) -> list[Node]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gangraph.equations.formats import as_text
 from gangraph.equations.pieces import KINDS, Equation, Note, Piece, Section
-from gangraph.equations.stage import Stage
+from gangraph.equations.stage import BEGINNING, Stage
 from gangraph.equations.symbols import upright
 
 if TYPE_CHECKING:
@@ -42,7 +42,12 @@ def _variants(variants: list[tuple[Section, list[str]]], stages: int) -> Iterato
         notes = [note for note, where in said.items() if len(where) == stages or note[0] != ABSENT]
         yield dataclasses.replace(last, notes=tuple(notes))
         return
+    started: set[Piece] = set()  # states go on from one stage to the next
     for section, where in variants:
+        begins = [e for e in section.equations if e.condition == BEGINNING]
+        again = [e for e in begins if e.left in started]
+        section = dataclasses.replace(section, equations=tuple(e for e in section.equations if e not in again))
+        started |= {e.left for e in begins}
         if len(where) < stages:
             section = dataclasses.replace(section, title=f"{section.title}, in {_stages(where)}", stages=tuple(where))
         yield section

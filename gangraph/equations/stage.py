@@ -140,6 +140,8 @@ class Stage:
         formula = Equation(left, tuple(terms), condition=when, word="when")
         times, counted = self._times(move)
         title = phase.name if phase.player == phase.name else f"{phase.name} (a move of {phase.player})"
+        if phase.accumulate not in (None, 1) and move.accumulate is not None:
+            times += f", the mean gradient of {plain(self.writer.piece(move.accumulate).text)} evaluations"
         return Section(title + times, (formula, *counted, *self._rules(phase, value)), kind="objective")
 
     def _times(self, move: Move) -> tuple[str, tuple[Equation, ...]]:

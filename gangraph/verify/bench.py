@@ -143,7 +143,10 @@ class Bench:
         for name, value in changed:
             section = "sizes" if name in known else "constants"
             overrides[section] = {**(overrides.get(section) or {}), name: value}
-        return Spec(self.spec.parsed, overrides)
+        spec = Spec(self.spec.parsed, overrides)
+        if spec.parsed.file.layers:
+            _ = spec.program  # of declared layers only torch knows what fits
+        return spec
 
     @cached_property
     def edited_times(self) -> list[int]:
