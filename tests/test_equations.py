@@ -782,3 +782,18 @@ def test_accumulation_and_rules_stand_in_the_equations_and_at_a_glance(tmp_path:
     assert "D, the mean gradient of 3 evaluations" in equations(spec)
     assert "  D (the mean gradient of 3 evaluations)\n" in overview(spec)
     assert "    gradient: clip_norm(1)\n" in overview(spec)
+
+
+@pytest.mark.parametrize(
+    ("decay", "update", "line"),
+    [
+        ("0.9", "", "θ_slow ← 0.9 θ_slow + 0.1 θ_D   at the end of an iteration"),
+        ("beta", "  follow: {update: [slow]}\n", "θ_slow ← β θ_slow + (1 − β) θ_D   in follow"),
+    ],
+)
+def test_an_average_that_an_objective_calls_is_defined(decay: str, update: str, line: str, tmp_path: Path) -> None:
+    text = filled("hinge(real=D(x), fake=D(fake))", "expect(mean(slow(fake)))") + update
+    text += f"averages: {{slow: 'average(D, decay={decay})', unread: 'average(G, decay=0.5)'}}\n"
+    text += "constants: {beta: 0.7}\n" if decay == "beta" else ""
+    found = equations(gangraph.load(written(tmp_path, text)))
+    assert line in found and "unread" not in found

@@ -95,7 +95,7 @@ class Stage:
     def _sections(self) -> tuple[Section, ...]:
         found = [self._objective(phase) for phase in self.graph.phases()]
         found += [self._loss(rule) for rule in self.facts.losses if self._read(rule)]
-        found.append(Section("state", tuple(self._states()), kind="state"))
+        found.append(Section("state", (*self._states(), *self._averages()), kind="state"))
         found.append(Section("where", self._values(), kind="where"))
         found.append(Section("functions", self._functions(), kind="functions"))
         found.append(Section("with", self._table(), kind="with"))
@@ -201,6 +201,27 @@ class Stage:
             for terms, named in phases.items():
                 after = upright(" and ".join(named)) if any(named) else END
                 yield Equation(left, terms, BECOMES, after, "after" if any(named) else "at")
+
+    def _averages(self) -> Iterator[Equation]:
+        """How averages follow their networks, of those that objectives call."""
+        called = {n.fields["network"] for n in walk([p.objective for p in self.graph.phases()]) if n.op == "call"}
+        at_end = self.graph.at_end()[1]
+        for member in self.facts.resolved.averages:
+            if member.name not in called or not isinstance(member.body, Call):
+                continue
+            decay = substitute(dict(member.body.keywords)["decay"], bindings(member.bound, member.place))
+            one = Number(decay.at, 1)
+            rest = (
+                Number(one.at, round(1 - decay.value, 12))
+                if isinstance(decay, Number)
+                else Binary(one.at, "-", one, decay)
+            )
+            names = member.name, self.graph.averages[member.name].source
+            theta, source = (Piece(r"\theta", "θ") + below(self.letters([name])) for name in names)
+            terms = (("+", product(self.writer.piece(decay), theta)), ("+", product(self.writer.piece(rest), source)))
+            moves = [s.name for s in self.graph.steps() if s.kind == "update" and member.name in s.names]
+            when = (END, "at") if member.name in at_end else (upright(" and ".join(moves)), "in")
+            yield Equation(theta, terms, BECOMES, *when)
 
     def letters(self, networks: Iterable[str]) -> Piece:
         """Networks as letters; of a long family the first and the last."""
