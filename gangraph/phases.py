@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gangraph import ops
 from gangraph.code import ATOM, WIDTH, fit, identifier, literal
+from gangraph.fetches import fetches
 from gangraph.graph import Graph, Optimizer, Player, Step, network_of
 from gangraph.ir import Node, leaves, walk
 from gangraph.players import OPTIMIZERS
@@ -362,51 +363,8 @@ class StageWriter:
         return [self._method("finish", [], lines, "State and averages at the end of an iteration.")] if lines else []
 
     def _fetches(self) -> str:
-        """How many batches an iteration takes at most: one for each fresh run, and one where inputs are read before."""
-        terms: list[str] = []
-        sure = False  # whether a batch has surely been fetched
-        bare: dict[str, str] = {}  # what needs brackets as a factor, without them
-        firsts: list[str] = []  # while nothing else fetches: one batch, if any of these runs
-        fetched: set[str] = set()  # conditions under which one has been
-
-        def count(steps: tuple[Step, ...], times: str, runs: str) -> None:
-            """`times`: how often the steps around run; `runs`: whether they do, 0 or 1. Nothing is 1."""
-            nonlocal sure
-            for step in steps:
-                many, some = times, runs
-                if isinstance(step.when, Node) and "self.last(" not in self.value(step.when):
-                    when = f"int({self.value(step.when)})"
-                    many, some = _times(many, when), _times(some, when)
-                if step.repeat is not None and step.repeat != 1:
-                    code = self.value(step.repeat)
-                    bare[f"({code})"] = code
-                    many = _times(many, f"({code})" if isinstance(step.repeat, Node) else code)
-                    some = some if _above_0(step.repeat) else _times(some, f"int({code} > 0)")
-                reads = step.kind in ("phase", "group") and self.schedule.reads(step.name)
-                if step.fresh:
-                    terms.append(many or "1")
-                    sure = sure or not some
-                    fetched.update([some] if step.repeat is None else [])
-                elif reads and not sure and some not in fetched:  # a batch is fetched where there is none
-                    if some and len(terms) == bool(firsts):
-                        firsts.append(some)
-                        terms[:] = [firsts[0] if len(firsts) == 1 else f"max({', '.join(firsts)})"]
-                    else:
-                        before = " + ".join(terms)
-                        before = bare.get(before, before)
-                        terms.append(_times(some, f"int(not ({before}))") if terms else some or "1")
-                    sure = not some
-                    fetched.add(some)
-                accumulate = step.phases[0].accumulate if step.kind == "phase" else None
-                if accumulate not in (None, 1) and self.schedule.reads(step.name, held=False):
-                    terms.append(_times(many, f"({self.value(accumulate)} - 1)"))
-                count(step.steps, many, some)
-
-        count(self.schedule.steps, "", "")
-        total = " + ".join(terms) or "0"
-        return self._method(
-            "fetches", [], fit(f"return {bare.get(total, total)}", 8), "How many batches the next iteration takes."
-        )
+        lines = fit(f"return {fetches(self.schedule, self.value)}", 8)
+        return self._method("fetches", [], lines, "How many batches the next iteration takes.")
 
     # --- views
 
@@ -428,17 +386,6 @@ class StageWriter:
             )
             made.append(f"    @torch.enable_grad()\n{method}" if derived else method)
         return made
-
-
-def _above_0(count: Any) -> bool:
-    """Whether a number of the schedule is surely above 0."""
-    if isinstance(count, Node) and count.value is None:
-        return count.op == "ifelse" and all(map(_above_0, count.args[1:]))
-    return bool((count.value if isinstance(count, Node) else count) > 0)
-
-
-def _times(left: str, right: str) -> str:
-    return f"{left} * {right}" if left else right
 
 
 def _docstring(doc: str) -> list[str]:
