@@ -734,7 +734,8 @@ def _bound(bound: Any, values: tuple[int, ...], size: Length) -> str:
 def present(value: Any) -> Any:
     """Terms whose factor is 0 as what they would be, where they cannot be left out."""
     if isinstance(value, tuple):
-        return tuple(map(present, value))
+        found = tuple(map(present, value))
+        return found if any(a is not b for a, b in zip(value, found, strict=True)) else value  # with its names
     return value.fields["whole"] if isinstance(value, Node) and value.op == "dropped" else value
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gangraph.errors import Place
 from gangraph.frozen import frozen
 from gangraph.ir import Module, Network, Node, Shape, leaves, visit, walk
-from gangraph.ops import OPERATORS
+from gangraph.ops import CONDITIONS, OPERATORS
 from gangraph.resolve import Resolved
 from gangraph.writer import host_text
 
@@ -122,10 +122,12 @@ def host_value(value: Any, clocks: Mapping[str, float]) -> float | bool | None:
         return None if test is None else host_value(value.args[1 if test else 2], clocks)
     found = [host_value(argument, clocks) for argument in value.args]
     if value.op in ("and", "or"):
-        for operand in found:
-            if operand is None or bool(operand) == (value.op == "or"):
-                return operand
-        return found[-1]
+        for node, operand in zip(value.args, found, strict=True):
+            if operand is None and node.op not in CONDITIONS:
+                return None
+            if operand is not None and bool(operand) == (value.op == "or"):
+                return operand  # conditions before it are 1 or 0 and decide the same
+        return None if None in found else found[-1]
     known = [v for v in found if v is not None]
     if not found or len(known) < len(found):
         return None
