@@ -1176,7 +1176,7 @@ schedule:
   D[d]: adv[d].discriminator
   G: all + average(kl) + expect(mean(best)) + expect(l2(other[0], other[1])) + expect(mean(parts[1])) + rec
 train: {batch: 4}
-meant: ["domains(rec)"]
+meant: ["domains(rec)", "domains(G)"]
 """
 
 # players with optimizers and rules of their own for a network, one network of two players, resets
