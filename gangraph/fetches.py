@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gangraph.graph import Step
+from gangraph.graph import Step, least
 from gangraph.ir import Node
 from gangraph.schedule import Schedule
 
@@ -63,7 +63,7 @@ class _Counter:
             code = self.value(step.repeat)
             self.brackets[f"({code})"] = code
             many = _times(many, f"({code})" if isinstance(step.repeat, Node) else code)
-            some = some if _above_0(step.repeat) else _times(some, f"int({code} > 0)")
+            some = some if least(step.repeat) > 0 else _times(some, f"int({code} > 0)")
         return many, some
 
     def _first(self, some: str) -> None:
@@ -76,13 +76,6 @@ class _Counter:
             self.terms.append(_times(some, f"int(not ({before}))") if self.terms else some or "1")
         self.sure = not some
         self.fetched.add(some)
-
-
-def _above_0(count: Any) -> bool:
-    """Whether a number of the schedule is surely above 0."""
-    if isinstance(count, Node) and count.value is None:
-        return count.op == "ifelse" and all(map(_above_0, count.args[1:]))
-    return bool((count.value if isinstance(count, Node) else count) > 0)
 
 
 def _times(left: str, right: str) -> str:

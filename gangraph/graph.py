@@ -137,6 +137,16 @@ def host_value(value: Any, clocks: Mapping[str, float]) -> float | bool | None:
     return host(*known) if host else None
 
 
+def least(count: Node | int | None) -> float:
+    """How often a step is repeated at least, as far as it can be told."""
+    if isinstance(count, Node) and count.op == "ifelse":
+        return min(map(least, count.args[1:]))
+    if isinstance(count, Node) and count.op == "max":
+        return max(map(least, count.args))
+    known = host_value(count, {})
+    return 1 if count is None else 0 if known is None else known
+
+
 @frozen
 class State:
     """A number or tensor that is kept: its start, and what it becomes (after which phases, or at the end)."""

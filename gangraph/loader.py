@@ -26,7 +26,6 @@ from gangraph.ir import Length, Node, walk
 from gangraph.noise import Drawn, count_at, evaluate_length, runs
 from gangraph.phases import StageWriter
 from gangraph.prepare import steps
-from gangraph.routing import Reach
 from gangraph.schedule import Evaluation, Schedule, inner_leaves, ordered
 from gangraph.statements import PhaseWriter, registered
 
@@ -451,7 +450,6 @@ def _inspection(spec: Spec, stateful: bool) -> list[tuple[types.CodeType, list[l
     stages = []
     for schedule in spec.schedules:
         stage = StageWriter(emitter, schedule)
-        reach = Reach(schedule.graph)
         losses = schedule.graph.losses
         every = ordered(list(losses.values()), schedule.graph.order, {})
         places = [key.split("/")[0] for key, _ in Drawn(schedule.graph, "", 1, "").nodes(every) if "/" in key]
@@ -461,7 +459,7 @@ def _inspection(spec: Spec, stateful: bool) -> list[tuple[types.CodeType, list[l
         for number, names in enumerate(groups):
             writer = PhaseWriter(stage)
             nodes = ordered([losses[name] for name in names], schedule.graph.order, {})
-            body = writer.statements(nodes, set(), frozenset(inner_leaves(nodes, reach)))
+            body = writer.statements(nodes, set(), frozenset(inner_leaves(nodes, stage.reach)))
             found = ", ".join(f"{writer.code(losses[name]).plain()} + self.full(0.0)" for name in names)
             lines += [f"    def losses_{number}(self, draws):", *writer.prologue, *body, f"        return [{found}]"]
         code = compile("\n".join(lines), f"<gangraph losses of {spec.name}>", "exec")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from gangraph.check.case import Finding, Stage, below
 from gangraph.expressions import Expr
-from gangraph.graph import Phase, State, Step, host_value, steps_in
+from gangraph.graph import Phase, State, Step, least, steps_in
 from gangraph.ir import Node, leaves, visit
 from gangraph.routing import passing
 from gangraph.schedule import Evaluation, once_nodes
@@ -56,7 +56,7 @@ class _Clockwork:
 
     def _steps(self, steps: tuple[Step, ...], certain: bool = True) -> None:
         for step in steps:
-            always = certain and step.when is None and _least(step.repeat) > 0
+            always = certain and step.when is None and least(step.repeat) > 0
             for expr in (step.when, step.repeat):
                 self._conditions(step, expr)
             for _ in range(1 if step.repeat in (None, 0, 1) else 2):
@@ -234,16 +234,6 @@ def _readers(stage: Stage, within: dict[int, int], count: int) -> list[int]:
         for i in range(count):
             found[i] += (2 if name in repeated else 1) * (mask >> i & 1)
     return found
-
-
-def _least(count: Node | int | None) -> float:
-    """How often a step is repeated at least, as far as it can be told."""
-    if isinstance(count, Node) and count.op == "ifelse":
-        return min(map(_least, count.args[1:]))
-    if isinstance(count, Node) and count.op == "max":
-        return max(map(_least, count.args))
-    known = host_value(count, {})
-    return 1 if count is None else 0 if known is None else known
 
 
 def _repeated(steps: tuple[Step, ...]) -> Iterator[Step]:
